@@ -1,0 +1,336 @@
+"""Every error that leaves phonesys.
+
+::
+
+    PhonesysError
+    ├── UsageError                  nothing was sent: the request could not be made
+    │   ├── InvalidArgument         a value that no vendor could take
+    │   ├── ConfigError             a configuration that cannot be used
+    │   ├── UnknownProvider         no backend of that name
+    │   ├── Unsupported             the backend cannot do that
+    │   └── NotOpen                 used outside of its `async with`
+    ├── CallError                   one operation at one backend failed
+    │   ├── TransportError          no whole answer came back
+    │   │   ├── ConnectFailed       the vendor was never reached
+    │   │   ├── TimedOut            one attempt took too long
+    │   │   └── BodyTooLarge        the answer exceeded the cap
+    │   ├── DeadlineExceeded        the call as a whole took, or would take, too long
+    │   ├── StatusError             the vendor answered with an error
+    │   │   ├── Redirected          3xx, which is never followed
+    │   │   ├── Rejected            400, 422 and other 4xx
+    │   │   ├── Unauthorized        401
+    │   │   ├── Forbidden           403
+    │   │   ├── NotFound            404
+    │   │   │   └── NotConnected    the account has no phone system: a state, not a fault
+    │   │   ├── Conflict            409
+    │   │   ├── RateLimited         429
+    │   │   └── ServerError         5xx
+    │   ├── QuotaExhausted          the day's requests are used up
+    │   ├── DecodeError             the answer is not what the operation answers
+    │   ├── RepeatedPage            paging went in a circle
+    │   └── OutcomeUnknown          a write may or may not have been carried out
+    ├── BackendFault                a backend raised something that is not a PhonesysError
+    └── SweepIncomplete             a sweep that had to be whole was not
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
+
+import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from datetime import datetime
+
+
+class PhonesysError(Exception):
+    """The root: `except PhonesysError` catches all of ours."""
+
+    def __reduce__(self) -> tuple[Callable[..., PhonesysError], tuple[Any, ...]]:
+        # BaseException would call the class with `args` alone, which no keyword-only signature survives.
+        return _restore, (type(self), self.args, self.__dict__)
+
+
+def _restore(cls: type[PhonesysError], args: tuple[Any, ...], facts: dict[str, Any]) -> PhonesysError:
+    error = cls.__new__(cls, *args)
+    error.args = args
+    error.__dict__.update(facts)
+    return error
+
+
+class UsageError(PhonesysError, ValueError):
+    """Nothing was sent, because the request could not be made."""
+
+
+class InvalidArgument(UsageError):
+    """A value that no vendor could take; the message says what was expected."""
+
+
+class ConfigError(UsageError):
+    """A configuration that cannot be used; the message names the source, the key and what was expected."""
+
+
+class UnknownProvider(UsageError):
+    """No backend bears that name."""
+
+
+class Unsupported(UsageError, AttributeError):
+    """The backend cannot do that.
+
+    An AttributeError as well, so that `hasattr` and runtime protocols see the ability as missing.
+    """
+
+
+class NotOpen(UsageError):
+    """Used before `async with` opened it, or after it closed."""
+
+
+class CallError(PhonesysError):
+    """One operation at one backend failed."""
+
+    transient: ClassVar[bool] = False
+    """Whether the same call may well succeed a moment later."""
+
+    harmless: bool = False
+    """Whether this proves that the vendor did not carry the operation out."""
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.backend = ""
+        self.operation = ""
+        self.account = ""
+        self.attempts = 0
+        self.elapsed = 0.0
+        """Seconds from the start of the call, waits and retries included."""
+
+    def about(self, *, backend: str, operation: str, account: str) -> Self:
+        """Say which call failed."""
+        self.backend, self.operation, self.account = backend, operation, account
+        return self
+
+    def _what(self) -> str:
+        return self.message or type(self).__name__
+
+    def __str__(self) -> str:
+        where = " ".join(part for part in (self.backend, self.operation, self.account) if part)
+        text = f"{where}: {self._what()}" if where else self._what()
+        if self.attempts > 1:
+            text += f" ({self.attempts} attempts in {self.elapsed:.1f} s)"
+        return text
+
+
+class TransportError(CallError):
+    """No whole answer came back: a lost connection, a body cut short, a proxy's fault."""
+
+    transient = True
+
+
+class ConnectFailed(TransportError):
+    """The vendor was never reached: refused, no such host, no TLS, or no connection in time."""
+
+    harmless = True
+
+
+class TimedOut(TransportError):
+    """One attempt took longer than it may."""
+
+
+class BodyTooLarge(TransportError):
+    """The answer, decompressed, is larger than `HttpOptions.max_body`."""
+
+    transient = False
+
+
+class DeadlineExceeded(CallError):
+    """The call as a whole took longer than its deadline, or would have to wait beyond it."""
+
+    retry_after: float | None = None
+    """Seconds until it would be worth another try, where that is known."""
+
+
+class StatusError(CallError):
+    """The vendor answered, with a status that is not success."""
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        status: int = 0,
+        body: bytes = b"",
+        request_id: str | None = None,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.body = body
+        """The first bytes of the vendor's answer."""
+        self.request_id = request_id
+        self.retry_after = retry_after
+        """Seconds that the vendor asked to wait, as it said them."""
+
+    @property
+    def details(self) -> dict[str, Any]:
+        """The body as the vendor's own object; empty where it is none."""
+        try:
+            value = msgspec.json.decode(self.body)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return {}
+        return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
+
+    def _what(self) -> str:
+        text = f"{self.status} {self.message or 'without a message'}"
+        if self.request_id:
+            text += f" [request {self.request_id}]"
+        return text
+
+
+class Redirected(StatusError):
+    """3xx: never followed, since a redirect would carry the credentials along."""
+
+    harmless = True
+
+
+class Rejected(StatusError):
+    """The vendor refused the request as it stands: 400, 422 and the like."""
+
+    harmless = True
+
+
+class Unauthorized(StatusError):
+    """401: the credential is missing, wrong, revoked or expired."""
+
+    harmless = True
+    renewable: bool = False
+    """Whether another credential was to be had."""
+
+
+class Forbidden(StatusError):
+    """403: the credential does not cover this account or this operation."""
+
+    harmless = True
+
+
+class NotFound(StatusError):
+    """404: no such number, account or agent."""
+
+    harmless = True
+
+
+class NotConnected(NotFound):
+    """The account has no phone system: an ordinary state, counted apart from failures."""
+
+
+class Conflict(StatusError):
+    """409: the vendor holds something that stands in the way."""
+
+    harmless = True
+
+
+class RateLimited(StatusError):
+    """429: too many requests; `retry_after` says for how long, if the vendor does."""
+
+    transient = True
+    harmless = True
+
+
+class RequestTimeout(StatusError):
+    """408: the vendor did not receive the whole request in time, or says so."""
+
+    transient = True
+
+
+class ServerError(StatusError):
+    """5xx: the vendor, or a proxy before it, failed."""
+
+    transient = True
+
+
+class QuotaExhausted(CallError):
+    """The day's requests are used up; nothing is sent until `resets_at`."""
+
+    harmless = True
+
+    def __init__(self, message: str = "", *, resets_at: datetime | None = None) -> None:
+        super().__init__(message)
+        self.resets_at = resets_at
+
+
+class DecodeError(CallError):
+    """The answer is not what the operation answers; `body` holds its first bytes."""
+
+    def __init__(self, message: str = "", *, status: int = 0, body: bytes = b"") -> None:
+        super().__init__(message)
+        self.status = status
+        self.body = body
+
+
+class NotJson(DecodeError):
+    """A success whose body is not JSON at all: a proxy's page, or a body cut short."""
+
+    transient = True
+
+
+class RepeatedPage(CallError):
+    """Paging came back to a cursor or a page that it had already seen."""
+
+
+class OutcomeUnknown(CallError):
+    """A write whose answer was lost: it may or may not have been carried out.
+
+    It was not sent again. `find_out` names the call that tells what became of it, and `__cause__` is the
+    error that hid the answer.
+    """
+
+    def __init__(self, message: str = "", *, find_out: str = "", cause: str = "") -> None:
+        super().__init__(message)
+        self.find_out = find_out
+        self.cause = cause
+        """What hid the answer, in words: `__cause__` does not survive pickling."""
+
+    def _what(self) -> str:
+        hint = f"; to find out: {self.find_out}" if self.find_out else ""
+        return f"{self.message} ({self.cause}){hint}" if self.cause else f"{self.message}{hint}"
+
+
+class BackendFault(CallError):
+    """A backend raised something that is not a PhonesysError: a bug in it, kept as `__cause__`."""
+
+
+class SweepIncomplete(PhonesysError):
+    """A sweep that had to be whole was not; what it did find is not lost.
+
+    `numbers` holds every number that was read, `report` says which accounts failed and why.
+    """
+
+    def __init__(self, message: str, *, numbers: Sequence[Any] = (), report: Any = None) -> None:
+        super().__init__(message)
+        self.numbers = list(numbers)
+        self.report = report
+
+
+_BY_STATUS: dict[int, type[StatusError]] = {
+    401: Unauthorized,
+    403: Forbidden,
+    404: NotFound,
+    408: RequestTimeout,
+    409: Conflict,
+    429: RateLimited,
+}
+# 501 and 505 are left out: the vendor says that it never will.
+_PASSING = frozenset({500, 502, 503, 504})
+
+
+class PermanentServerError(ServerError):
+    """A 5xx that no retry mends, such as 501."""
+
+    transient = False
+
+
+def status_class(status: int) -> type[StatusError]:
+    """Which error a status that is not success deserves."""
+    if status in _BY_STATUS:
+        return _BY_STATUS[status]
+    by_hundred = {3: Redirected, 4: Rejected, 5: PermanentServerError}
+    return ServerError if status in _PASSING else by_hundred.get(status // 100, StatusError)

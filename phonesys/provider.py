@@ -1,0 +1,202 @@
+"""What a backend must do, what it may do, and which backends are installed."""
+
+from __future__ import annotations
+
+from importlib.metadata import EntryPoint, entry_points
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
+
+from phonesys.errors import UnknownProvider, Unsupported
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from phonesys.model import Cursor, NumberPool, Page, PhoneNumber
+
+ENTRY_POINTS = "phonesys.providers"
+"""The entry-point group under which backends register."""
+
+
+@runtime_checkable
+class NumberProvider(Protocol):
+    """A backend: something that holds numbers in accounts, and lists them in pages.
+
+    That is all a sweep needs. What else a backend can do are protocols of their own, below. A backend that
+    is an async context manager is opened and closed with the system it is in.
+    """
+
+    @property
+    def name(self) -> str:
+        """What the backend is called in a system: unique there."""
+        ...
+
+    def accounts(self) -> AsyncIterator[str]:
+        """Yield the ids of all accounts that can be listed."""
+        ...
+
+    async def page(self, account: str, cursor: Cursor | None = None) -> Page[PhoneNumber]:
+        """Fetch the page at `cursor`, the first one by default.
+
+        Must be safe to repeat. Raises NotConnected for an account that has no phone system.
+        """
+        ...
+
+
+@runtime_checkable
+class SearchesNumbers(Protocol):
+    """Can ask the vendor for the rows that match a number, which may be more than that number."""
+
+    async def search(self, account: str, number: str, cursor: Cursor | None = None) -> Page[PhoneNumber]:
+        """Fetch a page of what matches; `number` is E.164."""
+        ...
+
+
+@runtime_checkable
+class GetsNumbers(Protocol):
+    """Can fetch one number by its id."""
+
+    async def get(self, number_id: str) -> PhoneNumber:
+        """Fetch it; raises NotFound."""
+        ...
+
+
+@runtime_checkable
+class CreatesNumbers(Protocol):
+    """Can create a number."""
+
+    async def create(self, *, name: str, number: str | None = None) -> PhoneNumber:
+        """Create it, once; raises OutcomeUnknown where the answer is lost."""
+        ...
+
+
+@runtime_checkable
+class AssignsNumbers(Protocol):
+    """Can assign a number to an agent."""
+
+    async def assign(
+        self, *, phone_number: str, agent_id: str, friendly_name: str | None = None
+    ) -> PhoneNumber:
+        """Assign it, once; raises OutcomeUnknown where the answer is lost."""
+        ...
+
+
+@runtime_checkable
+class UpdatesNumbers(Protocol):
+    """Can change a number; which fields depends on the vendor."""
+
+    @property
+    def update(self) -> Callable[..., Any]:
+        """Change the fields that are given: `await backend.update(number_id, field=…)`."""
+        ...
+
+
+@runtime_checkable
+class DeletesNumbers(Protocol):
+    """Can delete a number."""
+
+    async def delete(self, number_id: str) -> None:
+        """Delete it; raises NotFound."""
+        ...
+
+
+@runtime_checkable
+class HasPools(Protocol):
+    """Keeps numbers in pools."""
+
+    async def pools(self, account: str) -> tuple[NumberPool, ...]:
+        """Fetch the account's pools."""
+        ...
+
+
+@runtime_checkable
+class ListsAgents(Protocol):
+    """Assigns numbers to agents, and can list both."""
+
+    async def agents(self) -> tuple[Any, ...]:
+        """Fetch all agents."""
+        ...
+
+    async def of_agent(self, agent_id: str) -> tuple[PhoneNumber, ...]:
+        """Fetch the numbers of one agent."""
+        ...
+
+
+_VERBS: dict[type, str] = {
+    SearchesNumbers: "search for a number",
+    GetsNumbers: "get a number",
+    CreatesNumbers: "create numbers",
+    AssignsNumbers: "assign numbers to agents",
+    UpdatesNumbers: "update numbers",
+    DeletesNumbers: "delete numbers",
+    HasPools: "list number pools",
+    ListsAgents: "list agents",
+}
+_METHODS = {
+    "search": SearchesNumbers,
+    "get": GetsNumbers,
+    "create": CreatesNumbers,
+    "assign": AssignsNumbers,
+    "update": UpdatesNumbers,
+    "delete": DeletesNumbers,
+    "pools": HasPools,
+    "agents": ListsAgents,
+    "of_agent": ListsAgents,
+}
+
+A = TypeVar("A")
+
+
+def abilities(provider: object) -> tuple[str, ...]:
+    """Say in words what a backend can do besides listing its numbers."""
+    return tuple(verb for ability, verb in _VERBS.items() if isinstance(provider, ability))
+
+
+def require(provider: NumberProvider, ability: type[A]) -> A:
+    """Return the backend as something that has the ability.
+
+    Raises Unsupported, which says what it can do instead, before any request.
+    """
+    if isinstance(provider, ability):
+        return provider
+    raise _unsupported(provider, _VERBS.get(ability, ability.__name__))
+
+
+def _unsupported(provider: NumberProvider, verb: str) -> Unsupported:
+    can = ", ".join(("list numbers", *abilities(provider)))
+    return Unsupported(f"backend {provider.name!r} cannot {verb}; it can {can}")
+
+
+class ClearlyUnsupported:
+    """Makes a missing ability a clear error instead of a bare AttributeError.
+
+    `hasattr` still says no, since Unsupported is an AttributeError.
+    """
+
+    name: str
+
+    def __getattr__(self, attribute: str) -> Any:
+        if attribute in _METHODS:
+            verb = _VERBS[_METHODS[attribute]]
+            # Not `abilities(self)`: asking for each of them would come back here.
+            can = sorted({_VERBS[kind] for method, kind in _METHODS.items() if method in dir(type(self))})
+            raise Unsupported(
+                f"backend {self.name!r} cannot {verb}; it can {', '.join(('list numbers', *can))}"
+            )
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {attribute!r}")
+
+
+def installed() -> dict[str, EntryPoint]:
+    """Look up the installed backends by name, ours and other people's, without importing them."""
+    return {entry.name: entry for entry in entry_points(group=ENTRY_POINTS)}
+
+
+def load(name: str) -> Callable[..., NumberProvider]:
+    """Import what makes the backend that is installed under this name.
+
+    Raises UnknownProvider, which lists the names there are.
+    """
+    found = installed()
+    if name not in found:
+        names = ", ".join(sorted(found)) or "none"
+        raise UnknownProvider(f"no backend named {name!r} is installed; there are: {names}")
+    factory: Callable[..., NumberProvider] = found[name].load()
+    return factory

@@ -1,0 +1,31 @@
+"""How a call tells the sweep that it is made for what it does.
+
+A sweep bounds how many requests are under way. A call that waits, for its account's rate window or before
+a retry, is not under way, and must not keep another account from its turn.
+"""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from contextlib import AbstractAsyncContextManager
+
+
+class Scope(Protocol):
+    """Whoever the calls of the current task are made for."""
+
+    def sent(self) -> None:
+        """Count a request that goes out."""
+
+    def retried(self) -> None:
+        """Count one that repeats another."""
+
+    def waiting(self) -> AbstractAsyncContextManager[None]:
+        """Hold no place among the requests under way while this is open."""
+        ...
+
+
+current: ContextVar[Scope | None] = ContextVar("phonesys.scope", default=None)
+"""The scope of the running task; none for calls that no sweep makes."""
