@@ -1,0 +1,110 @@
+"""Who signs a call, and with what."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+from phonesys.errors import InvalidArgument
+from phonesys.secret import HeaderValue, Secret
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from phonesys.http.call import Call
+
+
+class Auth(Protocol):
+    """Signs calls.
+
+    `sign` is what every request pays, so it does not wait; where a credential has to be fetched first, it
+    answers None, and `prepare` is awaited before it is asked again.
+    """
+
+    def sign(self, call: Call[Any]) -> Mapping[str, str] | None:
+        """Return the headers that carry the credential, or None if it must be prepared."""
+        ...
+
+    async def prepare(self, call: Call[Any]) -> None:
+        """Fetch what signing this call needs; raises a CallError where that fails."""
+
+    def refused(self, call: Call[Any], headers: Mapping[str, str]) -> bool:
+        """Take note that these headers were answered with 401; say whether others are worth a try."""
+        ...
+
+    def accounts(self) -> tuple[str, ...]:
+        """List the accounts that the credentials name; none where they do not."""
+        ...
+
+
+class StaticAuth:
+    """The same header on every call."""
+
+    def __init__(self, header: str, value: HeaderValue) -> None:
+        self._headers = {header: value}
+
+    def sign(self, call: Call[Any]) -> Mapping[str, str]:
+        """Return the header."""
+        return self._headers
+
+    async def prepare(self, call: Call[Any]) -> None:
+        """There is nothing to prepare."""
+
+    def refused(self, call: Call[Any], headers: Mapping[str, str]) -> bool:
+        """No other credential is to be had."""
+        return False
+
+    def accounts(self) -> tuple[str, ...]:
+        """Name none: a single credential does not say whose it is."""
+        return ()
+
+
+class Bearer(StaticAuth):
+    """A token that stays the same: a Private Integration Token, an organization key."""
+
+    def __init__(self, token: str | Secret) -> None:
+        secret = Secret(token, what="token")
+        super().__init__("Authorization", HeaderValue(f"Bearer {secret.reveal()}"))
+
+
+class ApiKey(StaticAuth):
+    """A key in a header of its own."""
+
+    def __init__(self, key: str | Secret, *, header: str = "X-API-Key") -> None:
+        super().__init__(header, HeaderValue(Secret(key, what="API key").reveal()))
+
+
+class PerAccount:
+    """A static credential for each account: `PerAccount({"loc_1": Bearer("pit-…"), …})`.
+
+    Strings stand for Bearer tokens. A call for any other account is InvalidArgument, before it is sent.
+    """
+
+    def __init__(self, credentials: Mapping[str, Auth | Secret | str]) -> None:
+        self._auths: dict[str, Auth] = {
+            account: Bearer(auth) if isinstance(auth, str | Secret) else auth
+            for account, auth in credentials.items()
+        }
+
+    def sign(self, call: Call[Any]) -> Mapping[str, str] | None:
+        """Sign with the credential of the call's account."""
+        return self._of(call).sign(call)
+
+    async def prepare(self, call: Call[Any]) -> None:
+        """Prepare the credential of the call's account."""
+        await self._of(call).prepare(call)
+
+    def refused(self, call: Call[Any], headers: Mapping[str, str]) -> bool:
+        """Tell the credential of the call's account."""
+        return self._of(call).refused(call, headers)
+
+    def accounts(self) -> tuple[str, ...]:
+        """List the accounts that there are credentials for."""
+        return tuple(self._auths)
+
+    def _of(self, call: Call[Any]) -> Auth:
+        auth = self._auths.get(call.account)
+        if auth is None:
+            raise InvalidArgument(
+                f"no credential for account {call.account!r}; there are {len(self._auths)} others"
+            )
+        return auth

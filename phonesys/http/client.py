@@ -1,0 +1,342 @@
+"""The only place that does I/O: sends calls inside their limits, and retries what may be repeated."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import nullcontext
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
+from math import inf
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+import aiohttp
+from yarl import URL
+
+from phonesys import scope
+from phonesys.errors import (
+    CallError,
+    DeadlineExceeded,
+    InvalidArgument,
+    NotOpen,
+    OutcomeUnknown,
+    QuotaExhausted,
+    RateLimited,
+    TimedOut,
+    Unauthorized,
+)
+from phonesys.http.answer import error_of
+from phonesys.http.limits import UNLIMITED, RateLimit, TooLong, Window, Windows
+from phonesys.http.options import HttpOptions
+from phonesys.http.retry import RetryBudget, may_repeat, next_delay
+from phonesys.http.wire import OneTry, read_capped, scrubbed, translated
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from types import TracebackType
+
+    from phonesys.http.auth import Auth
+    from phonesys.http.call import Call
+
+T = TypeVar("T")
+log = logging.getLogger("phonesys")
+
+_DAY = 86_400.0
+_SUCCESS, _REDIRECTION = 200, 300
+_ACCEPT = "application/json, application/problem+json"
+_NEVER_ROUNDED = inf  # aiohttp rounds time-outs above its threshold up to whole seconds
+
+
+class HttpClient:
+    """Sends one vendor's calls over one aiohttp session: its own, or one handed in, which it never closes.
+
+    Raises InvalidArgument for a `base_url` that would carry credentials in the clear.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        backend: str,
+        auth: Auth,
+        limit: RateLimit | None = None,
+        headers: Mapping[str, str] | None = None,
+        options: HttpOptions | None = None,
+        session: aiohttp.ClientSession | None = None,
+    ) -> None:
+        self.backend = backend
+        self.auth = auth
+        self.options = options or HttpOptions()
+        self._base = checked_base_url(base_url)
+        self._headers = {"Accept": _ACCEPT, **(headers or {})}
+        self._limit = limit or UNLIMITED
+        self._borrowed = session
+        self._session: aiohttp.ClientSession | None = None
+        self._users = 0
+        self._budget = RetryBudget()
+        self._quota: dict[str, datetime] = {}
+
+    async def __aenter__(self) -> Self:
+        self._users += 1
+        if self._users == 1:
+            self._open()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._users -= 1
+        if self._users:
+            return
+        session, self._session = self._session, None
+        if session is not None and session is not self._borrowed:
+            await session.close()
+
+    def _open(self) -> None:
+        options = self.options
+        self._loop = asyncio.get_running_loop()
+        self._windows = Windows(self._limit, self._loop)
+        self._gate = asyncio.Semaphore(options.connections)
+        self._timeout = self._timeouts(options.timeout)
+        self._deadline = inf if options.deadline is None else options.deadline
+        self._session = self._borrowed or aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0),  # the gate is the limit: waits there cost no time-out
+            cookie_jar=aiohttp.DummyCookieJar(),
+            read_bufsize=2**20,
+        )
+        self._middlewares = (OneTry(), *getattr(self._session, "_middlewares", ()))
+
+    async def send(self, call: Call[T]) -> T:
+        """Carry the call out and return what it answers, or raise a CallError that says why not."""
+        if self._session is None:
+            raise NotOpen(f"backend {self.backend!r} is not open; use `async with`")
+        started = self._loop.time()
+        until = started + self._deadline
+        try:
+            return await self._attempt(call, started, until)
+        except CallError as failure:
+            error = failure
+        return await self._recover(call, error, started, until)
+
+    async def _recover(self, call: Call[T], error: CallError, started: float, until: float) -> T:
+        """Try again for as long as that is allowed and may help; the errors' way out."""
+        attempt = 1
+        while True:
+            now = self._loop.time()
+            self._explain(error, call, attempt, now - started)
+            delay = self._repeat_after(call, error, attempt)
+            if delay is None or now + delay > until:
+                raise _final(call, error)
+            await self._pause(asyncio.sleep(delay))
+            if (current := scope.current.get()) is not None:
+                current.retried()
+            attempt += 1
+            try:
+                return await self._attempt(call, self._loop.time(), until)
+            except CallError as failure:
+                error = failure
+
+    def _repeat_after(self, call: Call[Any], error: CallError, attempt: int) -> float | None:
+        """Count the seconds until the next try; None where there must be none."""
+        if isinstance(error, Unauthorized) and error.renewable and attempt <= self.options.retries:
+            return 0.0
+        if attempt > self.options.retries or not may_repeat(error, safe=call.safe):
+            return None
+        if not self._budget.pay(error):
+            return None
+        return next_delay(error, attempt, self.options, self.options.jitter())
+
+    async def _attempt(self, call: Call[T], now: float, until: float) -> T:
+        """One request: wait for the account's window, sign, send, read, decode or raise."""
+        window = self._windows.of(call.rate_key or call.account, now)
+        if self._quota:
+            self._check_quota(call)
+        signed = self.auth.sign(call)
+        while signed is None:
+            await self._pause(self.auth.prepare(call))
+            signed = self.auth.sign(call)
+        if not window.take(now):
+            await self._await_turn(window, now, until)
+        try:
+            status, headers, body = await self._exchange(call, signed, until)
+        finally:
+            window.settle(self._loop.time())
+        if (remaining := headers.get("X-RateLimit-Remaining")) is not None:
+            self._synchronise(call, window, remaining, headers)
+        if _SUCCESS <= status < _REDIRECTION:
+            answer = call.decode(body)
+            self._budget.earn()
+            return answer
+        raise self._refusal(call, window, signed, status, headers, body)
+
+    async def _exchange(
+        self, call: Call[Any], signed: Mapping[str, str], until: float
+    ) -> tuple[int, Mapping[str, str], bytes]:
+        """Send one request and read its answer, inside the time that is left."""
+        gate = self._gate
+        if gate.locked():
+            await self._await_place(until)
+        else:
+            await gate.acquire()  # does not wait
+        try:
+            if (current := scope.current.get()) is not None:
+                current.sent()
+            return await self._transfer(call, signed, until)
+        except (aiohttp.ClientError, OSError, TimeoutError, ValueError, RuntimeError) as failure:
+            error = translated(failure)
+        finally:
+            gate.release()
+        if isinstance(error, TimedOut) and self._loop.time() >= until:
+            error = DeadlineExceeded("the deadline passed before the answer came")
+        raise error  # outside of `except`: aiohttp's errors hold the signed request
+
+    async def _transfer(
+        self, call: Call[Any], signed: Mapping[str, str], until: float
+    ) -> tuple[int, Mapping[str, str], bytes]:
+        assert self._session is not None  # noqa: S101 -- `send` looked
+        response = await self._session.request(
+            call.method,
+            URL(self._base + call.target, encoded=True),
+            data=call.body,
+            headers=self._all_headers(call, signed),
+            allow_redirects=False,
+            timeout=self._time_left(until),
+            middlewares=self._middlewares,
+        )
+        try:
+            return response.status, response.headers, await read_capped(response, self.options.max_body)
+        except BaseException:
+            response.close()
+            raise
+
+    def _all_headers(self, call: Call[Any], signed: Mapping[str, str]) -> dict[str, str]:
+        headers = {**self._headers, **signed}
+        if call.body is not None:
+            headers["Content-Type"] = call.content_type
+        return headers
+
+    def _time_left(self, until: float) -> aiohttp.ClientTimeout:
+        left = until - self._loop.time()
+        total = self._timeout.total
+        return (
+            self._timeout if total is not None and left >= total else self._timeouts(min(left, total or inf))
+        )
+
+    def _timeouts(self, total: float | None) -> aiohttp.ClientTimeout:
+        return aiohttp.ClientTimeout(
+            total=None if total == inf else total,
+            sock_connect=self.options.connect_timeout,
+            sock_read=self.options.read_timeout,
+            ceil_threshold=_NEVER_ROUNDED,
+        )
+
+    async def _await_turn(self, window: Window, now: float, until: float) -> None:
+        try:
+            await self._pause(window.turn(now, until))
+        except TooLong as wait:
+            delay = wait.delay
+        else:
+            return
+        error = DeadlineExceeded(f"the rate window is full for another {delay:.1f} s, beyond the deadline")
+        error.harmless = True
+        error.retry_after = delay
+        raise error
+
+    async def _await_place(self, until: float) -> None:
+        try:
+            async with asyncio.timeout_at(None if until == inf else until):
+                await self._gate.acquire()
+            return
+        except TimeoutError:
+            error = DeadlineExceeded("no connection came free before the deadline")
+        error.harmless = True
+        raise error
+
+    async def _pause(self, wait: Any) -> None:
+        """Wait without holding a place among the sweep's requests under way."""
+        current = scope.current.get()
+        async with nullcontext() if current is None else current.waiting():
+            await wait
+
+    def _refusal(
+        self,
+        call: Call[Any],
+        window: Window,
+        signed: Mapping[str, str],
+        status: int,
+        headers: Mapping[str, str],
+        body: bytes,
+    ) -> CallError:
+        error = error_of(status, headers, scrubbed(body, signed))
+        if isinstance(error, Unauthorized):
+            error.renewable = self.auth.refused(call, signed)
+        # A wait of more than a day is a vendor's mistake, not a promise to hold the account to.
+        if isinstance(error, RateLimited) and error.retry_after is not None and error.retry_after <= _DAY:
+            window.block(self._loop.time() + error.retry_after)
+        return error
+
+    def _synchronise(
+        self, call: Call[Any], window: Window, remaining: str, headers: Mapping[str, str]
+    ) -> None:
+        """Take over what the vendor says is left, of the window and of the day; ignore nonsense."""
+        if remaining.isdecimal() and (allowed := headers.get("X-RateLimit-Max", "")).isdecimal():
+            window.observe(int(remaining), int(allowed), self._loop.time())
+        if headers.get("X-RateLimit-Daily-Remaining") == "0":
+            midnight = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+            self._quota[call.rate_key or call.account] = midnight + timedelta(days=1)
+
+    def _check_quota(self, call: Call[Any]) -> None:
+        key = call.rate_key or call.account
+        resets_at = self._quota.get(key)
+        if resets_at is None:
+            return
+        if datetime.now(UTC) < resets_at:
+            raise QuotaExhausted(
+                f"the day's requests are used up; they start anew at {resets_at:%Y-%m-%d %H:%M} UTC",
+                resets_at=resets_at,
+            )
+        del self._quota[key]
+
+    def _explain(self, error: CallError, call: Call[Any], attempt: int, elapsed: float) -> None:
+        error.about(backend=self.backend, operation=call.operation, account=call.account)
+        error.attempts, error.elapsed = attempt, elapsed
+        log.debug("attempt %d after %.3f s: %s", attempt, elapsed, error)
+
+
+def _final(call: Call[Any], error: CallError) -> CallError:
+    """Choose what the caller sees: for a write that may have happened, that, and not what hid its answer."""
+    if call.safe or error.harmless:
+        return error
+    unknown = OutcomeUnknown(
+        f"{call.operation} may or may not have been carried out, and was not sent again",
+        find_out=call.find_out,
+        cause=str(error),
+    ).about(backend=error.backend, operation=error.operation, account=error.account)
+    unknown.attempts, unknown.elapsed = error.attempts, error.elapsed
+    unknown.__cause__ = error
+    return unknown
+
+
+def checked_base_url(base_url: str) -> str:
+    """Return the URL without its last slash; raises InvalidArgument unless it is https, or loopback."""
+    try:
+        url = URL(base_url)
+    except (ValueError, TypeError):
+        url = URL()
+    if not url.host or url.scheme not in {"http", "https"} or url.user or url.query_string or url.fragment:
+        raise InvalidArgument(f"base_url: expected https://host/path, got {base_url!r}")
+    if url.scheme == "http" and not _is_loopback(url.host):
+        raise InvalidArgument(f"base_url: plain http is for loopback only; expected https, got {base_url!r}")
+    return str(url).rstrip("/")
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False

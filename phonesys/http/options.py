@@ -1,0 +1,54 @@
+"""How patient, how stubborn and how trusting the HTTP client is."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from math import inf
+
+import msgspec
+
+from phonesys.errors import InvalidArgument
+
+
+class HttpOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """Times are in seconds, sizes in bytes; None means no bound."""
+
+    timeout: float | None = 60.0
+    """For one attempt, from the first byte sent to the last byte read."""
+    connect_timeout: float | None = 10.0
+    """For the connection, within `timeout`."""
+    read_timeout: float | None = 30.0
+    """For the silence between two pieces of an answer, within `timeout`."""
+    deadline: float | None = 300.0
+    """For the whole call: attempts, retries and waits. A wait that it does not allow is an error at once."""
+    retries: int = 3
+    """How often a call is repeated, at the most."""
+    backoff: float = 0.5
+    """The ceiling of the wait before the first retry; it doubles with each."""
+    backoff_cap: float = 8.0
+    """The ceiling that the doubling stops at."""
+    max_body: int = 64 * 2**20
+    """The largest answer that is read, counted after decompression."""
+    connections: int = 256
+    """How many requests may be under way at once; the others wait here, where time-outs do not count."""
+    jitter: Callable[[], float] = random.random
+    """Draws the numbers from 0 to 1 that spread retries out."""
+
+    def __post_init__(self) -> None:
+        for name in ("timeout", "connect_timeout", "read_timeout", "deadline"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < inf:
+                raise InvalidArgument(
+                    f"HttpOptions.{name}: expected a positive number of seconds or None, got {value!r}"
+                )
+        for name, least in (("retries", 0), ("max_body", 1), ("connections", 1)):
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < least:
+                raise InvalidArgument(
+                    f"HttpOptions.{name}: expected a whole number from {least}, got {value!r}"
+                )
+        for name in ("backoff", "backoff_cap"):
+            value = getattr(self, name)
+            if not 0 <= value < inf:
+                raise InvalidArgument(f"HttpOptions.{name}: expected seconds, 0 or more, got {value!r}")

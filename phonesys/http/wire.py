@@ -1,0 +1,110 @@
+"""The edge to aiohttp: one try per request, bodies with a cap, and its errors in our words."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import aiohttp
+
+from phonesys.errors import BodyTooLarge, CallError, ConnectFailed, NotOpen, TimedOut, TransportError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from aiohttp import ClientHandlerType, ClientRequest, ClientResponse
+
+
+class Lost(aiohttp.ClientError):
+    """The connection was lost, in a shape that aiohttp does not retry."""
+
+
+class OneTry:
+    """Keeps aiohttp from sending a request a second time.
+
+    aiohttp repeats GET, PUT and DELETE on its own where a kept connection turns out closed: a write could
+    happen twice, and a read would not be counted against its rate window.
+    """
+
+    async def __call__(self, request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
+        """Send it once."""
+        try:
+            return await handler(request)
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError):
+            raise
+        except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as failure:
+            reason = str(failure)
+        raise Lost(reason)
+
+
+class TooMuch(aiohttp.ClientError):
+    """The body exceeds the cap."""
+
+
+async def read_capped(response: ClientResponse, cap: int) -> bytes:
+    """Read the body, decompressed, up to the cap; raises TooMuch beyond it."""
+    content = response.content
+    piece = await content.readany()
+    if content.at_eof() and len(piece) <= cap:
+        return piece
+    pieces, size = [piece], len(piece)
+    while piece or not content.at_eof():
+        if size > cap:
+            raise TooMuch(f"the answer is larger than {cap} bytes")
+        piece = await content.readany()
+        pieces.append(piece)
+        size += len(piece)
+    if size > cap:
+        raise TooMuch(f"the answer is larger than {cap} bytes")
+    return b"".join(pieces)
+
+
+def translated(failure: Exception) -> CallError | NotOpen:
+    """Turn what aiohttp raises into an error of ours.
+
+    Its cause is kept without tracebacks, whose frames hold the signed request, and not at all where the
+    error itself does (aiohttp.ClientResponseError).
+    """
+    error = _named(failure)
+    if not isinstance(failure, aiohttp.ClientResponseError):
+        error.__cause__ = _bare(failure)
+    return error
+
+
+def _named(failure: Exception) -> CallError | NotOpen:
+    what = str(failure) or type(failure).__name__
+    match failure:
+        case TooMuch():
+            return BodyTooLarge(what)
+        case aiohttp.ClientConnectorError() | aiohttp.ConnectionTimeoutError():
+            return ConnectFailed(f"could not connect: {what}")
+        case TimeoutError():
+            return TimedOut("no answer in time")
+        case aiohttp.ClientResponseError():
+            return TransportError(f"the answer is not HTTP: {failure.message}")
+        case RuntimeError() if "closed" in what:
+            return NotOpen("the session that was handed in is closed")
+        case _:
+            return TransportError(f"the connection was lost: {what}")
+
+
+def _bare(failure: BaseException) -> BaseException:
+    """Drop the tracebacks of an error and of all that it came from."""
+    link: BaseException | None = failure
+    while link is not None:
+        link.__traceback__ = None
+        link.__suppress_context__ = True
+        after = link.__cause__
+        link.__context__ = None
+        link = after
+    return failure
+
+
+_MASK = b"***"
+
+
+def scrubbed(body: bytes, signed: Mapping[str, str]) -> bytes:
+    """Mask the credential in an answer that echoes it."""
+    for value in signed.values():
+        credential = value.rpartition(" ")[2].encode()
+        body = body.replace(credential, _MASK)
+    return body
