@@ -1,0 +1,137 @@
+"""The agent-number operations as data."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from phonesys.backends.agents.wire import Agent, AgentNumber, Rows, read_agents, read_number, read_numbers
+from phonesys.e164 import checked
+from phonesys.errors import InvalidArgument
+from phonesys.http.answer import nothing
+from phonesys.http.call import Call, query, segment
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_FIND_OUT = "get(number_id), or list the numbers"
+
+
+def list_numbers(
+    *, page: int = 1, limit: int = 50, status: str | None = None, account: str = ""
+) -> Call[Rows[AgentNumber]]:
+    """`GET /numbers`; `page` counts from 1."""
+    parameters = {"page": page, "limit": limit, "status": status}
+    return Call(
+        operation="list_numbers",
+        method="GET",
+        target="/numbers" + query(parameters),
+        decode=read_numbers,
+        account=account,
+    )
+
+
+def list_agents(
+    *,
+    page: int = 1,
+    limit: int = 50,
+    status: str | None = None,
+    search: str | None = None,
+    account: str = "",
+) -> Call[Rows[Agent]]:
+    """`GET /agents`; `page` counts from 1, `limit` goes up to 100."""
+    parameters = {"page": page, "limit": limit, "status": status, "search": search}
+    return Call(
+        operation="list_agents",
+        method="GET",
+        target="/agents" + query(parameters),
+        decode=read_agents,
+        account=account,
+    )
+
+
+def numbers_of_agent(agent_id: str, *, account: str = "") -> Call[Rows[AgentNumber]]:
+    """`GET /agents/{id}/numbers`."""
+    return Call(
+        operation="numbers_of_agent",
+        method="GET",
+        target=f"/agents/{segment(agent_id, 'agent id')}/numbers",
+        decode=read_numbers,
+        account=account,
+    )
+
+
+def get_number(number_id: str, *, account: str = "") -> Call[AgentNumber]:
+    """`GET /numbers/{id}`."""
+    return Call(
+        operation="get_number", method="GET", target=_number(number_id), decode=read_number, account=account
+    )
+
+
+def assign_number(
+    *, phone_number: str, agent_id: str, friendly_name: str | None = None, account: str = ""
+) -> Call[AgentNumber]:
+    """`POST /numbers`: routes live calls to the agent, so it is never repeated on a guess."""
+    segment(agent_id, "agent id")  # one rule for what an id may be, in a path or not
+    body = {"phoneNumber": checked(phone_number), "agentId": agent_id, "friendlyName": friendly_name}
+    return Call(
+        operation="assign_number",
+        method="POST",
+        target="/numbers",
+        decode=read_number,
+        safe=False,
+        body=_json(body),
+        account=account,
+        find_out=f"find({phone_number!r})",
+    )
+
+
+def update_number(
+    number_id: str,
+    *,
+    friendly_name: str | None = None,
+    agent_id: str | None = None,
+    status: str | None = None,
+    account: str = "",
+) -> Call[AgentNumber | None]:
+    """`PUT /numbers/{id}`: only the fields that are given."""
+    body = {"friendlyName": friendly_name, "agentId": agent_id, "status": status}
+    if not any(value is not None for value in body.values()):
+        raise InvalidArgument("update: expected at least one of friendly_name, agent_id, status")
+    return Call(
+        operation="update_number",
+        method="PUT",
+        target=_number(number_id),
+        decode=read_updated,
+        safe=False,
+        body=_json(body),
+        account=account,
+        find_out=_FIND_OUT,
+    )
+
+
+def delete_number(number_id: str, *, account: str = "") -> Call[None]:
+    """`DELETE /numbers/{id}`, which answers without content."""
+    return Call(
+        operation="delete_number",
+        method="DELETE",
+        target=_number(number_id),
+        decode=nothing,
+        safe=False,
+        account=account,
+        find_out=_FIND_OUT,
+    )
+
+
+def read_updated(body: bytes) -> AgentNumber | None:
+    """Read the updated number; None where the vendor answers without content."""
+    return read_number(body) if body.strip() else None
+
+
+def _number(number_id: str) -> str:
+    return f"/numbers/{segment(number_id, 'number id')}"
+
+
+def _json(fields: Mapping[str, Any]) -> bytes:
+    return msgspec.json.encode({name: value for name, value in fields.items() if value is not None})

@@ -1,0 +1,201 @@
+"""The agent-numbers backend."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from phonesys.backends.agents import calls
+from phonesys.backends.base import WHOLE_KEY, HttpBackend, checked_page_size, one_auth
+from phonesys.errors import InvalidArgument, RepeatedPage
+from phonesys.http.auth import ApiKey, Auth
+from phonesys.model import Page
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    import aiohttp
+
+    from phonesys.backends.agents.wire import Agent, AgentNumber, Rows
+    from phonesys.http.limits import RateLimit
+    from phonesys.http.options import HttpOptions
+    from phonesys.model import Cursor
+    from phonesys.secret import Secret
+
+_LARGEST_PAGE = 100
+
+
+class AgentNumbers(HttpBackend):
+    """Phone numbers assigned to agents, as Omnia Voice documents them: one account a key.
+
+    - `account`: what that one account is called; `"default"` unless given. With `auth=PerAccount(…)` there
+      are several.
+    - `status`: list only the numbers in this state, by the vendor's word.
+    - `limit`: the vendor states none; what its answers ask for is obeyed.
+    """
+
+    def __init__(
+        self,
+        api_key: str | Secret | None = None,
+        *,
+        auth: Auth | None = None,
+        base_url: str = "https://dashboard.omnia-voice.com/api/v1",
+        page_size: int = _LARGEST_PAGE,
+        account: str = WHOLE_KEY,
+        status: str | None = None,
+        limit: RateLimit | None = None,
+        name: str = "agents",
+        http: HttpOptions | None = None,
+        session: aiohttp.ClientSession | None = None,
+    ) -> None:
+        super().__init__(
+            name,
+            base_url=base_url,
+            auth=one_auth(api_key, auth, what="api_key", kind=ApiKey),
+            limit=limit,
+            http=http,
+            session=session,
+        )
+        self.page_size = checked_page_size(page_size, _LARGEST_PAGE)
+        self.status = status
+        self._account = account
+
+    async def accounts(self) -> AsyncIterator[str]:
+        """Yield the accounts that the credentials name; the one of a single key otherwise."""
+        for account in self.http.auth.accounts() or (self._account,):
+            yield account
+
+    async def page(self, account: str, cursor: Cursor | None = None) -> Page[AgentNumber]:
+        """Fetch one page; `cursor` is its number, from 1.
+
+        A single key reads one account whatever it is called here: `account` is what the numbers are
+        labelled with.
+        """
+        number = _page_number(cursor)
+        call = calls.list_numbers(page=number, limit=self.page_size, status=self.status, account=account)
+        answer = await self.send(call)
+        for row in answer.rows:
+            row.account = account
+        return Page(
+            account=account,
+            provider=self.name,
+            cursor=cursor,
+            numbers=answer.rows,
+            next=_next(number, self.page_size, answer),
+            total=answer.paging.total,
+            rejected=answer.rejected,
+        )
+
+    async def get(self, number_id: str, *, account: str | None = None) -> AgentNumber:
+        """Fetch one number."""
+        return self._mine(await self.send(calls.get_number(number_id, account=self._of(account))), account)
+
+    async def assign(
+        self,
+        *,
+        phone_number: str,
+        agent_id: str,
+        friendly_name: str | None = None,
+        account: str | None = None,
+    ) -> AgentNumber:
+        """Assign a number to an agent, which takes its live calls from then on."""
+        call = calls.assign_number(
+            phone_number=phone_number,
+            agent_id=agent_id,
+            friendly_name=friendly_name,
+            account=self._of(account),
+        )
+        return self._mine(await self.send(call), account)
+
+    async def update(
+        self,
+        number_id: str,
+        *,
+        friendly_name: str | None = None,
+        agent_id: str | None = None,
+        status: str | None = None,
+        account: str | None = None,
+    ) -> AgentNumber:
+        """Change the fields that are given; fetches the number where the answer does not hold it."""
+        call = calls.update_number(
+            number_id,
+            friendly_name=friendly_name,
+            agent_id=agent_id,
+            status=status,
+            account=self._of(account),
+        )
+        updated = await self.send(call)
+        return await self.get(number_id, account=account) if updated is None else self._mine(updated, account)
+
+    async def delete(self, number_id: str, *, account: str | None = None) -> None:
+        """Delete an assignment."""
+        await self.send(calls.delete_number(number_id, account=self._of(account)))
+
+    async def of_agent(self, agent_id: str, *, account: str | None = None) -> tuple[AgentNumber, ...]:
+        """Fetch the numbers of one agent."""
+        answer = await self.send(calls.numbers_of_agent(agent_id, account=self._of(account)))
+        return tuple(self._mine(row, account) for row in answer.rows)
+
+    async def agents(
+        self, *, status: str | None = None, search: str | None = None, account: str | None = None
+    ) -> tuple[Agent, ...]:
+        """Fetch all agents, page by page; raises RepeatedPage where the pages go in a circle."""
+        found: dict[str, Agent] = {}
+        number, more = 1, True
+        while more:
+            call = calls.list_agents(
+                page=number, limit=self.page_size, status=status, search=search, account=self._of(account)
+            )
+            answer = await self.send(call)
+            fresh = {str(agent.id): agent for agent in answer.rows}
+            more = bool(_following(number, self.page_size, answer))
+            if more and fresh.keys() <= found.keys():
+                raise RepeatedPage(f"page {number} brings nothing new, yet is not the last").about(
+                    backend=self.name, operation=call.operation, account=call.account
+                )
+            found |= fresh
+            number += 1
+        return tuple(found.values())
+
+    def _of(self, account: str | None) -> str:
+        return self._account if account is None else account
+
+    def _mine(self, row: AgentNumber, account: str | None) -> AgentNumber:
+        row.account = self._of(account)
+        return row
+
+
+def _page_number(cursor: Cursor | None) -> int:
+    number = 1 if cursor is None else cursor
+    if not isinstance(number, int) or number < 1:
+        raise InvalidArgument(f"cursor: expected the number of a page, from 1, got {cursor!r}")
+    return number
+
+
+def _next(number: int, page_size: int, answer: Rows[AgentNumber]) -> tuple[Cursor, ...]:
+    """Name all other pages at once where the vendor says how many there are, else the one that follows."""
+    count = _pages(page_size, answer)
+    if count is None:
+        return _following(number, page_size, answer)
+    return tuple(range(2, count + 1)) if number == 1 else ()
+
+
+def _following(number: int, page_size: int, answer: Rows[AgentNumber] | Rows[Agent]) -> tuple[Cursor, ...]:
+    """Name the page that follows; a page that is not full is the last where nothing else is said."""
+    count = _pages(page_size, answer)
+    if count is not None:
+        more = number < count
+    elif answer.paging.has_more is not None:
+        more = answer.paging.has_more
+    else:
+        more = len(answer.rows) + len(answer.rejected) >= page_size
+    return (number + 1,) if more else ()
+
+
+def _pages(page_size: int, answer: Rows[AgentNumber] | Rows[Agent]) -> int | None:
+    """Count the pages; the vendor's own page size wins over the one that was asked for."""
+    paging = answer.paging
+    if paging.pages is not None:
+        return paging.pages
+    if paging.total is None:
+        return None
+    return -(-paging.total // max(1, paging.limit or page_size))

@@ -1,0 +1,81 @@
+"""What the backends share: a client to send with, opening and closing, and clear refusals."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+from phonesys.errors import InvalidArgument, UsageError
+from phonesys.http.client import HttpClient
+from phonesys.provider import ClearlyUnsupported
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from types import TracebackType
+
+    import aiohttp
+
+    from phonesys.http.auth import Auth
+    from phonesys.http.call import Call
+    from phonesys.http.limits import RateLimit
+    from phonesys.http.options import HttpOptions
+
+T = TypeVar("T")
+
+WHOLE_KEY = "default"
+"""What the one account of a credential is called that does not say whose it is."""
+
+
+class HttpBackend(ClearlyUnsupported):
+    """A backend over one vendor's HTTP API: an async context manager that sends calls."""
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        base_url: str,
+        auth: Auth,
+        limit: RateLimit | None,
+        headers: Mapping[str, str] | None = None,
+        http: HttpOptions | None = None,
+        session: aiohttp.ClientSession | None = None,
+    ) -> None:
+        if not name or not name.isprintable():
+            raise InvalidArgument(f"name: expected a word for the backend, got {name!r}")
+        self.name = name
+        self.http = HttpClient(
+            base_url, backend=name, auth=auth, limit=limit, headers=headers, options=http, session=session
+        )
+
+    async def __aenter__(self) -> Self:
+        await self.http.__aenter__()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.http.__aexit__(kind, error, trace)
+
+    async def send(self, call: Call[T]) -> T:
+        """Carry out one call; the way to an operation of the vendor that has no method here."""
+        return await self.http.send(call)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name!r}>"
+
+
+def one_auth(given: Any, auth: Auth | None, *, what: str, kind: type[Any]) -> Auth:
+    """Choose between a credential and an `auth`; raises UsageError unless exactly one is given."""
+    if (given is None) == (auth is None):
+        raise UsageError(f"expected either {what}= or auth=, and not both")
+    chosen: Auth = auth if auth is not None else kind(given)
+    return chosen
+
+
+def checked_page_size(size: int, most: int) -> int:
+    """Return the page size; raises InvalidArgument outside of what the vendor allows."""
+    if not isinstance(size, int) or isinstance(size, bool) or not 1 <= size <= most:
+        raise InvalidArgument(f"page_size: expected a whole number from 1 to {most}, got {size!r}")
+    return size

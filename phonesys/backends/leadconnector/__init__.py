@@ -1,0 +1,6 @@
+"""LeadConnector (HighLevel): the phone system of each location of an agency."""
+
+from phonesys.backends.leadconnector.provider import LeadConnector
+from phonesys.backends.leadconnector.wire import LeadConnectorNumber, LeadConnectorPage, RcsSender
+
+__all__ = ["LeadConnector", "LeadConnectorNumber", "LeadConnectorPage", "RcsSender"]

@@ -1,0 +1,211 @@
+"""The LeadConnector backend."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import TYPE_CHECKING
+
+from phonesys.backends.base import HttpBackend, checked_page_size, one_auth
+from phonesys.backends.leadconnector.calls import active_numbers, number_pools
+from phonesys.backends.leadconnector.wire import LeadConnectorPage, Listing
+from phonesys.e164 import checked
+from phonesys.errors import InvalidArgument, NotConnected, NotFound, UsageError
+from phonesys.http.auth import Auth, Bearer
+from phonesys.http.limits import RateLimit
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterable, Mapping
+
+    import aiohttp
+
+    from phonesys.http.call import Call
+    from phonesys.http.options import HttpOptions
+    from phonesys.model import Cursor, NumberPool
+    from phonesys.secret import Secret
+
+_VERSIONS = ("2021-07-28", "v3")
+_LARGEST_PAGE = 1000
+_REMEMBERED = 256  # locations whose pools are kept between two of their pages
+
+_NO_POOLS: Mapping[str, NumberPool] = {}
+
+# The vendor's sentence for a location without a phone system; other 404s are faults.
+_NOT_CONNECTED = "not connected"
+
+
+class LeadConnector(HttpBackend):
+    """Numbers and number pools of HighLevel's locations.
+
+    `token` is a Private Integration Token or any static Bearer token, for every location it is good for;
+    `auth` is for everything else, such as a token for each location.
+
+    - `locations`: the location ids that `accounts()` lists.
+    - `include_pooled`: numbers in pools too, which the vendor leaves out by default.
+    - `with_pools`: fetch each location's pools as well, and say on `number.pool` which one it sits in.
+    - `include_rcs_senders`: with version v3, ask for the RCS sender ids (`page.rcs_senders`).
+    - `speculate`: how many pages beyond a full one are fetched at once, since answers bear no total.
+    - `limit`: 100 requests per 10 s and location (vendor's page on OAuth, "Rate limits").
+    """
+
+    def __init__(
+        self,
+        token: str | Secret | None = None,
+        *,
+        auth: Auth | None = None,
+        base_url: str = "https://services.leadconnectorhq.com",
+        version: str = "2021-07-28",
+        page_size: int = _LARGEST_PAGE,
+        include_pooled: bool = True,
+        with_pools: bool = False,
+        include_rcs_senders: bool = False,
+        speculate: int = 4,
+        locations: Iterable[str] | None = None,
+        limit: RateLimit | None = RateLimit(100, per=10),
+        name: str = "leadconnector",
+        http: HttpOptions | None = None,
+        session: aiohttp.ClientSession | None = None,
+    ) -> None:
+        if version not in _VERSIONS:
+            raise InvalidArgument(f"version: expected one of {', '.join(_VERSIONS)}, got {version!r}")
+        if speculate < 1:
+            raise InvalidArgument(f"speculate: expected a whole number from 1, got {speculate!r}")
+        super().__init__(
+            name,
+            base_url=base_url,
+            auth=one_auth(token, auth, what="token", kind=Bearer),
+            limit=limit,
+            headers={"Version": version},
+            http=http,
+            session=session,
+        )
+        self.page_size = checked_page_size(page_size, _LARGEST_PAGE)
+        self.include_pooled = include_pooled
+        self.with_pools = with_pools
+        self.include_rcs_senders = include_rcs_senders
+        self.speculate = speculate
+        self._locations = None if locations is None else tuple(locations)
+        self._pools: OrderedDict[str, Mapping[str, NumberPool]] = OrderedDict()
+
+    async def accounts(self) -> AsyncIterator[str]:
+        """Yield the locations that the backend was made for, or that its credentials name.
+
+        Raises UsageError where there are neither: a static token does not say which locations it opens.
+        """
+        locations = self.http.auth.accounts() if self._locations is None else self._locations
+        if not locations and self._locations is None:
+            raise UsageError(
+                f"backend {self.name!r} does not know its locations: give them to the sweep, as in "
+                f"sweep({self.name}=[…]), or to LeadConnector(locations=[…])"
+            )
+        for location in locations:
+            yield location
+
+    async def page(self, account: str, cursor: Cursor | None = None) -> LeadConnectorPage:
+        """Fetch one page of a location's active numbers; `cursor` is its index, from 0.
+
+        Raises NotConnected where the location has no phone system.
+        """
+        index = _index(cursor)
+        listing = await self._connected(self._call(account, index))
+        pools = await self._pools_by_number(account, again=index == 0) if self.with_pools else _NO_POOLS
+        _complete(listing, account, pools)
+        return self._page(account, cursor, index, listing)
+
+    async def search(self, account: str, number: str, cursor: Cursor | None = None) -> LeadConnectorPage:
+        """Fetch a page of the location's numbers that contain this one (`searchFilter`)."""
+        index = _index(cursor)
+        listing = await self._connected(self._call(account, index, search=checked(number)))
+        _complete(listing, account, _NO_POOLS)
+        return self._page(account, cursor, index, listing)
+
+    async def pools(self, location_id: str) -> tuple[NumberPool, ...]:
+        """Fetch the number pools of a location."""
+        return await self.send(number_pools(location_id))
+
+    def _call(self, location_id: str, index: int, search: str | None = None) -> Call[Listing]:
+        return active_numbers(
+            location_id,
+            page=index,
+            page_size=self.page_size,
+            search_filter=search,
+            skip_number_pool=not self.include_pooled,
+            include_rcs_sender_ids=self.include_rcs_senders or None,
+        )
+
+    async def _connected(self, call: Call[Listing]) -> Listing:
+        """Send the call, and tell a location without a phone system from one that does not exist."""
+        try:
+            return await self.send(call)
+        except NotFound as error:
+            if _NOT_CONNECTED not in error.message.lower():
+                raise
+            raise as_not_connected(error) from None
+
+    async def _pools_by_number(self, location_id: str, *, again: bool) -> Mapping[str, NumberPool]:
+        """Fetch the location's pools with its first page, and remember them for those that follow."""
+        known = self._pools.get(location_id)
+        if known is not None and not again:
+            return known
+        pools = await self.pools(location_id)
+        found = {number: pool for pool in pools for number in pool.numbers}
+        self._pools[location_id] = found
+        self._pools.move_to_end(location_id)
+        if len(self._pools) > _REMEMBERED:
+            self._pools.popitem(last=False)
+        return found
+
+    def _page(self, account: str, cursor: Cursor | None, index: int, listing: Listing) -> LeadConnectorPage:
+        return LeadConnectorPage(
+            account=account,
+            provider=self.name,
+            cursor=cursor,
+            numbers=listing.numbers,
+            next=self._next(index, listing),
+            total=listing.total,
+            rejected=listing.rejected,
+            account_status=listing.account_status,
+            is_under_ghl=listing.is_under_ghl,
+            rcs_senders=listing.rcs_senders,
+        )
+
+    def _next(self, index: int, listing: Listing) -> tuple[Cursor, ...]:
+        """Name the pages to fetch from here.
+
+        With a total, the first page names all others. Without one, a short page is the last; a full first
+        page names the next few, and each of those that is full one more, so that a few are always under way.
+        """
+        rows = len(listing.numbers) + len(listing.rejected)
+        if listing.total is not None and rows:
+            last = (listing.total - 1) // self.page_size
+            return tuple(range(1, last + 1)) if index == 0 else ()
+        if rows < self.page_size:
+            return ()
+        if index == 0:
+            return tuple(range(1, self.speculate + 1))
+        return (index + self.speculate,)
+
+
+def _index(cursor: Cursor | None) -> int:
+    index = 0 if cursor is None else cursor
+    if not isinstance(index, int) or index < 0:
+        raise InvalidArgument(f"cursor: expected the index of a page, from 0, got {cursor!r}")
+    return index
+
+
+def _complete(listing: Listing, account: str, pools: Mapping[str, NumberPool]) -> None:
+    """Write on each number what the vendor says once for the whole page."""
+    for number in listing.numbers:
+        number.account = account
+    if listing.account_status not in {None, "active"}:
+        for number in listing.numbers:
+            number.account_status = listing.account_status
+    if pools:
+        for number in listing.numbers:
+            number.pool = pools.get(number.number)
+
+
+def as_not_connected(error: NotFound) -> NotConnected:
+    """Keep what the error knows, under the name that it deserves."""
+    other = NotConnected(error.message)
+    other.__dict__.update(error.__dict__)
+    return other

@@ -1,0 +1,261 @@
+"""LeadConnector's answers as structs, in both versions of its API.
+
+Both were read off the vendor's pages "List active numbers" and "List Number Pools", and its OpenAPI files
+of version 2021-07-28 and v3.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime  # noqa: TC003 -- msgspec reads the annotations
+from typing import Any
+
+import msgspec
+
+from phonesys.backends.rows import one_by_one
+from phonesys.http.answer import UNREADABLE, not_data, reader
+from phonesys.model import (
+    NO_CAPABILITIES,
+    Capabilities,
+    InboundService,
+    NumberKind,
+    NumberPool,
+    NumberStatus,
+    Page,
+    Rejected,
+    parse_time,
+)
+
+_KINDS = {kind.value: kind for kind in NumberKind}
+_STATUS = {
+    "active": NumberStatus.ACTIVE,
+    "suspended": NumberStatus.SUSPENDED,
+    "closed": NumberStatus.INACTIVE,
+}
+
+# A row's account, its account's status and its pool are not on the wire: names that no vendor would use.
+_RENAMED = {
+    "account": "phonesys:account",
+    "account_status": "phonesys:account-status",
+    "pool": "phonesys:pool",
+    "number": "phoneNumber",
+    "label": "friendlyName",
+    "country": "countryCode",
+    "can": "capabilities",
+    "linked_user": "linkedUser",
+    "linked_ring_all_users": "linkedRingAllUsers",
+    "inbound": "inboundCallService",
+    "forwarding_number": "forwardingNumber",
+    "is_default": "isDefaultNumber",
+    "is_group_conversation_enabled": "isGroupConversationEnabled",
+    "address_sid": "addressSid",
+    "bundle_sid": "bundleSid",
+    "date_added": "dateAdded",
+    "date_updated": "dateUpdated",
+    "date_created": "dateCreated",
+}
+
+
+class LeadConnectorNumber(msgspec.Struct, rename=_RENAMED, gc=False, kw_only=True):
+    """One number of one location; only `number` is sure to be there."""
+
+    number: str
+    sid: str | None = None
+    label: str | None = None
+    country: str | None = None
+    can: Capabilities | None = None
+    type: str | None = None
+    """The vendor's word for `kind`."""
+    is_default: bool | None = None
+    """Whether outbound calls and messages of the location use it by default."""
+    linked_user: str | None = None
+    linked_ring_all_users: tuple[str, ...] | None = None
+    """Users whose phones all ring."""
+    inbound: InboundService | None = None
+    forwarding_number: str | None = None
+    is_group_conversation_enabled: bool | None = None
+    address_sid: str | None = None
+    bundle_sid: str | None = None
+    # v3 declares these as objects and shows strings; a string that is no date must not cost the number.
+    date_added: Any = None
+    date_updated: Any = None
+    date_created: Any = None
+    origin: str | None = None
+    """`twilio`, `hosted` or `ported`."""
+
+    account: str = ""
+    account_status: str | None = None
+    """Of the location's phone system: `active`, `suspended` or `closed`."""
+    pool: NumberPool | None = None
+    """The pool it sits in, where pools were asked for."""
+
+    @property
+    def provider(self) -> str:
+        return "leadconnector"
+
+    @property
+    def id(self) -> str:
+        """The vendor's sid; the number itself where v3 leaves it out."""
+        return self.sid or self.number
+
+    @property
+    def kind(self) -> NumberKind:
+        return _KINDS.get(self.type or "", NumberKind.UNKNOWN)
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return self.can or NO_CAPABILITIES
+
+    @property
+    def status(self) -> NumberStatus:
+        """That of its account: the vendor lists active numbers only."""
+        return _STATUS.get(self.account_status or "active", NumberStatus.UNKNOWN)
+
+    @property
+    def assignee(self) -> str | None:
+        return self.linked_user
+
+    @property
+    def created_at(self) -> datetime | None:
+        return parse_time(self.date_added) or parse_time(self.date_created)
+
+    @property
+    def updated_at(self) -> datetime | None:
+        return parse_time(self.date_updated)
+
+
+class RcsSender(msgspec.Struct, rename="camel", frozen=True, kw_only=True):
+    """A sender of rich messages: listed beside the numbers, and not one of them."""
+
+    number: str
+    number_type: str | None = None
+    friendly_name: str | None = None
+    rcs_meta: dict[str, Any] | None = None
+
+
+class LeadConnectorPage(Page[LeadConnectorNumber], frozen=True, kw_only=True):
+    """A page of a location's numbers, and what the vendor says of the location beside them."""
+
+    account_status: str | None = None
+    is_under_ghl: bool | None = None
+    """Whether LeadConnector manages the phone system; v3 calls it `isUnderLc`."""
+    rcs_senders: tuple[RcsSender, ...] = ()
+
+
+class Listing(msgspec.Struct, frozen=True, kw_only=True):
+    """What a page says, in either version."""
+
+    numbers: tuple[LeadConnectorNumber, ...]
+    total: int | None = None
+    account_status: str | None = None
+    is_under_ghl: bool | None = None
+    rcs_senders: tuple[RcsSender, ...] = ()
+    rejected: tuple[Rejected, ...] = ()
+
+
+class _Body(msgspec.Struct, rename="camel", frozen=True, kw_only=True):
+    """What both versions' pages hold, bare or under `data`; empty pages omit all but the numbers."""
+
+    numbers: tuple[LeadConnectorNumber, ...] | msgspec.UnsetType = msgspec.UNSET
+    total: int | None = None
+    account_status: str | None = None
+    is_under_ghl: bool | None = None
+    is_under_lc: bool | None = None
+    rcs_sender_ids: tuple[RcsSender, ...] | None = None
+
+
+class _Answer(_Body, rename="camel", frozen=True, kw_only=True):
+    data: _Body | None = None
+
+
+class _RawBody(msgspec.Struct, rename="camel", frozen=True, kw_only=True):
+    numbers: tuple[msgspec.Raw, ...] | msgspec.UnsetType = msgspec.UNSET
+    total: Any = None
+    account_status: Any = None
+    is_under_ghl: Any = None
+    is_under_lc: Any = None
+
+
+class _RawAnswer(_RawBody, rename="camel", frozen=True, kw_only=True):
+    data: _RawBody | None = None
+
+
+# Not strict: whole numbers may be written as floats.
+_decode = msgspec.json.Decoder(_Answer, strict=False).decode
+_read_raw = reader(_RawAnswer)
+_read_row = msgspec.json.Decoder(LeadConnectorNumber, strict=False).decode
+
+
+def read_listing(body: bytes) -> Listing:
+    """Read a page, whole; row by row only where that fails."""
+    try:
+        answer = _decode(body)
+    except UNREADABLE:
+        return _read_rows(body)
+    page = answer.data if answer.data is not None else answer
+    if page.numbers is msgspec.UNSET:
+        raise not_data(body, "no `numbers` in it")
+    return Listing(
+        numbers=page.numbers,
+        total=page.total,
+        account_status=page.account_status,
+        is_under_ghl=page.is_under_lc if page.is_under_ghl is None else page.is_under_ghl,
+        rcs_senders=page.rcs_sender_ids or (),
+    )
+
+
+def _read_rows(body: bytes) -> Listing:
+    answer = _read_raw(body)
+    page = answer.data if answer.data is not None else answer
+    if page.numbers is msgspec.UNSET:
+        raise not_data(body, "no `numbers` in it")
+    numbers, rejected = one_by_one(page.numbers, _read_row)
+    status = page.account_status
+    return Listing(
+        numbers=numbers,
+        rejected=rejected,
+        total=page.total if isinstance(page.total, int) else None,
+        account_status=status if isinstance(status, str) else None,
+    )
+
+
+class _PoolNumber(msgspec.Struct, rename="camel", frozen=True):
+    phone_number: str
+
+
+class _Pool(msgspec.Struct, rename="camel", frozen=True, kw_only=True):
+    id: str
+    name: str | None = None
+    location_id: str | None = None
+    numbers: tuple[_PoolNumber, ...] | None = None
+    forwarding_number: str | None = None
+    whisper: bool | None = None
+    whisper_message: str | None = None
+    call_recording: bool | None = None
+    is_active: bool | None = None
+    inbound_call_service: InboundService | None = None
+
+
+class _Pools(msgspec.Struct, frozen=True):
+    data: tuple[_Pool, ...]
+
+
+_read_pools = reader(_Pools, strict=False)
+
+
+def read_pools(body: bytes) -> tuple[NumberPool, ...]:
+    """Read the pools of a location."""
+    return tuple(
+        NumberPool(
+            id=pool.id,
+            name=pool.name,
+            account=pool.location_id or "",
+            numbers=tuple(row.phone_number for row in pool.numbers or ()),
+            forwarding_number=pool.forwarding_number,
+            whisper=bool(pool.whisper),
+            whisper_message=pool.whisper_message,
+            call_recording=bool(pool.call_recording),
+            is_active=pool.is_active is not False,
+            inbound=pool.inbound_call_service,
+        )
+        for pool in _read_pools(body).data
+    )

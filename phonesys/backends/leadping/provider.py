@@ -1,0 +1,215 @@
+"""The Leadping backend."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from phonesys.backends.base import WHOLE_KEY, HttpBackend, checked_page_size, one_auth
+from phonesys.backends.leadping import calls
+from phonesys.backends.leadping.requests import ListOptions
+from phonesys.e164 import checked
+from phonesys.errors import InvalidArgument
+from phonesys.http.auth import Auth, Bearer
+from phonesys.http.limits import RateLimit
+from phonesys.model import Page
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from datetime import date
+
+    import aiohttp
+
+    from phonesys.backends.leadping.wire import LeadpingNumber, LeadpingRow, LeadpingStatus, Listing
+    from phonesys.http.options import HttpOptions
+    from phonesys.model import Cursor
+    from phonesys.secret import Secret
+
+_LARGEST_PAGE = 100
+
+
+class Leadping(HttpBackend):
+    """An organization's phone numbers; one key reads one organization.
+
+    - `account`: what that organization is called here; `"default"` unless given. With
+      `auth=PerAccount({organization: key, …})` there are several.
+    - `options`: which numbers a listing holds, and in which order.
+    - `limit`: 300 requests per 60 s and organization.
+    """
+
+    def __init__(
+        self,
+        api_key: str | Secret | None = None,
+        *,
+        auth: Auth | None = None,
+        base_url: str = "https://api.leadping.ai",
+        page_size: int = _LARGEST_PAGE,
+        account: str = WHOLE_KEY,
+        options: ListOptions = ListOptions(),
+        limit: RateLimit | None = RateLimit(300, per=60),
+        name: str = "leadping",
+        http: HttpOptions | None = None,
+        session: aiohttp.ClientSession | None = None,
+    ) -> None:
+        super().__init__(
+            name,
+            base_url=base_url,
+            auth=one_auth(api_key, auth, what="api_key", kind=Bearer),
+            limit=limit,
+            http=http,
+            session=session,
+        )
+        self.page_size = checked_page_size(page_size, _LARGEST_PAGE)
+        self.options = options
+        self._account = account
+
+    async def accounts(self) -> AsyncIterator[str]:
+        """Yield the organizations that the credentials name; the one of a single key otherwise."""
+        for account in self.http.auth.accounts() or (self._account,):
+            yield account
+
+    async def page(self, account: str, cursor: Cursor | None = None) -> Page[LeadpingRow]:
+        """Fetch one page; `cursor` is the vendor's continuation token, so that one page leads to the next.
+
+        A single key reads one organization whatever it is called here: `account` is what the numbers are
+        labelled with.
+        """
+        return await self._list(account, cursor, self.options)
+
+    async def search(self, account: str, number: str, cursor: Cursor | None = None) -> Page[LeadpingRow]:
+        """Fetch a page of the rows whose number matches this one."""
+        return await self._list(
+            account, cursor, ListOptions(search=checked(number), search_fields=("number",))
+        )
+
+    async def _list(self, account: str, cursor: Cursor | None, options: ListOptions) -> Page[LeadpingRow]:
+        if cursor is not None and (not isinstance(cursor, str) or not cursor):
+            raise InvalidArgument(f"cursor: expected a continuation token, got {cursor!r}")
+        call = calls.list_numbers(
+            page_size=self.page_size, continuation_token=cursor, options=options, account=account
+        )
+        return self._page(account, cursor, await self.send(call))
+
+    def _page(self, account: str, cursor: Cursor | None, listing: Listing) -> Page[LeadpingRow]:
+        for row in listing.rows:
+            row.account = account
+        return Page(
+            account=account,
+            provider=self.name,
+            cursor=cursor,
+            numbers=listing.rows,
+            next=(listing.token,) if listing.token else (),
+            total=listing.total,
+            rejected=listing.rejected,
+        )
+
+    async def create(
+        self,
+        *,
+        name: str,
+        number: str | None = None,
+        organization_id: str | None = None,
+        business_id: str | None = None,
+        enabled: bool | None = None,
+        number_id: str | None = None,
+        account: str | None = None,
+    ) -> LeadpingNumber:
+        """Create a number, once: `name` is up to 255 characters, `number` E.164.
+
+        `business_id` is the older generation's name for `organization_id`. Raises OutcomeUnknown where the
+        answer is lost, since the vendor has no idempotency key and every request may cost money.
+        """
+        call = calls.create_number(
+            name=name,
+            number=number,
+            organization_id=organization_id,
+            business_id=business_id,
+            enabled=enabled,
+            number_id=number_id,
+            account=self._of(account),
+        )
+        return self._mine(await self.send(call), account)
+
+    async def get(self, number_id: str, *, account: str | None = None) -> LeadpingNumber:
+        """Fetch the full answer on one number."""
+        return self._mine(await self.send(calls.get_number(number_id, account=self._of(account))), account)
+
+    async def update(
+        self,
+        number_id: str,
+        *,
+        name: str | None = None,
+        number: str | None = None,
+        organization_id: str | None = None,
+        business_id: str | None = None,
+        enabled: bool | None = None,
+        account: str | None = None,
+    ) -> LeadpingNumber:
+        """Change the fields that are given.
+
+        The vendor replaces the whole record, so that name, number and switch are fetched first where they
+        are not all given.
+        """
+        if name is None or number is None or enabled is None:
+            now = await self.get(number_id, account=account)
+            name = now.label or now.number if name is None else name
+            number = now.number if number is None else number
+            enabled = now.enabled if enabled is None else enabled
+        call = calls.update_number(
+            number_id,
+            name=name,
+            number=number,
+            organization_id=organization_id,
+            business_id=business_id,
+            enabled=enabled,
+            account=self._of(account),
+        )
+        return self._mine(await self.send(call), account)
+
+    async def delete(self, number_id: str, *, account: str | None = None) -> None:
+        """Delete a number."""
+        await self.send(calls.delete_number(number_id, account=self._of(account)))
+
+    async def status(
+        self,
+        phone_number: str,
+        *,
+        window_days: int | None = None,
+        start_date: date | None = None,
+        end_date: date | None = None,
+        account: str | None = None,
+    ) -> LeadpingStatus:
+        """Fetch what a number, given as E.164, can send now, and its metrics over a window of days."""
+        call = calls.number_status(
+            phone_number,
+            window_days=window_days,
+            start_date=start_date,
+            end_date=end_date,
+            account=self._of(account),
+        )
+        return await self.send(call)
+
+    async def warmup(
+        self,
+        number_id: str,
+        *,
+        window_days: int | None = None,
+        start_date: date | None = None,
+        end_date: date | None = None,
+        account: str | None = None,
+    ) -> LeadpingStatus:
+        """Fetch the same by the number's id."""
+        call = calls.number_warmup(
+            number_id,
+            window_days=window_days,
+            start_date=start_date,
+            end_date=end_date,
+            account=self._of(account),
+        )
+        return await self.send(call)
+
+    def _of(self, account: str | None) -> str:
+        return self._account if account is None else account
+
+    def _mine(self, number: LeadpingNumber, account: str | None) -> LeadpingNumber:
+        number.account = self._of(account)
+        return number

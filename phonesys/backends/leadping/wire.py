@@ -1,0 +1,432 @@
+"""Leadping's answers as structs: list rows, and full answers of both generations of its schema.
+
+The older generation is the one that the vendor's page "Creates a phone number" shows, the newer one that of
+its OpenAPI file; the vendor renames things, so both are read. Enum values stay the strings they are.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime  # noqa: TC003 -- msgspec reads the annotations
+from typing import Any
+
+import msgspec
+
+from phonesys.backends.rows import one_by_one
+from phonesys.http.answer import UNREADABLE, not_data, reader
+from phonesys.model import NO_CAPABILITIES, Capabilities, NumberKind, NumberStatus, Rejected, parse_time
+
+_STATUS = {
+    "Active": NumberStatus.ACTIVE,
+    "Unregistered": NumberStatus.PENDING,
+    "Provisioning": NumberStatus.PENDING,
+    "FailedProvisioning": NumberStatus.FAILED,
+    "Expired": NumberStatus.EXPIRED,
+    "Suspended": NumberStatus.SUSPENDED,
+}
+# States of the inventory that outweigh the number's status: it cannot be used as its status suggests.
+_INVENTORY = {
+    "Pending verification": NumberStatus.PENDING,
+    "Restricted": NumberStatus.RESTRICTED,
+    "Suspended": NumberStatus.SUSPENDED,
+    "Failed": NumberStatus.FAILED,
+    "Released": NumberStatus.RELEASED,
+}
+_KINDS = {
+    "local": NumberKind.LOCAL,
+    "tollfree": NumberKind.TOLL_FREE,
+    "mobile": NumberKind.MOBILE,
+    "national": NumberKind.NATIONAL,
+}
+
+
+def _status(inventory: str | None, status: str | None, *, enabled: bool | None) -> NumberStatus:
+    if inventory in _INVENTORY:
+        return _INVENTORY[inventory]
+    if status is not None:
+        known = _STATUS.get(status, NumberStatus.UNKNOWN)
+        return NumberStatus.INACTIVE if known is NumberStatus.ACTIVE and enabled is False else known
+    if enabled is None:
+        return NumberStatus.UNKNOWN
+    return NumberStatus.ACTIVE if enabled else NumberStatus.INACTIVE
+
+
+def _kind(word: str | None) -> NumberKind:
+    return _KINDS.get((word or "").lower().replace("-", "").replace(" ", ""), NumberKind.UNKNOWN)
+
+
+class Readiness(msgspec.Struct, rename="camel", frozen=True, kw_only=True, gc=False):
+    """How far a number is warmed up (schema `PhoneNumberReadiness`)."""
+
+    enabled: bool | None = None
+    state: str | None = None
+    """`Not Started`, `In Progress`, `Paused`, `Blocked`, `Ready`, …"""
+    health_status: str | None = None
+    health_score: int | None = None
+    progress_percent: int | None = None
+    call_stage: str | None = None
+
+
+class LeadpingRow(
+    msgspec.Struct,
+    rename={
+        "account": "phonesys:account",
+        "row_id": "id",
+        "label": "name",
+        "organization_id": "organizationId",
+        "routing_summary": "routingSummary",
+        "sms_ready": "smsReady",
+        "voice_ready": "voiceReady",
+        "ten_dlc_campaign_status": "tenDlcCampaignStatus",
+        "is_demo": "isDemo",
+        "inventory_state": "inventoryState",
+        "state": "status",
+    },
+    gc=False,
+    kw_only=True,
+):
+    """A row of the list, which says less than the full answer (schema `PhoneNumberTableRow`)."""
+
+    number: str
+    row_id: str | None = None
+    label: str | None = None
+    type: str | None = None
+    """The vendor's word for `kind`."""
+    organization: str | None = None
+    organization_id: str | None = None
+    enabled: bool | None = None
+    warmup: Readiness | None = None
+    ownership: str | None = None
+    routing_summary: str | None = None
+    sms_ready: bool | None = None
+    voice_ready: bool | None = None
+    ten_dlc_campaign_status: str | None = None
+    is_demo: bool = False
+    """Demo numbers are numbers, and listed like any other."""
+    inventory_state: str | None = None
+    state: str | None = None
+    """The vendor's word for `status`, where the row has it."""
+
+    account: str = ""
+
+    @property
+    def provider(self) -> str:
+        return "leadping"
+
+    @property
+    def id(self) -> str:
+        """The vendor's id; the number itself where there is none."""
+        return self.row_id or self.number
+
+    @property
+    def country(self) -> str | None:
+        """Rows do not say."""
+        return None
+
+    @property
+    def kind(self) -> NumberKind:
+        return _kind(self.type)
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What it is ready for."""
+        return Capabilities(voice=self.voice_ready, sms=self.sms_ready)
+
+    @property
+    def status(self) -> NumberStatus:
+        return _status(self.inventory_state, self.state, enabled=self.enabled)
+
+    @property
+    def assignee(self) -> str | None:
+        """Rows do not say."""
+        return None
+
+    @property
+    def created_at(self) -> datetime | None:
+        """Rows do not say."""
+        return None
+
+    @property
+    def updated_at(self) -> datetime | None:
+        """Rows do not say."""
+        return None
+
+
+class IdName(msgspec.Struct, frozen=True, gc=False):
+    """Something that the vendor names by id."""
+
+    id: str | None = None
+    name: str | None = None
+
+
+class Can(msgspec.Struct, frozen=True, gc=False):
+    """What a number is set up for, in the older generation."""
+
+    sms: bool | None = None
+    voice: bool | None = None
+    warmup: bool | None = None
+    testing: bool | None = None
+
+
+class Routing(msgspec.Struct, rename="camel", frozen=True, kw_only=True):
+    """Where its traffic goes; either generation's fields."""
+
+    sms_enabled: bool | None = None
+    voice_enabled: bool | None = None
+    warmup_only: bool | None = None
+    internal_test_only: bool | None = None
+    team_id: str | None = None
+    source_id: str | None = None
+    campaign_id: str | None = None
+    messaging_profile_id: str | None = None
+    voice_connection_id: str | None = None
+    ten_dlc_application_id: str | None = None
+
+
+class TenDlc(msgspec.Struct, rename="camel", frozen=True, kw_only=True):
+    """Its registration for application-to-person messages in the United States."""
+
+    brand_id: str | None = None
+    campaign_id: str | None = None
+    campaign_status: str | None = None
+    assignment_status: str | None = None
+    messaging_profile_id: str | None = None
+    status_updated_at: str | None = None
+    failure_reason: str | None = None
+    last_provider_event_id: str | None = None
+
+
+class Billing(msgspec.Struct, rename="camel", frozen=True, kw_only=True):
+    """Who pays for it, and how much."""
+
+    business_id: str | None = None
+    business_name: str | None = None
+    user_id: str | None = None
+    user_name: str | None = None
+    subscription_item_id: str | None = None
+    monthly_amount: str | float | None = None
+    """A decimal, which the vendor writes as a string; its currency is not said."""
+    channel: str | None = None
+
+
+class Location(msgspec.Struct, rename="camel", frozen=True, kw_only=True):
+    """Where the number belongs."""
+
+    location: str | None = None
+    state: str | None = None
+    country_code: str | None = None
+
+
+class Event(msgspec.Struct, rename="camel", frozen=True, kw_only=True):
+    """Something that happened to it."""
+
+    id: str | None = None
+    type: str | None = None
+    title: str | None = None
+    details: str | None = None
+    actor_id: str | None = None
+    actor_name: str | None = None
+    created_at: str | None = None
+
+
+_RENAMED = {
+    "account": "phonesys:account",
+    "number_id": "id",
+    "label": "name",
+    "can": "capabilities",
+    "state": "status",
+    "created": "createdAt",
+    "modified": "modifiedAt",
+    **{
+        name: name.split("_")[0] + "".join(word.title() for word in name.split("_")[1:])
+        for name in (
+            "phone_identity_id", "team_id", "campaign_id", "source_id", "leadping_owned",
+            "provider_phone_number_id", "provider_order_id", "provider_order_status", "provider_status",
+            "provider_error", "provider_synced_at", "provider_released_at", "ten_dlc", "is_preferred",
+            "is_default", "inventory_state", "is_internal_pool", "is_approved_test_destination",
+            "is_messaging_program_approved", "warmup_enabled", "warmup_state", "health_status",
+            "warmup_health_score", "warmup_progress_percent", "warmup_next_action_at",
+            "warmup_pause_reason", "health_reason", "is_demo",
+        )
+    },
+    "carrier": "provider",
+}  # fmt: skip
+
+
+class LeadpingNumber(msgspec.Struct, rename=_RENAMED, kw_only=True):
+    """The full answer on one number; which fields are there depends on the generation."""
+
+    number: str
+    number_id: str | None = None
+    label: str | None = None
+    enabled: bool | None = None
+    leadping_owned: bool | None = None
+    routing: Routing | None = None
+    created: Any = None
+    modified: Any = None
+
+    # The newer generation's.
+    phone_identity_id: str | None = None
+    organization: IdName | None = None
+    warmup: Readiness | None = None
+
+    # The older generation's.
+    business: IdName | None = None
+    user: IdName | None = None
+    team_id: str | None = None
+    campaign_id: str | None = None
+    source_id: str | None = None
+    carrier: str | None = None
+    """What the vendor calls `provider`: who carries the number for it."""
+    provider_phone_number_id: str | None = None
+    provider_order_id: str | None = None
+    provider_order_status: str | None = None
+    provider_status: str | None = None
+    provider_error: str | None = None
+    provider_synced_at: str | None = None
+    provider_released_at: str | None = None
+    inventory_state: str | None = None
+    can: Can | None = None
+    ten_dlc: TenDlc | None = None
+    billing: Billing | None = None
+    is_preferred: bool | None = None
+    is_default: bool | None = None
+    location: Location | None = None
+    state: str | None = None
+    """The vendor's word for `status`."""
+    is_internal_pool: bool | None = None
+    is_approved_test_destination: bool | None = None
+    is_messaging_program_approved: bool | None = None
+    warmup_enabled: bool | None = None
+    warmup_state: str | None = None
+    health_status: str | None = None
+    warmup_health_score: int | None = None
+    warmup_progress_percent: int | None = None
+    warmup_next_action_at: str | None = None
+    warmup_pause_reason: str | None = None
+    health_reason: str | None = None
+    events: tuple[Event, ...] | None = None
+    is_demo: bool = False
+
+    account: str = ""
+
+    @property
+    def provider(self) -> str:
+        return "leadping"
+
+    @property
+    def id(self) -> str:
+        """The vendor's id; the number itself where there is none."""
+        return self.number_id or self.number
+
+    @property
+    def country(self) -> str | None:
+        return self.location.country_code if self.location else None
+
+    @property
+    def kind(self) -> NumberKind:
+        """Full answers do not say; list rows do."""
+        return NumberKind.UNKNOWN
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What it is set up for: the older generation's own word, else what is routed."""
+        if self.can is not None:
+            return Capabilities(voice=self.can.voice, sms=self.can.sms)
+        if self.routing is not None:
+            return Capabilities(voice=self.routing.voice_enabled, sms=self.routing.sms_enabled)
+        return NO_CAPABILITIES
+
+    @property
+    def status(self) -> NumberStatus:
+        return _status(self.inventory_state, self.state, enabled=self.enabled)
+
+    @property
+    def assignee(self) -> str | None:
+        return self.user.id if self.user else None
+
+    @property
+    def created_at(self) -> datetime | None:
+        return parse_time(self.created)
+
+    @property
+    def updated_at(self) -> datetime | None:
+        return parse_time(self.modified)
+
+
+class SmsWarmup(msgspec.Struct, rename="camel", frozen=True, kw_only=True):
+    """How far messages are warmed up (schema `SmsReadinessStatusResponse`)."""
+
+    phone_number_id: str | None = None
+    phone_number: str | None = None
+    status: str | None = None
+    health_status: str | None = None
+    health_score: int | None = None
+    progress_percent: int | None = None
+    warmup_enabled: bool | None = None
+    ui_state: dict[str, Any] | None = None
+
+
+class LeadpingStatus(msgspec.Struct, rename="camel", frozen=True, kw_only=True):
+    """What a number can send now and how it did (schema `PhoneNumberStatusResponse`).
+
+    The metrics and capacities stay the vendor's own objects: dozens of counters that it keeps changing.
+    """
+
+    number: str
+    messages_possible: int | None = None
+    calls_possible: int | None = None
+    sms_warmup: SmsWarmup | None = None
+    outbound_capacity: dict[str, Any] | None = None
+    opt_out_metrics: dict[str, Any] | None = None
+    traffic_metrics: dict[str, Any] | None = None
+    recent_events: tuple[dict[str, Any], ...] | None = None
+
+
+class Listing(msgspec.Struct, frozen=True, kw_only=True):
+    """A page of rows and the token of the next."""
+
+    rows: tuple[LeadpingRow, ...]
+    token: str | None = None
+    total: int | None = None
+    rejected: tuple[Rejected, ...] = ()
+
+
+class _Answer(msgspec.Struct, rename="camel", frozen=True):
+    items: tuple[LeadpingRow, ...]
+    continuation_token: str | None = None
+    total_count: int | None = None
+
+
+class _RawAnswer(msgspec.Struct, rename="camel", frozen=True):
+    items: tuple[msgspec.Raw, ...]
+    continuation_token: str | None = None
+    total_count: Any = None
+
+
+# Not strict: the older generation writes whole numbers as strings.
+_decode = msgspec.json.Decoder(_Answer, strict=False).decode
+_decode_raw = msgspec.json.Decoder(_RawAnswer).decode
+_read_row = msgspec.json.Decoder(LeadpingRow, strict=False).decode
+
+
+def read_listing(body: bytes) -> Listing:
+    """Read a page, whole; row by row only where that fails."""
+    try:
+        answer = _decode(body)
+    except UNREADABLE:
+        return _read_rows(body)
+    return Listing(rows=answer.items, token=answer.continuation_token, total=answer.total_count)
+
+
+def _read_rows(body: bytes) -> Listing:
+    try:
+        answer = _decode_raw(body)
+    except UNREADABLE as failure:
+        raise not_data(body, str(failure)) from None
+    rows, rejected = one_by_one(answer.items, _read_row)
+    total = answer.total_count if isinstance(answer.total_count, int) else None
+    return Listing(rows=rows, rejected=rejected, token=answer.continuation_token, total=total)
+
+
+read_number = reader(LeadpingNumber, strict=False)
+read_status = reader(LeadpingStatus, strict=False)
