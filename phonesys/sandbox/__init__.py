@@ -1,0 +1,32 @@
+"""The three vendors' APIs on loopback, with generated data: no accounts, no network, no money spent."""
+
+from __future__ import annotations
+
+from phonesys.sandbox.faults import (
+    Exchange,
+    Fault,
+    body,
+    delay,
+    drop,
+    drop_after,
+    stall,
+    status,
+    truncate,
+)
+from phonesys.sandbox.log import Created, Served
+from phonesys.sandbox.server import Sandbox
+
+__all__ = [
+    "Created",
+    "Exchange",
+    "Fault",
+    "Sandbox",
+    "Served",
+    "body",
+    "delay",
+    "drop",
+    "drop_after",
+    "stall",
+    "status",
+    "truncate",
+]

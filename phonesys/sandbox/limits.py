@@ -1,0 +1,71 @@
+"""The vendors' rate limits, exact: never more than N requests in any window, wherever it begins."""
+
+from __future__ import annotations
+
+import time
+from array import array
+from bisect import bisect_right
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+Limit: TypeAlias = tuple[int, float]
+"""So many requests in so many seconds."""
+
+
+class Verdict(NamedTuple):
+    """What the limits say about one request."""
+
+    allowed: bool
+    remaining: tuple[int, ...]
+    """What is left under each limit after this request, in the order in which they were given."""
+    retry_after: float = 0.0
+    """Seconds until one more request would be allowed; 0 if this one was."""
+
+
+class SlidingWindows:
+    """One sliding window per key and limit; a refused request does not count.
+
+    A key costs about a hundred bytes and eight more per request, and nothing before its first one.
+    """
+
+    def __init__(
+        self, *limits: Limit, clock: Callable[[], float] = time.monotonic, enforce: bool = True
+    ) -> None:
+        self.limits = limits
+        self._enforce = enforce
+        self._clock = clock
+        self._longest = max((seconds for _, seconds in limits), default=0.0)
+        self._times: dict[str, array[float]] = {}
+
+    def take(self, key: str) -> Verdict:
+        """Count one request against a key, unless that is too many; nothing is, if they are not enforced."""
+        if not self._enforce:
+            return Verdict(allowed=True, remaining=tuple(most for most, _ in self.limits))
+        now = self._clock()
+        times = self._window(key, now)
+        left, wait = self._state(times, now)
+        if wait > 0:
+            return Verdict(allowed=False, remaining=left, retry_after=wait)
+        if self.limits:
+            times.append(now)
+        return Verdict(allowed=True, remaining=tuple(room - 1 for room in left))
+
+    def _window(self, key: str, now: float) -> array[float]:
+        times = self._times.get(key)
+        if times is None:
+            times = self._times[key] = array("d")
+        elif expired := bisect_right(times, now - self._longest):
+            del times[:expired]
+        return times
+
+    def _state(self, times: array[float], now: float) -> tuple[tuple[int, ...], float]:
+        left: list[int] = []
+        wait = 0.0
+        for most, seconds in self.limits:
+            used = len(times) - bisect_right(times, now - seconds)
+            left.append(max(most - used, 0))
+            if used >= most:
+                wait = max(wait, times[-most] + seconds - now if most else seconds)
+        return tuple(left), wait

@@ -1,0 +1,183 @@
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+import time
+
+import aiohttp
+import pytest
+
+from phonesys.sandbox import Sandbox
+
+
+async def ask(sandbox: Sandbox, session: aiohttp.ClientSession, where: str = "") -> int:
+    url = f"{sandbox.leadconnector_url}/phone-system/numbers/location/{where or sandbox.location_ids[0]}"
+    headers = {"Authorization": f"Bearer {sandbox.leadconnector_token}", "Version": "2021-07-28"}
+    async with session.get(url, headers=headers) as answer:
+        return answer.status
+
+
+async def test_nothing_is_left_running() -> None:
+    """After the block there are no tasks but one's own, although a connection was kept alive."""
+    before = asyncio.all_tasks()
+    async with aiohttp.ClientSession() as session:
+        async with Sandbox(locations=1) as sandbox:
+            await ask(sandbox, session)
+            started = time.perf_counter()
+        assert time.perf_counter() - started < 1
+        assert asyncio.all_tasks() == before
+        with pytest.raises(aiohttp.ClientError):
+            await ask(sandbox, session)
+
+
+async def test_it_comes_back_on_the_same_port_with_its_data() -> None:
+    """Stopping is an outage, not the end of the world."""
+    sandbox = Sandbox(locations=1)
+    async with aiohttp.ClientSession() as session:
+        async with sandbox:
+            url, new = sandbox.url, sandbox.world.add(sandbox.location_ids[0])
+            await ask(sandbox, session)
+        async with sandbox:
+            assert sandbox.url == url
+            assert await ask(sandbox, session) == 200
+            assert new in sandbox.truth["leadconnector", sandbox.location_ids[0]]
+
+
+async def test_starting_twice_is_a_mistake_and_stopping_twice_is_not() -> None:
+    """`stop` may be called by whoever feels responsible."""
+    sandbox = Sandbox(locations=0)
+    with pytest.raises(RuntimeError, match="before it is started"):
+        _ = sandbox.url
+    await sandbox.start()
+    with pytest.raises(RuntimeError, match="already running"):
+        await sandbox.start()
+    await sandbox.stop()
+    await sandbox.stop()
+
+
+async def test_a_port_in_use_is_told_and_can_be_tried_again() -> None:
+    """A failed start leaves a sandbox that can be started."""
+    async with Sandbox(locations=0) as first:
+        second = Sandbox(locations=0, port=first._port)
+        with pytest.raises(OSError, match="in use"):
+            await second.start()
+    async with second:
+        assert second.url == first.url
+
+
+async def test_every_request_is_noted() -> None:
+    """The log has method, raw path, route, account, status and time, and counts them."""
+    async with Sandbox(locations=1, clock=lambda: 42.0) as sandbox, aiohttp.ClientSession() as session:
+        await ask(sandbox, session)
+        await ask(sandbox, session, "a%2Fb%20c")
+        first, second = sandbox.requests
+        assert (first.backend, first.route, first.account) == (
+            "leadconnector", "leadconnector.numbers", sandbox.location_ids[0],
+        )  # fmt: skip
+        assert (first.method, first.status, first.started, first.duration) == ("GET", 200, 42.0, 0.0)
+        assert second.path == "/leadconnector/phone-system/numbers/location/a%2Fb%20c"
+        assert second.account == "a/b c"
+        assert sandbox.served == {("leadconnector.numbers", 200): 1, ("leadconnector.numbers", 400): 1}
+        assert (sandbox.log.in_flight, sandbox.log.peak) == (0, 1)
+
+
+async def test_the_log_is_bounded_and_the_counts_are_not() -> None:
+    """A long sweep does not fill the memory."""
+    async with Sandbox(locations=1, log_size=3) as sandbox, aiohttp.ClientSession() as session:
+        for _ in range(5):
+            await ask(sandbox, session)
+        assert len(sandbox.requests) == 3
+        assert sandbox.served["leadconnector.numbers", 200] == 5
+
+
+async def test_no_secret_is_noted() -> None:
+    """What is kept about requests does not hold the credentials that they carried."""
+    async with Sandbox(locations=1) as sandbox, aiohttp.ClientSession() as session:
+        await ask(sandbox, session)
+        assert sandbox.leadconnector_token not in repr(sandbox.requests)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "key"),
+    [
+        ("GET", "/leadconnector/oauth/../nothing", "statusCode"),
+        ("POST", "/leadconnector/phone-system/number-pools", "statusCode"),
+        ("GET", "/leadping/phone-numbers", "title"),
+        ("GET", "/agents/api/v1/nothing", "error"),
+        ("GET", "/", "message"),
+    ],
+)
+async def test_unknown_paths_are_answered_in_json(method: str, path: str, key: str) -> None:
+    """Each vendor says 404 its own way, for a wrong method too, and it is noted."""
+    async with (
+        Sandbox(locations=0) as sandbox,
+        aiohttp.ClientSession() as session,
+        session.request(method, sandbox.url + path) as answer,
+    ):
+        assert answer.status == 404
+        assert key in await answer.json()
+        assert sandbox.served == {("unknown", 404): 1}
+
+
+async def test_latency_is_added_to_every_answer() -> None:
+    """All answers are late by as much, side by side and not one after another."""
+    async with Sandbox(locations=1, latency=0.05) as sandbox, aiohttp.ClientSession() as session:
+        started = time.perf_counter()
+        await asyncio.gather(*(ask(sandbox, session) for _ in range(20)))
+        assert time.perf_counter() - started >= 0.05
+        assert min(served.duration for served in sandbox.requests) >= 0.05
+        assert sandbox.log.peak == 20
+
+
+async def test_limits_can_be_switched_off() -> None:
+    """Nobody is refused, and what is left never becomes less."""
+    async with (
+        Sandbox(locations=1, leadconnector_limit=(1, 10.0), enforce_limits=False) as sandbox,
+        aiohttp.ClientSession() as session,
+    ):
+        assert [await ask(sandbox, session) for _ in range(3)] == [200] * 3
+
+
+async def test_limits_follow_the_clock() -> None:
+    """A window opens when the clock says so, without anybody waiting."""
+    now = 0.0
+    async with (
+        Sandbox(locations=1, leadconnector_limit=(1, 10.0), clock=lambda: now) as sandbox,
+        aiohttp.ClientSession() as session,
+    ):
+        answers = [await ask(sandbox, session), await ask(sandbox, session)]
+        now = 10.0
+        assert [*answers, await ask(sandbox, session)] == [200, 429, 200]
+
+
+async def test_credentials_look_like_the_vendors() -> None:
+    """The prefixes are the documented ones, and the same seed issues the same credentials."""
+    one, same, other = Sandbox(seed=1), Sandbox(seed=1), Sandbox(seed=2)
+    assert one.leadconnector_token.startswith("pit-")
+    assert one.leadping_key.startswith("sk_")
+    assert one.agents_key == same.agents_key != other.agents_key
+    sandbox = Sandbox()
+    sandbox.revoke(sandbox.leadping_key)
+    async with sandbox, aiohttp.ClientSession() as session:
+        headers = {"Authorization": f"Bearer {sandbox.leadping_key}"}
+        async with session.get(f"{sandbox.leadping_url}/phone-numbers/x", headers=headers) as answer:
+            assert answer.status == 401
+
+
+async def test_it_listens_on_ipv6_too() -> None:
+    """A host with colons is written in brackets."""
+    sandbox = Sandbox(locations=1, host="::1")
+    try:
+        await sandbox.start()
+    except OSError:
+        pytest.skip("no IPv6 here")
+    async with aiohttp.ClientSession() as session:
+        assert await ask(sandbox, session) == 200
+    await sandbox.stop()
+
+
+def test_the_package_does_not_load_the_server() -> None:
+    """`import phonesys` costs nobody a web server."""
+    code = "import sys, phonesys; assert not {'aiohttp.web', 'phonesys.sandbox'} & sys.modules.keys()"
+    subprocess.run([sys.executable, "-c", code], check=True)  # noqa: S603 -- our own interpreter
