@@ -1,0 +1,304 @@
+"""The sweep: fans out over accounts and pages, and streams pages back with back-pressure."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterable, AsyncIterator, Collection, Iterable, Iterator
+from typing import TYPE_CHECKING, Literal, Self, TypeAlias
+
+import anyio
+import msgspec
+
+from phonesys.errors import (
+    BackendFault,
+    DeadlineExceeded,
+    InvalidArgument,
+    NotConnected,
+    NotOpen,
+    PhonesysError,
+    UsageError,
+)
+from phonesys.provider import NumberProvider, SearchesNumbers
+from phonesys.sweep.account import AccountProgress
+from phonesys.sweep.crew import Crew
+from phonesys.sweep.report import AccountReport, Failure, Outcome, SweepReport
+from phonesys.sweep.work import Lane, WorkQueue
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from anyio.abc import TaskGroup
+
+    from phonesys.model import Cursor, Page, PhoneNumber
+
+Accounts: TypeAlias = Iterable[str] | AsyncIterable[str]
+"""Account ids: any iterable or async iterable of strings, read as needed, and maybe endless."""
+
+OnError: TypeAlias = Literal["collect", "raise"]
+
+# Pages that are read and not yet taken, for the consumer to find one ready whenever it asks.
+_BUFFERED = 16
+
+
+_Read: TypeAlias = "tuple[AccountProgress, Page[PhoneNumber]]"
+
+
+class Source(msgspec.Struct, frozen=True):
+    """One backend and the accounts of it to sweep; all that it lists where they are None."""
+
+    name: str
+    provider: NumberProvider
+    accounts: Accounts | None = None
+
+
+class Sweep:
+    """Yields the pages of all accounts as they land; made by `PhoneSystem.sweep`.
+
+    An async context manager, so that everything it started has ended when its block ends, and an async
+    iterator of pages. `report` is live while it runs. Use it once.
+    """
+
+    def __init__(
+        self,
+        sources: Iterable[Source],
+        *,
+        concurrency: int = 64,
+        on_error: OnError = "collect",
+        keep_done: bool = True,
+        deadline: float | None = None,
+        match: str | None = None,
+    ) -> None:
+        if not isinstance(concurrency, int) or concurrency < 1:
+            raise InvalidArgument(f"concurrency: expected a whole number from 1, got {concurrency!r}")
+        if on_error not in {"collect", "raise"}:
+            raise InvalidArgument(f"on_error: expected 'collect' or 'raise', got {on_error!r}")
+        if deadline is not None and not deadline > 0:
+            raise InvalidArgument(f"deadline: expected a positive number of seconds, got {deadline!r}")
+        self.report = SweepReport()
+        self._sources = tuple(sources)
+        self._concurrency = concurrency
+        self._on_error = on_error
+        self._keep_done = keep_done
+        self._deadline = deadline
+        self._match = match
+        self._work = WorkQueue(lane_size=concurrency)
+        self._pages: asyncio.Queue[_Read | None] = asyncio.Queue(_BUFFERED)
+        self._open: dict[tuple[str, str], AccountProgress] = {}
+        self._unread: list[tuple[Source, Iterator[str]]] = []
+        self._feeding = len(self._sources)
+        self._ended = False
+        self._error: PhonesysError | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._group: TaskGroup | None = None
+
+    # The block
+
+    async def __aenter__(self) -> Self:
+        if self._group is not None:
+            raise UsageError("a sweep can be used once; make another one")
+        self._loop = asyncio.get_running_loop()
+        self._started = self._loop.time()
+        self._group = anyio.create_task_group()
+        await self._group.__aenter__()
+        self._crew = Crew(self._work, self._fetch, self._group, self.report, self._concurrency)
+        for source in self._sources:
+            self._group.start_soon(self._feed, source, self._work.lane())
+        if self._deadline is not None:
+            self._timer = self._loop.call_later(self._deadline, self._expire)
+        self._settle()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> bool | None:
+        assert self._group is not None  # noqa: S101 -- `async with` entered it
+        if self._timer is not None:
+            self._timer.cancel()
+        self._group.cancel_scope.cancel()
+        try:
+            return await self._group.__aexit__(kind, error, trace)
+        except BaseExceptionGroup as group:
+            # anyio wraps what the block raised; whoever catches it should see it as it was.
+            if any(inner is not error for inner in group.exceptions):
+                raise
+            return False
+        finally:
+            self._close_report()
+
+    # The pages
+
+    def __aiter__(self) -> AsyncIterator[Page[PhoneNumber]]:
+        return self
+
+    async def __anext__(self) -> Page[PhoneNumber]:
+        if self._group is None:
+            raise NotOpen("a sweep is read inside of its block: `async with phones.sweep(…) as sweep`")
+        while (read := await self._pages.get()) is not None:
+            progress, page = read
+            if progress.error is None:
+                self._deliver(progress, page)
+                return page
+        self._pages.put_nowait(None)  # for whoever asks next
+        self.report.elapsed = self._loop.time() - self._started
+        raise self._error or StopAsyncIteration
+
+    def _deliver(self, progress: AccountProgress, page: Page[PhoneNumber]) -> None:
+        """Count a page that is now the consumer's; its account is done only when its last one is."""
+        report, numbers, rejected = self.report, len(page.numbers), len(page.rejected)
+        progress.pages += 1
+        progress.numbers += numbers
+        progress.rejected += rejected
+        report.pages += 1
+        report.numbers += numbers
+        report.rejected += rejected
+        report.numbers_by_provider[progress.source.name] += numbers
+        progress.pending -= 1
+        if not progress.pending:
+            self._close(progress, None)
+
+    # The accounts
+
+    async def _feed(self, source: Source, lane: Lane) -> None:
+        """Read the source's accounts, never further ahead than the queue has room."""
+        try:
+            async for account in self._accounts_of(source):
+                if (progress := self._begin(source, account)) is not None:
+                    await self._work.has_room(lane)
+                    self._work.push_new(lane, (progress, None))
+                    self._crew.staff()
+        except UsageError as mistake:
+            self._error = self._error or mistake
+            self._end()
+        except Exception as failure:  # noqa: BLE001 -- whatever a backend or an iterable raises
+            error = _ours(failure, source, "accounts", "")
+            self.report.failures.append(Failure(source.name, None, error))
+            self._stop_on(error)
+        finally:
+            self._feeding -= 1
+            self._settle()
+
+    async def _accounts_of(self, source: Source) -> AsyncIterator[str]:
+        accounts = source.provider.accounts() if source.accounts is None else source.accounts
+        if isinstance(accounts, AsyncIterable):
+            async for account in accounts:
+                yield account
+            return
+        iterator = iter(accounts)
+        if isinstance(accounts, Collection):
+            self._unread.append((source, iterator))
+        for account in iterator:
+            yield account
+
+    def _begin(self, source: Source, account: str) -> AccountProgress | None:
+        """Open an account; None where it was named before, since it is swept once."""
+        if not isinstance(account, str):
+            raise InvalidArgument(f"accounts: expected strings, got {account!r:.80}")
+        key = source.name, account
+        if key in self._open or key in self.report.accounts:
+            return None
+        progress = self._open[key] = AccountProgress(source, account)
+        return progress
+
+    def _close(self, progress: AccountProgress, outcome: Outcome | None) -> None:
+        """Write down what came of an account, once."""
+        name = progress.source.name
+        if self._open.pop((name, progress.account), None) is not None:
+            self.report.duplicates += progress.duplicates
+            self.report.enter(name, progress.account, progress.result(outcome), keep=self._keep_done)
+            self._settle()
+
+    # The fetching of pages
+
+    async def _fetch(self, progress: AccountProgress, cursor: Cursor | None) -> None:
+        try:
+            page = progress.accept(await self._ask(progress, cursor))
+        except NotConnected:
+            self._close(progress, Outcome.NOT_CONNECTED)
+        except Exception as failure:  # noqa: BLE001 -- whatever a backend raises is its account's failure
+            self._give_up(progress, _ours(failure, progress.source, "page", progress.account))
+        else:
+            await self._hand_over(progress, page if self._match is None else _matching(page, self._match))
+
+    async def _ask(self, progress: AccountProgress, cursor: Cursor | None) -> Page[PhoneNumber]:
+        provider = progress.source.provider
+        if self._match is not None and isinstance(provider, SearchesNumbers):
+            found: Page[PhoneNumber] = await provider.search(progress.account, self._match, cursor)
+            return found
+        page: Page[PhoneNumber] = await provider.page(progress.account, cursor)
+        return page
+
+    async def _hand_over(self, progress: AccountProgress, page: Page[PhoneNumber]) -> None:
+        """Queue the pages that follow, then give this one to the consumer as soon as it keeps up."""
+        progress.pending += len(page.next)
+        for cursor in page.next:
+            self._work.push((progress, cursor))
+            self._crew.staff()
+        await self._pages.put((progress, page))
+
+    def _give_up(self, progress: AccountProgress, error: PhonesysError) -> None:
+        if progress.error is None:
+            progress.error = error
+            self._close(progress, Outcome.FAILED)
+            self._stop_on(error)
+
+    # The end
+
+    def _stop_on(self, error: PhonesysError) -> None:
+        if self._on_error == "raise":
+            self._error = self._error or error
+            self._end()
+
+    def _settle(self) -> None:
+        """End the iteration once no account is left to be read nor to be named."""
+        if not self._feeding and not self._open:
+            self._end()
+
+    def _expire(self) -> None:
+        self.report.timed_out = True
+        if self._on_error == "raise":
+            self._error = self._error or DeadlineExceeded(f"the sweep took longer than {self._deadline} s")
+        self._end()
+
+    def _end(self) -> None:
+        """Let the consumer's loop end.
+
+        Pages that it has not taken are dropped. Once all accounts are settled, those are pages of accounts
+        that failed since; when the sweep is ended early, their accounts are not reached.
+        """
+        if not self._ended:
+            self._ended = True
+            while not self._pages.empty():
+                self._pages.get_nowait()
+            self._pages.put_nowait(None)
+
+    def _close_report(self) -> None:
+        """Name what was not reached: accounts that were begun, and the rest of lists that were not read."""
+        self._ended = True
+        self.report.elapsed = self._loop.time() - self._started
+        for progress in tuple(self._open.values()):
+            self._close(progress, Outcome.NOT_REACHED)
+        for source, rest in self._unread:
+            for account in rest:
+                if isinstance(account, str) and (source.name, account) not in self.report.accounts:
+                    self.report.enter(source.name, account, _NOT_REACHED, keep=True)
+
+
+_NOT_REACHED = AccountReport(outcome=Outcome.NOT_REACHED)
+
+
+def _matching(page: Page[PhoneNumber], number: str) -> Page[PhoneNumber]:
+    """Keep what was asked for: a vendor's search finds more than that."""
+    return msgspec.structs.replace(page, numbers=tuple(n for n in page.numbers if n.number == number))
+
+
+def _ours(failure: Exception, source: Source, operation: str, account: str) -> PhonesysError:
+    """Make any failure one of ours, without the frames that would keep its page in memory."""
+    if isinstance(failure, PhonesysError):
+        failure.__traceback__ = None
+        return failure
+    fault = BackendFault(f"{type(failure).__name__}: {failure}")
+    fault.__cause__ = failure
+    return fault.about(backend=source.name, operation=operation, account=account)

@@ -1,0 +1,102 @@
+"""The queue of pages to fetch: from many sources in turn, what was begun first."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from phonesys.model import Cursor
+    from phonesys.sweep.account import AccountProgress
+
+    Item = tuple[AccountProgress, Cursor | None]
+
+
+class Lane:
+    """The accounts of one source that are next in turn."""
+
+    __slots__ = ("items", "room")
+
+    def __init__(self) -> None:
+        self.items: deque[Item] = deque()
+        self.room: asyncio.Future[None] | None = None
+
+
+class WorkQueue:
+    """Pages that can be fetched now.
+
+    Pages of accounts that were begun come before new accounts, so that few are open at a time; new accounts
+    come from each source in turn, so that a source of a hundred thousand does not hold up one of ten.
+    """
+
+    def __init__(self, lane_size: int) -> None:
+        self._begun: deque[Item] = deque()
+        self._lanes: deque[Lane] = deque()
+        self._lane_size = lane_size
+        self._waiters: deque[asyncio.Future[None]] = deque()
+
+    def lane(self) -> Lane:
+        """Add a source."""
+        lane = Lane()
+        self._lanes.append(lane)
+        return lane
+
+    def __len__(self) -> int:
+        return len(self._begun) + sum(len(lane.items) for lane in self._lanes)
+
+    @property
+    def wanted(self) -> bool:
+        """Whether somebody waits for work."""
+        return bool(self._waiters)
+
+    def push(self, item: Item) -> None:
+        """Add a page of an account that was begun."""
+        self._begun.append(item)
+        self._wake()
+
+    def push_new(self, lane: Lane, item: Item) -> None:
+        """Add the first page of a new account; await `has_room` before."""
+        lane.items.append(item)
+        self._wake()
+
+    async def has_room(self, lane: Lane) -> None:
+        """Wait until the source may add another account."""
+        while len(lane.items) >= self._lane_size:
+            lane.room = asyncio.get_running_loop().create_future()
+            await lane.room
+
+    async def take(self) -> Item:
+        """Take what is next, once there is something."""
+        while (item := self._next()) is None:
+            waiter = asyncio.get_running_loop().create_future()
+            self._waiters.append(waiter)
+            try:
+                await waiter
+            except asyncio.CancelledError:
+                if waiter in self._waiters:
+                    self._waiters.remove(waiter)
+                else:
+                    self._wake()
+                raise
+        return item
+
+    def _next(self) -> Item | None:
+        if self._begun:
+            return self._begun.popleft()
+        for _ in range(len(self._lanes)):
+            lane = self._lanes[0]
+            self._lanes.rotate(-1)
+            if lane.items:
+                item = lane.items.popleft()
+                if lane.room is not None and not lane.room.done() and len(lane.items) <= self._lane_size // 2:
+                    lane.room.set_result(None)
+                return item
+        return None
+
+    def _wake(self) -> None:
+        while self._waiters:
+            waiter = self._waiters.popleft()
+            if not waiter.done():
+                waiter.set_result(None)
+                return
