@@ -17,6 +17,7 @@ from phonesys import scope
 from phonesys.errors import (
     CallError,
     DeadlineExceeded,
+    DecodeError,
     InvalidArgument,
     NotOpen,
     OutcomeUnknown,
@@ -26,10 +27,11 @@ from phonesys.errors import (
     Unauthorized,
 )
 from phonesys.http.answer import error_of
+from phonesys.http.auth import FetchesCredentials
 from phonesys.http.limits import UNLIMITED, RateLimit, TooLong, Window, Windows
 from phonesys.http.options import HttpOptions
 from phonesys.http.retry import RetryBudget, may_repeat, next_delay
-from phonesys.http.wire import OneTry, read_capped, scrubbed, translated
+from phonesys.http.wire import OneTry, read_capped, scrubbed, translated, unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -80,6 +82,8 @@ class HttpClient:
         self._users += 1
         if self._users == 1:
             self._open()
+            if isinstance(self.auth, FetchesCredentials):
+                await self._attach(self.auth)
         return self
 
     async def __aexit__(
@@ -91,9 +95,36 @@ class HttpClient:
         self._users -= 1
         if self._users:
             return
+        try:
+            if isinstance(self.auth, FetchesCredentials):
+                await self.auth.detach(self)
+        finally:
+            await self._close()
+
+    async def _close(self) -> None:
         session, self._session = self._session, None
         if session is not None and session is not self._borrowed:
             await session.close()
+
+    async def _attach(self, auth: FetchesCredentials) -> None:
+        try:
+            await auth.attach(self)
+        except BaseException:
+            self._users = 0
+            await self._close()
+            raise
+
+    def sibling(self, auth: Auth, *, headers: Mapping[str, str], base_url: str | None = None) -> HttpClient:
+        """Make another client to the same vendor: with rate windows, credentials and headers of its own."""
+        return HttpClient(
+            base_url or self._base,
+            backend=self.backend,
+            auth=auth,
+            limit=self._limit,
+            headers=headers,
+            options=self.options,
+            session=self._borrowed,
+        )
 
     def _open(self) -> None:
         options = self.options
@@ -123,10 +154,13 @@ class HttpClient:
 
     async def _recover(self, call: Call[T], error: CallError, started: float, until: float) -> T:
         """Try again for as long as that is allowed and may help; the errors' way out."""
-        attempt = 1
+        attempt, renewed = 1, False
         while True:
             now = self._loop.time()
             self._explain(error, call, attempt, now - started)
+            if isinstance(error, Unauthorized):
+                error.renewable = error.renewable and not renewed
+                renewed = True
             delay = self._repeat_after(call, error, attempt)
             if delay is None or now + delay > until:
                 raise _final(call, error)
@@ -141,8 +175,8 @@ class HttpClient:
 
     def _repeat_after(self, call: Call[Any], error: CallError, attempt: int) -> float | None:
         """Count the seconds until the next try; None where there must be none."""
-        if isinstance(error, Unauthorized) and error.renewable and attempt <= self.options.retries:
-            return 0.0
+        if isinstance(error, Unauthorized) and error.renewable:
+            return 0.0  # a 401 proves that nothing happened, and is answered with other credentials once
         if attempt > self.options.retries or not may_repeat(error, safe=call.safe):
             return None
         if not self._budget.pay(error):
@@ -151,15 +185,17 @@ class HttpClient:
 
     async def _attempt(self, call: Call[T], now: float, until: float) -> T:
         """One request: wait for the account's window, sign, send, read, decode or raise."""
-        window = self._windows.of(call.rate_key or call.account, now)
         if self._quota:
             self._check_quota(call)
         signed = self.auth.sign(call)
-        while signed is None:
-            await self._pause(self.auth.prepare(call))
-            signed = self.auth.sign(call)
+        if signed is None:
+            signed = await self._prepared(call, until)
+            now = self._loop.time()
+        # Not before the credential is there: a window that idles meanwhile is forgotten.
+        window = self._windows.of(call.rate_key or call.account, now)
         if not window.take(now):
             await self._await_turn(window, now, until)
+            signed = self.auth.sign(call) or signed  # it may have been renewed meanwhile
         try:
             status, headers, body = await self._exchange(call, signed, until)
         finally:
@@ -167,10 +203,29 @@ class HttpClient:
         if (remaining := headers.get("X-RateLimit-Remaining")) is not None:
             self._synchronise(call, window, remaining, headers)
         if _SUCCESS <= status < _REDIRECTION:
-            answer = call.decode(body)
-            self._budget.earn()
-            return answer
-        raise self._refusal(call, window, signed, status, headers, body)
+            try:
+                answer = call.decode(body)
+            except DecodeError as failure:
+                error: CallError = unreadable(failure, signed)
+            else:
+                self._budget.earn()
+                return answer
+        else:
+            error = self._refusal(call, window, signed, status, headers, scrubbed(body, signed, call.secrets))
+        del body  # an answer may echo the credential, and tracebacks may show locals
+        raise error
+
+    async def _prepared(self, call: Call[Any], until: float) -> Mapping[str, str]:
+        """Wait for the credential to be fetched, no longer than the call may take."""
+        try:
+            async with asyncio.timeout_at(None if until == inf else until):
+                while (signed := self.auth.sign(call)) is None:
+                    await self._pause(self.auth.prepare(call))
+                return signed
+        except TimeoutError:
+            error = DeadlineExceeded("no credential could be had before the deadline")
+        error.harmless = True
+        raise error
 
     async def _exchange(
         self, call: Call[Any], signed: Mapping[str, str], until: float
@@ -270,7 +325,7 @@ class HttpClient:
         headers: Mapping[str, str],
         body: bytes,
     ) -> CallError:
-        error = error_of(status, headers, scrubbed(body, signed))
+        error = error_of(status, headers, body)
         if isinstance(error, Unauthorized):
             error.renewable = self.auth.refused(call, signed)
         # A wait of more than a day is a vendor's mistake, not a promise to hold the account to.

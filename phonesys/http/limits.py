@@ -48,7 +48,7 @@ class TooLong(Exception):
 class Window:
     """The exact sliding window of one account.
 
-    Times are those of the event loop's clock, in seconds. Arithmetic is in `take`, `settle` and `delay`;
+    Times are those of the event loop's clock, in seconds. Arithmetic is in `take`, `settle` and `ready_at`;
     `turn` is the only thing that waits, first come first served.
     """
 
@@ -109,24 +109,25 @@ class Window:
         """Say whether forgetting this window would change nothing."""
         return not self._under_way and not self._waiters and self._blocked <= now and not self._used(now)
 
-    def delay(self, now: float, ahead: int = 0) -> float:
-        """Count the seconds, at the least, until a slot is free for whoever has `ahead` before them."""
-        wait = max(0.0, self._blocked - now)
+    def ready_at(self, now: float, ahead: int = 0) -> float:
+        """Tell when, at the earliest, a slot is free for whoever has `ahead` before them."""
+        when = max(now, self._blocked)
         used = self._used(now)
         if used + ahead < self._requests:
-            return wait
+            return when
         # The slots free up in the order in which they were settled, and again a window later.
         rounds, place = divmod(used + ahead - self._requests, self._requests)
         index = self._head + place
-        first = self._ended[index] + self._per - now if index < len(self._ended) else 0.0
-        return max(wait, first + rounds * self._per)
+        # A request still under way settles now at the earliest.
+        settled = self._ended[index] if index < len(self._ended) else now
+        return max(when, settled + (rounds + 1) * self._per)
 
     async def turn(self, now: float, until: float) -> None:
         """Wait for a slot and take it; raises TooLong, without waiting, where that takes beyond `until`."""
         waiters = self._waiters = self._waiters if self._waiters is not None else deque()
-        delay = self.delay(now, len(waiters))
-        if now + delay > until:
-            raise TooLong(delay)
+        ready_at = self.ready_at(now, len(waiters))
+        if ready_at > until:
+            raise TooLong(ready_at - now)
         mine = self._loop.create_future()
         waiters.append(mine)
         self._arm(now)
@@ -136,7 +137,8 @@ class Window:
         except BaseException as failure:
             self._withdraw(mine)
             if isinstance(failure, TimeoutError):
-                raise TooLong(self.delay(self._loop.time())) from None
+                now = self._loop.time()
+                raise TooLong(self.ready_at(now) - now) from None
             raise
 
     def _withdraw(self, mine: Future[None]) -> None:
@@ -160,8 +162,8 @@ class Window:
         return True
 
     def _used(self, now: float) -> int:
-        ended, head, over = self._ended, self._head, now - self._per
-        while head < len(ended) and ended[head] <= over:
+        ended, head, per = self._ended, self._head, self._per
+        while head < len(ended) and ended[head] + per <= now:
             head += 1
         if head > len(ended) // 2:
             del ended[:head]
@@ -171,11 +173,12 @@ class Window:
 
     def _arm(self, now: float) -> None:
         if self._timer is None and (self._head < len(self._ended) or self._under_way < self._requests):
-            self._timer = self._loop.call_at(now + self.delay(now), self._grant)
+            when = self.ready_at(now)
+            self._timer = self._loop.call_at(when, self._grant, when)
 
-    def _grant(self) -> None:
+    def _grant(self, when: float) -> None:
         self._timer = None
-        now = self._loop.time()
+        now = max(when, self._loop.time())  # timers may fire a clock tick early
         while self._waiters and self._take(now):
             waiter = self._waiters.popleft()
             if waiter.done():

@@ -6,12 +6,22 @@ from typing import TYPE_CHECKING
 
 import aiohttp
 
-from phonesys.errors import BodyTooLarge, CallError, ConnectFailed, NotOpen, TimedOut, TransportError
+from phonesys.errors import (
+    BodyTooLarge,
+    CallError,
+    ConnectFailed,
+    DecodeError,
+    NotOpen,
+    TimedOut,
+    TransportError,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from aiohttp import ClientHandlerType, ClientRequest, ClientResponse
+
+    from phonesys.secret import Secret
 
 
 class Lost(aiohttp.ClientError):
@@ -71,7 +81,7 @@ def translated(failure: Exception) -> CallError | NotOpen:
 
 
 def _named(failure: Exception) -> CallError | NotOpen:
-    what = str(failure) or type(failure).__name__
+    what = " ".join(str(failure).split()) or type(failure).__name__
     match failure:
         case TooMuch():
             return BodyTooLarge(what)
@@ -80,7 +90,7 @@ def _named(failure: Exception) -> CallError | NotOpen:
         case TimeoutError():
             return TimedOut("no answer in time")
         case aiohttp.ClientResponseError():
-            return TransportError(f"the answer is not HTTP: {failure.message}")
+            return TransportError(f"the answer is not HTTP: {' '.join(failure.message.split())}")
         case RuntimeError() if "closed" in what:
             return NotOpen("the session that was handed in is closed")
         case _:
@@ -102,9 +112,20 @@ def _bare(failure: BaseException) -> BaseException:
 _MASK = b"***"
 
 
-def scrubbed(body: bytes, signed: Mapping[str, str]) -> bytes:
-    """Mask the credential in an answer that echoes it."""
+def scrubbed(body: bytes, signed: Mapping[str, str], secrets: Iterable[Secret] = ()) -> bytes:
+    """Mask the credential, and what secrets the request carried, in an answer that echoes them."""
     for value in signed.values():
         credential = value.rpartition(" ")[2].encode()
         body = body.replace(credential, _MASK)
+    for secret in secrets:
+        body = body.replace(secret.reveal().encode(), _MASK)
     return body
+
+
+def unreadable(failure: DecodeError, signed: Mapping[str, str]) -> DecodeError:
+    """Mask the credential in what a decoder shows, and drop the frames that hold the whole answer."""
+    failure.body = scrubbed(failure.body, signed)
+    failure.message = scrubbed(failure.message.encode(), signed).decode()
+    failure.args = (failure.message,)
+    failure.__traceback__ = None
+    return failure

@@ -1,0 +1,73 @@
+"""What many tests need: a clock that jumps, and a sandbox."""
+
+from __future__ import annotations
+
+import asyncio
+import selectors
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import pytest
+
+from phonesys.sandbox import Sandbox
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Coroutine
+
+T = TypeVar("T")
+
+_THE_LOOPS_OWN = 1
+
+
+class JumpingLoop(asyncio.SelectorEventLoop):
+    """An event loop whose clock stands still while there is work, and jumps to the next timer when idle.
+
+    Loopback sockets work as long as both ends live in this loop: what was sent can be read at once.
+    """
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+        super().__init__(_JumpingSelector(self))
+
+    def time(self) -> float:
+        return self.now
+
+
+class _JumpingSelector(selectors.DefaultSelector):  # type: ignore[misc,valid-type]
+    def __init__(self, loop: JumpingLoop) -> None:
+        super().__init__()
+        self._loop = loop
+
+    def select(self, timeout: float | None = None) -> Any:
+        events = super().select(0 if timeout is not None else None)
+        if not events and timeout and len(self.get_map()) > _THE_LOOPS_OWN:
+            # Sockets of this process may need a moment of the kernel's.
+            events = super().select(0.0005)
+        if not events and timeout:
+            self._loop.now += timeout  # nothing can come but a timer
+        return events
+
+
+@pytest.fixture
+def jumping() -> Callable[[Coroutine[Any, Any, T]], T]:
+    """Run a coroutine to its end on a clock that jumps, so that hours take no time."""
+
+    def run(main: Coroutine[Any, Any, T]) -> T:
+        with asyncio.Runner(loop_factory=JumpingLoop) as runner:
+            return runner.run(main)
+
+    return run
+
+
+@pytest.fixture
+async def sandbox() -> AsyncIterator[Sandbox]:
+    """A small world, without limits: 12 locations, one of them not connected."""
+    async with Sandbox(
+        locations=12,
+        numbers=(1, 9),
+        pools=(0, 2),
+        not_connected=1,
+        leadping=230,
+        agents=130,
+        enforce_limits=False,
+    ) as world:
+        yield world

@@ -1,0 +1,149 @@
+"""A vendor that answers raw bytes, as scripted."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import pytest
+
+from phonesys.http.answer import reader
+from phonesys.http.auth import Bearer
+from phonesys.http.call import Call
+from phonesys.http.client import HttpClient
+from phonesys.http.options import HttpOptions
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+TOKEN = "pit-PLANTED-SECRET"
+
+
+def answer(
+    body: bytes | str, status: int = 200, content_type: str = "application/json", **headers: str
+) -> bytes:
+    """One whole HTTP answer; underscores in header names stand for dashes."""
+    data = body.encode() if isinstance(body, str) else body
+    lines = [
+        f"HTTP/1.1 {status} Whatever",
+        f"Content-Type: {content_type}",
+        f"Content-Length: {len(data)}",
+        *(f"{name.replace('_', '-')}: {value}" for name, value in headers.items()),
+    ]
+    return "\r\n".join(lines).encode() + b"\r\n\r\n" + data
+
+
+OK = answer('{"a": 1}')
+
+
+class RawVendor:
+    """Answers each request with the next of `script`: bytes, or a coroutine function of the writer.
+
+    After the script, with the last of it. `requests` holds what came: head and body.
+    """
+
+    def __init__(self, *script: Any) -> None:
+        self.script = list(script)
+        self.requests: list[tuple[str, bytes]] = []
+        self.writers: set[asyncio.StreamWriter] = set()
+
+    async def __aenter__(self) -> RawVendor:
+        self.server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self.url = f"http://127.0.0.1:{self.server.sockets[0].getsockname()[1]}"
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.server.close()
+        for writer in self.writers:
+            writer.close()
+        await asyncio.sleep(0)
+
+    async def _serve(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+        self.writers.add(sink)
+        try:
+            while await self._one(source, sink):
+                pass
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass
+        finally:
+            sink.close()
+            self.writers.discard(sink)
+
+    async def _one(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> bool:
+        head = (await source.readuntil(b"\r\n\r\n")).decode()
+        length = next(
+            (int(line[15:]) for line in head.split("\r\n") if line.lower().startswith("content-length:")), 0
+        )
+        self.requests.append((head, await source.readexactly(length)))
+        step = self.script.pop(0) if len(self.script) > 1 else self.script[0]
+        if callable(step):
+            return bool(await step(sink))
+        sink.write(step)
+        await sink.drain()
+        return True
+
+
+async def drop(sink: asyncio.StreamWriter) -> bool:
+    """Close the connection without a word."""
+    sink.close()
+    return False
+
+
+async def stall(sink: asyncio.StreamWriter) -> bool:
+    """Never answer."""
+    await asyncio.Event().wait()
+    return False
+
+
+def client(vendor: RawVendor | str, **options: Any) -> HttpClient:
+    """A client of that vendor whose retries are not spread out."""
+    limit, session, auth = options.pop("limit", None), options.pop("session", None), options.pop("auth", None)
+    options.setdefault("jitter", lambda: 1.0)
+    return HttpClient(
+        vendor if isinstance(vendor, str) else vendor.url,
+        backend="test",
+        auth=auth or Bearer(TOKEN),
+        limit=limit,
+        options=HttpOptions(**options),
+        session=session,
+    )
+
+
+class Thing(msgspec.Struct):
+    a: int
+
+
+def read(**changes: Any) -> Call[Thing]:
+    """A call that is safe to repeat."""
+    facts: dict[str, Any] = {
+        "operation": "read_thing",
+        "method": "GET",
+        "target": "/things",
+        "decode": reader(Thing),
+        "account": "acc_1",
+    }
+    return Call(**{**facts, **changes})
+
+
+def write(**changes: Any) -> Call[Thing]:
+    """A call that must not happen twice."""
+    facts: dict[str, Any] = {
+        "operation": "make_thing", "method": "POST", "safe": False, "body": b"{}", "find_out": "look it up"
+    }  # fmt: skip
+    return read(**{**facts, **changes})
+
+
+@pytest.fixture
+def unused_port() -> int:
+    """A port of loopback that nobody listens on."""
+    import socket
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+if TYPE_CHECKING:
+    Run = Callable[[Any], Any]
