@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from importlib.metadata import EntryPoint, entry_points
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast, runtime_checkable
 
 from phonesys.errors import UnknownProvider, Unsupported
 
@@ -147,20 +147,24 @@ A = TypeVar("A")
 
 def abilities(provider: object) -> tuple[str, ...]:
     """Say in words what a backend can do besides listing its numbers."""
-    return tuple(verb for ability, verb in _VERBS.items() if isinstance(provider, ability))
+    # By its class: asking the backend itself would come back here where an ability is missing.
+    able = {ability for method, ability in _METHODS.items() if hasattr(type(provider), method)}
+    return tuple(verb for ability, verb in _VERBS.items() if ability in able)
 
 
-def require(provider: NumberProvider, ability: type[A]) -> A:
-    """Return the backend as something that has the ability.
+# `type[A]` would be the plain thing to say; type checkers refuse protocols there.
+def require(provider: NumberProvider, ability: Callable[..., A]) -> A:
+    """Return the backend as something that has the ability: `require(backend, CreatesNumbers)`.
 
     Raises Unsupported, which says what it can do instead, before any request.
     """
-    if isinstance(provider, ability):
+    protocol = cast("type[A]", ability)
+    if isinstance(provider, protocol):
         return provider
-    raise _unsupported(provider, _VERBS.get(ability, ability.__name__))
+    raise _unsupported(provider, _VERBS.get(protocol, protocol.__name__))
 
 
-def _unsupported(provider: NumberProvider, verb: str) -> Unsupported:
+def _unsupported(provider: Any, verb: str) -> Unsupported:
     can = ", ".join(("list numbers", *abilities(provider)))
     return Unsupported(f"backend {provider.name!r} cannot {verb}; it can {can}")
 
@@ -175,12 +179,7 @@ class ClearlyUnsupported:
 
     def __getattr__(self, attribute: str) -> Any:
         if attribute in _METHODS:
-            verb = _VERBS[_METHODS[attribute]]
-            # Not `abilities(self)`: asking for each of them would come back here.
-            can = sorted({_VERBS[kind] for method, kind in _METHODS.items() if method in dir(type(self))})
-            raise Unsupported(
-                f"backend {self.name!r} cannot {verb}; it can {', '.join(('list numbers', *can))}"
-            )
+            raise _unsupported(self, _VERBS[_METHODS[attribute]])
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {attribute!r}")
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterable, AsyncIterator, Collection, Iterable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Collection, Iterable, Iterator
+from contextlib import aclosing, asynccontextmanager
 from typing import TYPE_CHECKING, Literal, Self, TypeAlias
 
 import anyio
@@ -164,11 +165,12 @@ class Sweep:
     async def _feed(self, source: Source, lane: Lane) -> None:
         """Read the source's accounts, never further ahead than the queue has room."""
         try:
-            async for account in self._accounts_of(source):
-                if (progress := self._begin(source, account)) is not None:
-                    await self._work.has_room(lane)
-                    self._work.push_new(lane, (progress, None))
-                    self._crew.staff()
+            async with aclosing(self._accounts_of(source)) as accounts:
+                async for account in accounts:
+                    if (progress := self._begin(source, account)) is not None:
+                        await self._work.has_room(lane)
+                        self._work.push_new(lane, (progress, None))
+                        self._crew.staff()
         except UsageError as mistake:
             self._error = self._error or mistake
             self._end()
@@ -180,17 +182,20 @@ class Sweep:
             self._feeding -= 1
             self._settle()
 
-    async def _accounts_of(self, source: Source) -> AsyncIterator[str]:
-        accounts = source.provider.accounts() if source.accounts is None else source.accounts
-        if isinstance(accounts, AsyncIterable):
-            async for account in accounts:
+    async def _accounts_of(self, source: Source) -> AsyncGenerator[str]:
+        if source.accounts is None:
+            async with _closed(source.provider.accounts()) as accounts:
+                async for account in accounts:
+                    yield account
+        elif isinstance(source.accounts, AsyncIterable):
+            async for account in source.accounts:
                 yield account
-            return
-        iterator = iter(accounts)
-        if isinstance(accounts, Collection):
-            self._unread.append((source, iterator))
-        for account in iterator:
-            yield account
+        else:
+            iterator = iter(source.accounts)
+            if isinstance(source.accounts, Collection):
+                self._unread.append((source, iterator))
+            for account in iterator:
+                yield account
 
     def _begin(self, source: Source, account: str) -> AccountProgress | None:
         """Open an account; None where it was named before, since it is swept once."""
@@ -284,6 +289,16 @@ class Sweep:
             for account in rest:
                 if isinstance(account, str) and (source.name, account) not in self.report.accounts:
                     self.report.enter(source.name, account, _NOT_REACHED, keep=True)
+
+
+@asynccontextmanager
+async def _closed(accounts: AsyncIterator[str]) -> AsyncGenerator[AsyncIterator[str]]:
+    """Close a backend's iterator of accounts, where it can be: a generator may hold a connection."""
+    try:
+        yield accounts
+    finally:
+        if isinstance(accounts, AsyncGenerator):
+            await accounts.aclose()
 
 
 _NOT_REACHED = AccountReport(outcome=Outcome.NOT_REACHED)

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import Any, Self
 
 import msgspec
-import pytest
 
 from phonesys.http.answer import reader
 from phonesys.http.auth import Bearer
 from phonesys.http.call import Call
 from phonesys.http.client import HttpClient
 from phonesys.http.options import HttpOptions
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 TOKEN = "pit-PLANTED-SECRET"
 
@@ -48,7 +44,7 @@ class RawVendor:
         self.requests: list[tuple[str, bytes]] = []
         self.writers: set[asyncio.StreamWriter] = set()
 
-    async def __aenter__(self) -> RawVendor:
+    async def __aenter__(self) -> Self:
         self.server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
         self.url = f"http://127.0.0.1:{self.server.sockets[0].getsockname()[1]}"
         return self
@@ -132,18 +128,3 @@ def write(**changes: Any) -> Call[Thing]:
         "operation": "make_thing", "method": "POST", "safe": False, "body": b"{}", "find_out": "look it up"
     }  # fmt: skip
     return read(**{**facts, **changes})
-
-
-@pytest.fixture
-def unused_port() -> int:
-    """A port of loopback that nobody listens on."""
-    import socket
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-if TYPE_CHECKING:
-    Run = Callable[[Any], Any]
