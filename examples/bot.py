@@ -1,0 +1,106 @@
+"""A bot that runs for ever: it sweeps again and again, answers questions meanwhile, and stops cleanly.
+
+    python examples/bot.py --rounds 3
+
+Ask it on standard input: a phone number, and it says who holds it. It stops after its rounds, or on Ctrl-C.
+It talks to the embedded sandbox, so that it runs as it is.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import sys
+from typing import TYPE_CHECKING
+
+from phonesys import AgentNumbers, LeadConnector, Leadping, PhoneSystem, PhonesysError
+from phonesys.sandbox import Sandbox
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+
+class InventoryBot:
+    """Knows which numbers there are, as of its last complete sweep."""
+
+    def __init__(self, phones: PhoneSystem) -> None:
+        self.phones = phones
+        self.known: frozenset[str] = frozenset()
+
+    async def watch(self, rounds: int, every: float) -> None:
+        """Sweep, say what came and went, and sleep; a round that fails is said, and does not end the bot."""
+        for round_ in range(1, rounds + 1):
+            try:
+                await self._look(round_)
+            except PhonesysError as error:
+                print(f"round {round_}: {error}", flush=True)
+            if round_ < rounds:
+                await asyncio.sleep(every)
+
+    async def _look(self, round_: int) -> None:
+        seen: set[str] = set()
+        async with self.phones.sweep() as sweep:
+            async for page in sweep:
+                seen.update(number.number for number in page.numbers)
+        if not sweep.report.complete:  # what could not be read has not gone
+            print(f"round {round_}: incomplete, {len(sweep.report.failures)} failures", flush=True)
+            return
+        came, went = len(seen - self.known), len(self.known - seen)
+        self.known = frozenset(seen)
+        print(f"round {round_}: {len(seen)} numbers, {came} came, {went} went", flush=True)
+
+    async def answer(self, questions: AsyncIterator[str]) -> None:
+        """Look numbers up while the watch goes on, over the same connections."""
+        async for question in questions:
+            try:
+                holders = await self.phones.find(question)
+            except PhonesysError as error:
+                print(f"{question}: {error}", flush=True)
+            else:
+                where = ", ".join(f"{number.provider}/{number.account}" for number in holders)
+                print(f"{question}: {where or 'nobody'}", flush=True)
+
+
+async def lines() -> AsyncIterator[str]:
+    """Read standard input without blocking the loop."""
+    reader = asyncio.StreamReader()
+    await asyncio.get_running_loop().connect_read_pipe(
+        lambda: asyncio.StreamReaderProtocol(reader), sys.stdin
+    )
+    while line := await reader.readline():
+        if question := line.decode().strip():
+            yield question
+
+
+async def main(rounds: int, every: float) -> None:
+    """Run the bot over the sandbox."""
+    async with (
+        Sandbox(locations=20) as sandbox,
+        PhoneSystem(
+            LeadConnector(
+                sandbox.leadconnector_token,
+                base_url=sandbox.leadconnector_url,
+                locations=sandbox.location_ids,
+            ),
+            Leadping(sandbox.leadping_key, base_url=sandbox.leadping_url),
+            AgentNumbers(sandbox.agents_key, base_url=sandbox.agents_url),
+        ) as phones,
+    ):
+        bot = InventoryBot(phones)
+        async with asyncio.TaskGroup() as tasks:
+            answering = tasks.create_task(bot.answer(lines()))
+            await bot.watch(rounds, every)
+            answering.cancel()
+    print("stopped", flush=True)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--rounds", type=int, default=sys.maxsize)
+    parser.add_argument("--every", type=float, default=60.0, help="seconds between two rounds")
+    arguments = parser.parse_args()
+    with contextlib.suppress(KeyboardInterrupt):
+        asyncio.run(main(arguments.rounds, arguments.every))
