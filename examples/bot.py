@@ -14,7 +14,7 @@ import contextlib
 import sys
 from typing import TYPE_CHECKING
 
-from phonesys import AgentNumbers, LeadConnector, Leadping, PhoneSystem, PhonesysError
+from phonesys import AgentNumbers, LeadConnector, Leadping, PhonesysError, PhoneSystem
 from phonesys.sandbox import Sandbox
 
 if TYPE_CHECKING:
