@@ -102,7 +102,7 @@ class DeletesNumbers(Protocol):
 class HasPools(Protocol):
     """Keeps numbers in pools."""
 
-    async def pools(self, account: str) -> tuple[NumberPool, ...]:
+    async def pools(self, account: str, /) -> tuple[NumberPool, ...]:
         """Fetch the account's pools."""
         ...
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+from typing import NoReturn
 
 from phonesys.errors import InvalidArgument, UsageError
 
@@ -19,15 +20,10 @@ class Secret:
     __slots__ = ("_value",)
 
     def __init__(self, value: str | Secret, *, what: str = "credential") -> None:
-        if isinstance(value, Secret):
-            value = value.reveal()
-        if not isinstance(value, str):
-            raise InvalidArgument(f"{what}: expected a string, got {type(value).__name__}")
-        if not value or value != value.strip():
-            raise InvalidArgument(f"{what}: expected a string that is not empty nor padded with spaces")
-        if not (value.isascii() and value.isprintable()):
-            raise InvalidArgument(f"{what}: expected printable ASCII, as HTTP headers require")
-        self._value: str | None = value
+        self._value: str | None = value.reveal() if isinstance(value, Secret) else value
+        if complaint := _complaint(self._value):
+            del value  # tracebacks may show locals
+            raise InvalidArgument(f"{what}: {complaint}")
 
     def reveal(self) -> str:
         """Return the credential itself, for the vendor it belongs to."""
@@ -56,6 +52,17 @@ class Secret:
         return LeftBehind, ()
 
 
+def _complaint(value: object) -> str | None:
+    """Say, without the value, why it cannot travel in an HTTP header."""
+    if not isinstance(value, str):
+        return f"expected a string, got {type(value).__name__}"
+    if not value or value != value.strip():
+        return "expected a string that is not empty nor padded with spaces"
+    if not (value.isascii() and value.isprintable()):
+        return "expected printable ASCII, as HTTP headers require"
+    return None
+
+
 class LeftBehind(Secret):
     """What a pickled credential becomes: one that is no longer there."""
 
@@ -72,3 +79,18 @@ class HeaderValue(str):
 
     def __repr__(self) -> str:
         return f"'{_MASK}'"
+
+    def __reduce__(self) -> NoReturn:
+        raise UsageError("what signs calls cannot be pickled; make it anew in the other process")
+
+
+class HiddenBytes(bytes):
+    """A request body that carries credentials, whose `repr` is masked: tracebacks may show locals."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return f"b'{_MASK}'"
+
+    def __reduce__(self) -> NoReturn:
+        raise UsageError("a request that carries credentials cannot be pickled")

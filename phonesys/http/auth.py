@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from phonesys.errors import InvalidArgument
 from phonesys.secret import HeaderValue, Secret
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from phonesys.http.call import Call
+    from phonesys.http.client import HttpClient
 
 
 class Auth(Protocol):
@@ -36,11 +38,27 @@ class Auth(Protocol):
         ...
 
 
+@runtime_checkable
+class FetchesCredentials(Protocol):
+    """An Auth that makes requests of its own, and so is opened and closed with the clients it signs for."""
+
+    async def attach(self, client: HttpClient) -> None:
+        """Learn whose calls it will sign: its own requests go to the same place with the same options."""
+
+    async def detach(self, client: HttpClient) -> None:
+        """Finish what must not be interrupted, before the client closes."""
+
+
 class StaticAuth:
     """The same header on every call."""
 
     def __init__(self, header: str, value: HeaderValue) -> None:
-        self._headers = {header: value}
+        self._headers: dict[str, str] = {header: value}
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """The header, which is the same for every call."""
+        return self._headers
 
     def sign(self, call: Call[Any]) -> Mapping[str, str]:
         """Return the header."""
@@ -56,6 +74,13 @@ class StaticAuth:
     def accounts(self) -> tuple[str, ...]:
         """Name none: a single credential does not say whose it is."""
         return ()
+
+
+class Unsigned(StaticAuth):
+    """No header at all: for what proves itself otherwise, or needs no proof."""
+
+    def __init__(self) -> None:
+        self._headers = {}
 
 
 class Bearer(StaticAuth):
@@ -100,6 +125,23 @@ class PerAccount:
     def accounts(self) -> tuple[str, ...]:
         """List the accounts that there are credentials for."""
         return tuple(self._auths)
+
+    async def attach(self, client: HttpClient) -> None:
+        """Open those credentials that have to be fetched; all of them, or none."""
+        async with AsyncExitStack() as stack:
+            for auth in self._fetching():
+                await auth.attach(client)
+                stack.push_async_callback(auth.detach, client)
+            stack.pop_all()
+
+    async def detach(self, client: HttpClient) -> None:
+        """Close them, whichever fail."""
+        async with AsyncExitStack() as stack:
+            for auth in self._fetching():
+                stack.push_async_callback(auth.detach, client)
+
+    def _fetching(self) -> list[FetchesCredentials]:
+        return [auth for auth in self._auths.values() if isinstance(auth, FetchesCredentials)]
 
     def _of(self, call: Call[Any]) -> Auth:
         auth = self._auths.get(call.account)

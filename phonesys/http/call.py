@@ -9,6 +9,7 @@ from urllib.parse import quote
 import msgspec
 
 from phonesys.errors import InvalidArgument
+from phonesys.secret import Secret
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,6 +36,8 @@ class Call(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
     content_type: str = "application/json"
     rate_key: str | None = None
     """Whose rate window it is charged to; the account's unless given."""
+    secrets: tuple[Secret, ...] = ()
+    """What its body carries that no error may show, should the answer echo it."""
     find_out: str = ""
     """For a call that is not safe: how to learn what became of it."""
 
@@ -63,13 +66,27 @@ def _plain(value: object) -> bool:
 
 
 def query(parameters: Mapping[str, Any]) -> str:
-    """Encode query parameters, with their `?`: None is left out, booleans are words, `+` is `%2B`."""
-    pairs = [
-        f"{quote(name, safe='')}={quote(_word(value), safe='')}"
-        for name, value in parameters.items()
-        if value is not None
-    ]
+    """Encode query parameters, with their `?`: None is left out, booleans are words, `+` is `%2B`.
+
+    Raises InvalidArgument for text that is not Unicode (half of a surrogate pair).
+    """
+    try:
+        pairs = [
+            f"{quote(name, safe='')}={quote(_word(value), safe='')}"
+            for name, value in parameters.items()
+            if value is not None
+        ]
+    except UnicodeEncodeError as failure:
+        raise InvalidArgument(f"query: {failure}") from None
     return "?" + "&".join(pairs) if pairs else ""
+
+
+def json_body(fields: Mapping[str, Any]) -> bytes:
+    """Encode a JSON body: None is left out. Raises InvalidArgument for what JSON cannot say."""
+    try:
+        return msgspec.json.encode({name: value for name, value in fields.items() if value is not None})
+    except (TypeError, ValueError) as failure:  # among them UnicodeEncodeError
+        raise InvalidArgument(f"body: {failure}") from None
 
 
 def _word(value: Any) -> str:

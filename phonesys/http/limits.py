@@ -27,7 +27,8 @@ class RateLimit(msgspec.Struct, frozen=True):
     per: float
 
     def __post_init__(self) -> None:
-        if self.requests < 1 or not 0 < self.per < inf:
+        numbers = isinstance(self.requests, int) and isinstance(self.per, int | float)
+        if not numbers or self.requests < 1 or not 0 < self.per < inf:
             raise InvalidArgument(
                 f"limit: expected at least 1 request per a positive number of seconds, got {self}"
             )

@@ -14,12 +14,12 @@ from phonesys.errors import InvalidArgument
 class HttpOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Times are in seconds, sizes in bytes; None means no bound."""
 
-    timeout: float | None = 60.0
+    timeout: float | None = 30.0
     """For one attempt, from the first byte sent to the last byte read."""
     connect_timeout: float | None = 10.0
     """For the connection, within `timeout`."""
-    read_timeout: float | None = 30.0
-    """For the silence between two pieces of an answer, within `timeout`."""
+    read_timeout: float | None = None
+    """For the silence between two pieces of an answer, within `timeout`, which bounds it anyway."""
     deadline: float | None = 300.0
     """For the whole call: attempts, retries and waits. A wait that it does not allow is an error at once."""
     retries: int = 3
@@ -38,17 +38,21 @@ class HttpOptions(msgspec.Struct, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         for name in ("timeout", "connect_timeout", "read_timeout", "deadline"):
             value = getattr(self, name)
-            if value is not None and not 0 < value < inf:
+            if value is not None and not (_is_number(value) and 0 < value < inf):
                 raise InvalidArgument(
                     f"HttpOptions.{name}: expected a positive number of seconds or None, got {value!r}"
                 )
         for name, least in (("retries", 0), ("max_body", 1), ("connections", 1)):
             value = getattr(self, name)
-            if not isinstance(value, int) or value < least:
+            if not (_is_number(value) and isinstance(value, int) and value >= least):
                 raise InvalidArgument(
                     f"HttpOptions.{name}: expected a whole number from {least}, got {value!r}"
                 )
         for name in ("backoff", "backoff_cap"):
             value = getattr(self, name)
-            if not 0 <= value < inf:
+            if not (_is_number(value) and 0 <= value < inf):
                 raise InvalidArgument(f"HttpOptions.{name}: expected seconds, 0 or more, got {value!r}")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -2,40 +2,40 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from phonesys.errors import PhonesysError, RepeatedPage
+from phonesys.model import Cursor
 from phonesys.sweep.report import AccountReport, Outcome
+from phonesys.sweep.source import Source
 
 if TYPE_CHECKING:
-    from phonesys.model import Cursor, Page, PhoneNumber
+    from phonesys.model import Page, PhoneNumber
 
 _MOST_EMPTY_PAGES = 100
 
 
-class AccountProgress:
+class AccountProgress(msgspec.Struct, eq=False):
     """What is known of an account so far.
 
-    `pending` counts the pages that were named and are not yet in the consumer's hands. Most accounts have
-    one page, so what only several pages need is made with the second.
+    Most accounts have one page, so what only several pages need is made with the second.
     """
 
-    __slots__ = (
-        "account", "cursors", "duplicates", "empty_pages", "error", "numbers", "pages", "pending", "prints",
-        "rejected", "seen", "source",
-    )  # fmt: skip
-
-    def __init__(self, source: Any, account: str) -> None:
-        self.source = source
-        self.account = account
-        self.pending = 1
-        self.numbers = self.pages = self.rejected = self.duplicates = self.empty_pages = 0
-        self.error: PhonesysError | None = None
-        self.cursors: set[Cursor | None] | None = None
-        self.seen: set[str] | None = None
-        self.prints: set[int] | None = None
+    source: Source
+    account: str
+    pending: int = 1
+    """How many pages were named and are not yet in the consumer's hands."""
+    numbers: int = 0
+    pages: int = 0
+    rejected: int = 0
+    duplicates: int = 0
+    empty_pages: int = 0
+    error: PhonesysError | None = None
+    cursors: set[Cursor | None] | None = None
+    seen: set[str] | None = None
+    prints: set[int] | None = None
 
     def accept(self, page: Page[PhoneNumber]) -> Page[PhoneNumber]:
         """Return the page without what came before; raises RepeatedPage where nothing of it is new."""

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, TypeAlias
 
 from phonesys import scope
-from phonesys.sweep.places import Places
+from phonesys.places import Places
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -52,8 +52,11 @@ class Crew:
         """Fetch pages, until more workers than places are at work because those that waited are back."""
         scope.current.set(self)
         while self._tasks - self._report.waiting <= self._concurrency:
-            progress, cursor = await self._work.take()
-            await self._places.acquire()
+            progress, cursor = self._work.next() or await self._work.take()
+            if self._places.free:
+                self._places.take()
+            else:
+                await self._places.acquire()
             try:
                 if progress.error is None:
                     await self._fetch(progress, cursor)

@@ -90,7 +90,9 @@ class SweepReport:
     def enter(self, provider: str, account: str, result: AccountReport, *, keep: bool = True) -> None:
         """Write down what came of an account."""
         self.outcomes[result.outcome] += 1
-        self.by_provider.setdefault(provider, Counter())[result.outcome] += 1
+        if (counts := self.by_provider.get(provider)) is None:
+            counts = self.by_provider[provider] = Counter()
+        counts[result.outcome] += 1
         if result.error is not None:
             if result.outcome is Outcome.FAILED:
                 self.failures.append(Failure(provider, account, result.error))

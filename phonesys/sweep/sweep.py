@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Collection, Iterable, Iterator
-from contextlib import aclosing, asynccontextmanager
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Literal, Self, TypeAlias
 
 import anyio
@@ -19,37 +19,23 @@ from phonesys.errors import (
     PhonesysError,
     UsageError,
 )
-from phonesys.provider import NumberProvider, SearchesNumbers
+from phonesys.provider import SearchesNumbers
 from phonesys.sweep.account import AccountProgress
 from phonesys.sweep.crew import Crew
+from phonesys.sweep.handover import Handover
 from phonesys.sweep.report import AccountReport, Failure, Outcome, SweepReport
 from phonesys.sweep.work import Lane, WorkQueue
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable
     from types import TracebackType
 
     from anyio.abc import TaskGroup
 
     from phonesys.model import Cursor, Page, PhoneNumber
-
-Accounts: TypeAlias = Iterable[str] | AsyncIterable[str]
-"""Account ids: any iterable or async iterable of strings, read as needed, and maybe endless."""
+    from phonesys.sweep.source import Source
 
 OnError: TypeAlias = Literal["collect", "raise"]
-
-# Pages that are read and not yet taken, for the consumer to find one ready whenever it asks.
-_BUFFERED = 16
-
-
-_Read: TypeAlias = "tuple[AccountProgress, Page[PhoneNumber]]"
-
-
-class Source(msgspec.Struct, frozen=True):
-    """One backend and the accounts of it to sweep; all that it lists where they are None."""
-
-    name: str
-    provider: NumberProvider
-    accounts: Accounts | None = None
 
 
 class Sweep:
@@ -83,7 +69,7 @@ class Sweep:
         self._deadline = deadline
         self._match = match
         self._work = WorkQueue(lane_size=concurrency)
-        self._pages: asyncio.Queue[_Read | None] = asyncio.Queue(_BUFFERED)
+        self._handover = Handover()
         self._open: dict[tuple[str, str], AccountProgress] = {}
         self._unread: list[tuple[Source, Iterator[str]]] = []
         self._feeding = len(self._sources)
@@ -137,12 +123,11 @@ class Sweep:
     async def __anext__(self) -> Page[PhoneNumber]:
         if self._group is None:
             raise NotOpen("a sweep is read inside of its block: `async with phones.sweep(…) as sweep`")
-        while (read := await self._pages.get()) is not None:
+        while (read := self._handover.next() or await self._handover.take()) is not None:
             progress, page = read
             if progress.error is None:
                 self._deliver(progress, page)
                 return page
-        self._pages.put_nowait(None)  # for whoever asks next
         self.report.elapsed = self._loop.time() - self._started
         raise self._error or StopAsyncIteration
 
@@ -165,12 +150,7 @@ class Sweep:
     async def _feed(self, source: Source, lane: Lane) -> None:
         """Read the source's accounts, never further ahead than the queue has room."""
         try:
-            async with aclosing(self._accounts_of(source)) as accounts:
-                async for account in accounts:
-                    if (progress := self._begin(source, account)) is not None:
-                        await self._work.has_room(lane)
-                        self._work.push_new(lane, (progress, None))
-                        self._crew.staff()
+            await self._read(source, lane)
         except UsageError as mistake:
             self._error = self._error or mistake
             self._end()
@@ -182,30 +162,38 @@ class Sweep:
             self._feeding -= 1
             self._settle()
 
-    async def _accounts_of(self, source: Source) -> AsyncGenerator[str]:
+    async def _read(self, source: Source, lane: Lane) -> None:
         if source.accounts is None:
             async with _closed(source.provider.accounts()) as accounts:
-                async for account in accounts:
-                    yield account
+                await self._read_later(source, accounts, lane)
         elif isinstance(source.accounts, AsyncIterable):
-            async for account in source.accounts:
-                yield account
+            await self._read_later(source, source.accounts, lane)
         else:
-            iterator = iter(source.accounts)
-            if isinstance(source.accounts, Collection):
-                self._unread.append((source, iterator))
-            for account in iterator:
-                yield account
+            await self._read_now(source, source.accounts, lane)
 
-    def _begin(self, source: Source, account: str) -> AccountProgress | None:
-        """Open an account; None where it was named before, since it is swept once."""
+    async def _read_now(self, source: Source, accounts: Iterable[str], lane: Lane) -> None:
+        iterator = iter(accounts)
+        if isinstance(accounts, Collection):
+            self._unread.append((source, iterator))
+        for account in iterator:
+            if not self._begin(source, lane, account):
+                await self._work.wait_for_room(lane)
+
+    async def _read_later(self, source: Source, accounts: AsyncIterable[str], lane: Lane) -> None:
+        async for account in accounts:
+            if not self._begin(source, lane, account):
+                await self._work.wait_for_room(lane)
+
+    def _begin(self, source: Source, lane: Lane, account: str) -> bool:
+        """Open an account, unless it was named before; say whether there is room for another."""
         if not isinstance(account, str):
             raise InvalidArgument(f"accounts: expected strings, got {account!r:.80}")
         key = source.name, account
-        if key in self._open or key in self.report.accounts:
-            return None
-        progress = self._open[key] = AccountProgress(source, account)
-        return progress
+        if key not in self._open and key not in self.report.accounts:
+            progress = self._open[key] = AccountProgress(source, account)
+            self._work.push_new(lane, (progress, None))
+            self._crew.staff()
+        return self._work.has_room(lane)
 
     def _close(self, progress: AccountProgress, outcome: Outcome | None) -> None:
         """Write down what came of an account, once."""
@@ -227,13 +215,11 @@ class Sweep:
         else:
             await self._hand_over(progress, page if self._match is None else _matching(page, self._match))
 
-    async def _ask(self, progress: AccountProgress, cursor: Cursor | None) -> Page[PhoneNumber]:
+    def _ask(self, progress: AccountProgress, cursor: Cursor | None) -> Awaitable[Page[PhoneNumber]]:
         provider = progress.source.provider
         if self._match is not None and isinstance(provider, SearchesNumbers):
-            found: Page[PhoneNumber] = await provider.search(progress.account, self._match, cursor)
-            return found
-        page: Page[PhoneNumber] = await provider.page(progress.account, cursor)
-        return page
+            return provider.search(progress.account, self._match, cursor)
+        return provider.page(progress.account, cursor)
 
     async def _hand_over(self, progress: AccountProgress, page: Page[PhoneNumber]) -> None:
         """Queue the pages that follow, then give this one to the consumer as soon as it keeps up."""
@@ -241,7 +227,9 @@ class Sweep:
         for cursor in page.next:
             self._work.push((progress, cursor))
             self._crew.staff()
-        await self._pages.put((progress, page))
+        if not self._handover.room:
+            await self._handover.wait_for_room()
+        self._handover.give((progress, page))
 
     def _give_up(self, progress: AccountProgress, error: PhonesysError) -> None:
         if progress.error is None:
@@ -275,9 +263,7 @@ class Sweep:
         """
         if not self._ended:
             self._ended = True
-            while not self._pages.empty():
-                self._pages.get_nowait()
-            self._pages.put_nowait(None)
+            self._handover.end()
 
     def _close_report(self) -> None:
         """Name what was not reached: accounts that were begun, and the rest of lists that were not read."""

@@ -35,6 +35,7 @@ class WorkQueue:
         self._lanes: deque[Lane] = deque()
         self._lane_size = lane_size
         self._waiters: deque[asyncio.Future[None]] = deque()
+        self._count = 0
 
     def lane(self) -> Lane:
         """Add a source."""
@@ -43,7 +44,7 @@ class WorkQueue:
         return lane
 
     def __len__(self) -> int:
-        return len(self._begun) + sum(len(lane.items) for lane in self._lanes)
+        return self._count
 
     @property
     def wanted(self) -> bool:
@@ -53,14 +54,20 @@ class WorkQueue:
     def push(self, item: Item) -> None:
         """Add a page of an account that was begun."""
         self._begun.append(item)
+        self._count += 1
         self._wake()
 
     def push_new(self, lane: Lane, item: Item) -> None:
-        """Add the first page of a new account; await `has_room` before."""
+        """Add the first page of a new account; while it has room."""
         lane.items.append(item)
+        self._count += 1
         self._wake()
 
-    async def has_room(self, lane: Lane) -> None:
+    def has_room(self, lane: Lane) -> bool:
+        """Say whether the source may add another account."""
+        return len(lane.items) < self._lane_size
+
+    async def wait_for_room(self, lane: Lane) -> None:
         """Wait until the source may add another account."""
         while len(lane.items) >= self._lane_size:
             lane.room = asyncio.get_running_loop().create_future()
@@ -68,7 +75,7 @@ class WorkQueue:
 
     async def take(self) -> Item:
         """Take what is next, once there is something."""
-        while (item := self._next()) is None:
+        while (item := self.next()) is None:
             waiter = asyncio.get_running_loop().create_future()
             self._waiters.append(waiter)
             try:
@@ -81,18 +88,23 @@ class WorkQueue:
                 raise
         return item
 
-    def _next(self) -> Item | None:
+    def next(self) -> Item | None:
+        """Take what is next, if there is something."""
         if self._begun:
+            self._count -= 1
             return self._begun.popleft()
-        for _ in range(len(self._lanes)):
-            lane = self._lanes[0]
+        if not self._count:
+            return None
+        lane = self._lanes[0]
+        while not lane.items:
             self._lanes.rotate(-1)
-            if lane.items:
-                item = lane.items.popleft()
-                if lane.room is not None and not lane.room.done() and len(lane.items) <= self._lane_size // 2:
-                    lane.room.set_result(None)
-                return item
-        return None
+            lane = self._lanes[0]
+        self._lanes.rotate(-1)
+        self._count -= 1
+        item = lane.items.popleft()
+        if lane.room is not None and not lane.room.done() and len(lane.items) <= self._lane_size // 2:
+            lane.room.set_result(None)
+        return item
 
     def _wake(self) -> None:
         while self._waiters:

@@ -595,7 +595,7 @@ async def test_cancellation_leaves_nothing_behind() -> None:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            assert not http._gate.locked()
+            assert http._gate.free
             window = http._windows.of("acc_1", http._loop.time())
             assert (window._under_way, len(window._waiters or ())) == (0, 0)
 

@@ -1,4 +1,4 @@
-"""How many requests may be under way at once."""
+"""How many may be at something at once."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections import deque
 
 
 class Places:
-    """A semaphore for holders that step aside while they wait, and come back.
+    """A semaphore that can be taken without waiting, first come, first served.
 
-    First come, first served. `take` takes a place that may not be there: for a holder that is being
+    `take` takes a place at once: where `free` says that there is one, or for a holder that is being
     cancelled and cannot wait, so that what it releases later was its own.
     """
 
@@ -17,13 +17,18 @@ class Places:
         self._free = count
         self._waiters: deque[asyncio.Future[None]] = deque()
 
+    @property
+    def free(self) -> bool:
+        """Whether a place can be taken without waiting."""
+        return self._free > 0 and not self._waiters
+
     def take(self) -> None:
         """Take a place at once, whether or not one is free."""
         self._free -= 1
 
     async def acquire(self) -> None:
         """Take a place when one is free."""
-        if self._free > 0 and not self._waiters:
+        if self.free:
             self._free -= 1
             return
         mine = asyncio.get_running_loop().create_future()
@@ -33,7 +38,7 @@ class Places:
         except asyncio.CancelledError:
             if mine.done() and not mine.cancelled():
                 self.release()
-            else:
+            elif mine in self._waiters:  # `release` may have passed it over already
                 self._waiters.remove(mine)
             raise
 

@@ -1,0 +1,95 @@
+"""From the workers to the consumer, with back-pressure."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import TYPE_CHECKING, TypeAlias
+
+if TYPE_CHECKING:
+    from phonesys.model import Page, PhoneNumber
+    from phonesys.sweep.account import AccountProgress
+
+    Read: TypeAlias = tuple[AccountProgress, Page[PhoneNumber]]
+
+# As many small pages as land at once, or a few big ones: for the consumer to find one ready.
+_MOST_PAGES = 64
+_MOST_NUMBERS = 16_000
+
+
+class Handover:
+    """Pages that were read and not yet taken; workers wait while there are many.
+
+    asyncio.Queue bounds items only, where a page may hold one number or a thousand.
+    """
+
+    def __init__(self) -> None:
+        self._pages: deque[Read] = deque()
+        self._numbers = 0
+        self._ended = False
+        self._givers: deque[asyncio.Future[None]] = deque()
+        self._takers: deque[asyncio.Future[None]] = deque()
+
+    @property
+    def room(self) -> bool:
+        """Whether a page can be given without waiting."""
+        return len(self._pages) < _MOST_PAGES and self._numbers < _MOST_NUMBERS
+
+    def give(self, read: Read) -> None:
+        """Add a page; nobody takes it after the end."""
+        if not self._ended:
+            self._pages.append(read)
+            self._numbers += len(read[1].numbers)
+            _wake(self._takers)
+
+    async def wait_for_room(self) -> None:
+        """Wait until the consumer has kept up."""
+        while not self.room:
+            await _turn(self._givers)
+
+    async def take(self) -> Read | None:
+        """Take the next page, once there is one; None at the end."""
+        while (read := self.next()) is None:
+            if self._ended:
+                _wake(self._takers)
+                return None
+            await _turn(self._takers)
+        return read
+
+    def next(self) -> Read | None:
+        """Take the next page, if there is one."""
+        if not self._pages:
+            return None
+        read = self._pages.popleft()
+        self._numbers -= len(read[1].numbers)
+        if self._givers:
+            _wake(self._givers)
+        return read
+
+    def end(self) -> None:
+        """Drop what was not taken, and let whoever waits for a page go."""
+        self._ended = True
+        self._pages.clear()
+        self._numbers = 0
+        _wake(self._takers)
+
+
+async def _turn(queue: deque[asyncio.Future[None]]) -> None:
+    mine = asyncio.get_running_loop().create_future()
+    queue.append(mine)
+    try:
+        await mine
+    except asyncio.CancelledError:
+        if mine in queue:
+            queue.remove(mine)
+        else:
+            _wake(queue)  # it was this one's turn, which is another's now
+        raise
+
+
+def _wake(queue: deque[asyncio.Future[None]]) -> None:
+    while queue:
+        waiter = queue.popleft()
+        if not waiter.done():
+            waiter.set_result(None)
+            return

@@ -1,0 +1,21 @@
+"""Which accounts of which backend to sweep."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterable, Iterable
+from typing import TypeAlias
+
+import msgspec
+
+from phonesys.provider import NumberProvider
+
+Accounts: TypeAlias = Iterable[str] | AsyncIterable[str]
+"""Account ids: any iterable or async iterable of strings, read as needed, and maybe endless."""
+
+
+class Source(msgspec.Struct, frozen=True):
+    """One backend and the accounts of it to sweep; all that it lists where they are None."""
+
+    name: str
+    provider: NumberProvider
+    accounts: Accounts | None = None
