@@ -2,6 +2,12 @@
 
 from phonesys.backends.agents import Agent, AgentNumber, AgentNumbers
 from phonesys.backends.leadconnector import LeadConnector, LeadConnectorNumber, LeadConnectorPage
+from phonesys.backends.leadconnector.oauth import (
+    AgencyTokens,
+    OAuthToken,
+    authorization_url,
+    exchange_code,
+)
 from phonesys.backends.leadping import Leadping, LeadpingNumber, LeadpingRow, ListOptions
 from phonesys.errors import (
     BackendFault,
@@ -16,14 +22,17 @@ from phonesys.errors import (
     InvalidArgument,
     NotConnected,
     NotFound,
+    NotJson,
     NotOpen,
     OutcomeUnknown,
+    PermanentServerError,
     PhonesysError,
     QuotaExhausted,
     RateLimited,
     Redirected,
     Rejected,
     RepeatedPage,
+    RequestTimeout,
     ServerError,
     StatusError,
     SweepIncomplete,
@@ -46,6 +55,7 @@ from phonesys.model import (
     Page,
     PhoneNumber,
 )
+from phonesys.oauth import FileTokenStore, MemoryTokenStore, TokenStore
 from phonesys.provider import NumberProvider
 from phonesys.secret import Secret
 from phonesys.sweep import AccountReport, Failure, Outcome, Sweep, SweepReport
@@ -53,6 +63,7 @@ from phonesys.system import PhoneSystem
 
 __all__ = [
     "AccountReport",
+    "AgencyTokens",
     "Agent",
     "AgentNumber",
     "AgentNumbers",
@@ -70,6 +81,7 @@ __all__ = [
     "DeadlineExceeded",
     "DecodeError",
     "Failure",
+    "FileTokenStore",
     "Forbidden",
     "HttpOptions",
     "InvalidArgument",
@@ -80,17 +92,21 @@ __all__ = [
     "LeadpingNumber",
     "LeadpingRow",
     "ListOptions",
+    "MemoryTokenStore",
     "NotConnected",
     "NotFound",
+    "NotJson",
     "NotOpen",
     "NumberKind",
     "NumberPool",
     "NumberProvider",
     "NumberStatus",
+    "OAuthToken",
     "Outcome",
     "OutcomeUnknown",
     "Page",
     "PerAccount",
+    "PermanentServerError",
     "PhoneNumber",
     "PhoneSystem",
     "PhonesysError",
@@ -100,6 +116,7 @@ __all__ = [
     "Redirected",
     "Rejected",
     "RepeatedPage",
+    "RequestTimeout",
     "Secret",
     "ServerError",
     "StatusError",
@@ -107,9 +124,12 @@ __all__ = [
     "SweepIncomplete",
     "SweepReport",
     "TimedOut",
+    "TokenStore",
     "TransportError",
     "Unauthorized",
     "UnknownProvider",
     "Unsupported",
     "UsageError",
+    "authorization_url",
+    "exchange_code",
 ]

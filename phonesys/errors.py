@@ -22,14 +22,17 @@
     │   │   ├── Forbidden           403
     │   │   ├── NotFound            404
     │   │   │   └── NotConnected    the account has no phone system: a state, not a fault
+    │   │   ├── RequestTimeout      408
     │   │   ├── Conflict            409
     │   │   ├── RateLimited         429
     │   │   └── ServerError         5xx
+    │   │       └── PermanentServerError    501 and other 5xx that no retry mends
     │   ├── QuotaExhausted          the day's requests are used up
     │   ├── DecodeError             the answer is not what the operation answers
+    │   │   └── NotJson             it is not JSON at all
     │   ├── RepeatedPage            paging went in a circle
-    │   └── OutcomeUnknown          a write may or may not have been carried out
-    ├── BackendFault                a backend raised something that is not a PhonesysError
+    │   ├── OutcomeUnknown          a write may or may not have been carried out
+    │   └── BackendFault            a backend raised something that is not a PhonesysError
     └── SweepIncomplete             a sweep that had to be whole was not
 """
 

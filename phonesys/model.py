@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Generic, Protocol, TypeAlias, TypeVar, runtime_checkable
+from typing import Annotated, Any, Generic, Protocol, TypeAlias, TypeVar, runtime_checkable
 
 import msgspec
 
@@ -169,11 +169,26 @@ class Page(msgspec.Struct, Generic[N_co], frozen=True, kw_only=True):
     rejected: tuple[Rejected, ...] = ()
 
 
+_Moment = Annotated[datetime, msgspec.Meta(tz=True)]
+
+
 def parse_time(value: Any) -> datetime | None:
-    """Read an RFC 3339 time; None for anything else, since a bad date must not cost its number."""
+    """Read an RFC 3339 time; None for anything else, since a bad date must not cost its number.
+
+    A time without its zone is such a thing: it could not be compared with the others.
+    """
     if not isinstance(value, str):
         return None
     try:
-        return msgspec.convert(value, datetime)
-    except msgspec.ValidationError:
+        moment: datetime = msgspec.convert(value, _Moment)
+    except (msgspec.ValidationError, UnicodeEncodeError):
+        return None
+    return moment
+
+
+def parse_whole(value: Any) -> int | None:
+    """Read a whole number, be it written as one, as a float or as a string; None for anything else."""
+    try:
+        return msgspec.convert(value, int, strict=False)
+    except (msgspec.ValidationError, UnicodeEncodeError):
         return None

@@ -9,7 +9,7 @@ from phonesys.http.client import HttpClient
 from phonesys.provider import ClearlyUnsupported
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Awaitable, Mapping
     from types import TracebackType
 
     import aiohttp
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from phonesys.http.options import HttpOptions
 
 T = TypeVar("T")
+
+MOST_PAGES = 100_000
+"""A vendor that counts more pages than this has counted wrong; they are then read one after the other."""
 
 WHOLE_KEY = "default"
 """What the one account of a credential is called that does not say whose it is."""
@@ -58,9 +61,9 @@ class HttpBackend(ClearlyUnsupported):
     ) -> None:
         await self.http.__aexit__(kind, error, trace)
 
-    async def send(self, call: Call[T]) -> T:
+    def send(self, call: Call[T]) -> Awaitable[T]:
         """Carry out one call; the way to an operation of the vendor that has no method here."""
-        return await self.http.send(call)
+        return self.http.send(call)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name!r}>"

@@ -41,7 +41,9 @@ def reader(kind: type[T], *, strict: bool = True) -> Callable[[bytes], T]:
 
 
 def nothing(body: bytes) -> None:
-    """Read an answer that has no content, or content that nobody needs."""
+    """Read an answer that has no content, or content that nobody needs; a proxy's page is neither."""
+    if body.lstrip().startswith(b"<"):
+        raise not_data(body, "a page")
 
 
 def not_data(body: bytes, reason: str) -> DecodeError:
@@ -79,16 +81,19 @@ def vendor_message(body: bytes) -> str:
 
 
 _MOST_SENTENCES = 10
+_DEEPEST = 8  # what is nested more than this says nothing to people, and would exhaust the stack
 _KEYS = ("message", "msg", "detail", "error_description", "error", "title", "errors", "details")
 
 
-def _sentence(value: Any) -> str:
+def _sentence(value: Any, depth: int = 0) -> str:
     if isinstance(value, str):
         return value.strip()
+    if depth == _DEEPEST:
+        return ""
     if _is_list(value):
-        return "; ".join(filter(None, map(_sentence, value[:_MOST_SENTENCES])))
+        return "; ".join(filter(None, (_sentence(part, depth + 1) for part in value[:_MOST_SENTENCES])))
     if _is_object(value):
-        return next(filter(None, (_sentence(value.get(key)) for key in _KEYS)), "")
+        return next(filter(None, (_sentence(value.get(key), depth + 1) for key in _KEYS)), "")
     return ""
 
 

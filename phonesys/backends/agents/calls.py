@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
-import msgspec
-
 from phonesys.backends.agents.wire import Agent, AgentNumber, Rows, read_agents, read_number, read_numbers
 from phonesys.e164 import checked
 from phonesys.errors import InvalidArgument
 from phonesys.http.answer import nothing
-from phonesys.http.call import Call, query, segment
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from phonesys.http.call import Call, json_body, query, segment
 
 _FIND_OUT = "get(number_id), or list the numbers"
 
@@ -81,7 +74,7 @@ def assign_number(
         target="/numbers",
         decode=read_number,
         safe=False,
-        body=_json(body),
+        body=json_body(body),
         account=account,
         find_out=f"find({phone_number!r})",
     )
@@ -105,7 +98,7 @@ def update_number(
         target=_number(number_id),
         decode=read_updated,
         safe=False,
-        body=_json(body),
+        body=json_body(body),
         account=account,
         find_out=_FIND_OUT,
     )
@@ -131,7 +124,3 @@ def read_updated(body: bytes) -> AgentNumber | None:
 
 def _number(number_id: str) -> str:
     return f"/numbers/{segment(number_id, 'number id')}"
-
-
-def _json(fields: Mapping[str, Any]) -> bytes:
-    return msgspec.json.encode({name: value for name, value in fields.items() if value is not None})

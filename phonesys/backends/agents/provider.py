@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from phonesys.backends.agents import calls
-from phonesys.backends.base import WHOLE_KEY, HttpBackend, checked_page_size, one_auth
+from phonesys.backends.base import MOST_PAGES, WHOLE_KEY, HttpBackend, checked_page_size, one_auth
 from phonesys.errors import InvalidArgument, RepeatedPage
 from phonesys.http.auth import ApiKey, Auth
 from phonesys.model import Page
@@ -173,7 +173,7 @@ def _page_number(cursor: Cursor | None) -> int:
 
 def _next(number: int, page_size: int, answer: Rows[AgentNumber]) -> tuple[Cursor, ...]:
     """Name all other pages at once where the vendor says how many there are, else the one that follows."""
-    count = _pages(page_size, answer)
+    count = _pages(number, page_size, answer)
     if count is None:
         return _following(number, page_size, answer)
     return tuple(range(2, count + 1)) if number == 1 else ()
@@ -181,21 +181,30 @@ def _next(number: int, page_size: int, answer: Rows[AgentNumber]) -> tuple[Curso
 
 def _following(number: int, page_size: int, answer: Rows[AgentNumber] | Rows[Agent]) -> tuple[Cursor, ...]:
     """Name the page that follows; a page that is not full is the last where nothing else is said."""
-    count = _pages(page_size, answer)
+    count = _pages(number, page_size, answer)
     if count is not None:
         more = number < count
     elif answer.paging.has_more is not None:
         more = answer.paging.has_more
     else:
-        more = len(answer.rows) + len(answer.rejected) >= page_size
+        more = _size(answer) >= page_size
     return (number + 1,) if more else ()
 
 
-def _pages(page_size: int, answer: Rows[AgentNumber] | Rows[Agent]) -> int | None:
-    """Count the pages; the vendor's own page size wins over the one that was asked for."""
-    paging = answer.paging
-    if paging.pages is not None:
-        return paging.pages
-    if paging.total is None:
+def _pages(number: int, page_size: int, answer: Rows[AgentNumber] | Rows[Agent]) -> int | None:
+    """Count the pages; the vendor's own page size wins over the one that was asked for.
+
+    None where the vendor does not say, counts what cannot be, or what the page itself belies.
+    """
+    paging, rows = answer.paging, _size(answer)
+    count = paging.pages
+    if count is None and paging.total is not None and paging.total >= rows:
+        count = -(-paging.total // max(1, paging.limit or page_size))
+    if count is None or not 0 <= count <= MOST_PAGES:
         return None
-    return -(-paging.total // max(1, paging.limit or page_size))
+    belied = (rows and number > count) or (paging.has_more and number >= count)
+    return None if belied else count
+
+
+def _size(answer: Rows[AgentNumber] | Rows[Agent]) -> int:
+    return len(answer.rows) + len(answer.rejected)

@@ -176,6 +176,8 @@ def _find_rows(body: bytes) -> tuple[msgspec.Raw, Paging]:
             _split_array(body)
             return msgspec.Raw(body), Paging()
         outer = _split(body)
+        if _scalar(outer.get("success"), bool) is False:
+            raise not_data(body, "it says that it is no success")
         holder = next((key for key in _HOLDERS if _opens(outer.get(key), b"{")), None)
         inner = _split(outer[holder]) if holder else _NOTHING
         for parts in (outer, inner):

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import TYPE_CHECKING
 
-from phonesys.backends.base import HttpBackend, checked_page_size, one_auth
+from phonesys.backends.base import MOST_PAGES, HttpBackend, checked_page_size, one_auth
 from phonesys.backends.leadconnector.calls import active_numbers, number_pools
+from phonesys.backends.leadconnector.oauth.calls import search_locations
+from phonesys.backends.leadconnector.oauth.discovery import ListsLocations, location_ids
 from phonesys.backends.leadconnector.wire import LeadConnectorPage, Listing
 from phonesys.e164 import checked
 from phonesys.errors import InvalidArgument, NotConnected, NotFound, UsageError
@@ -40,6 +42,7 @@ class LeadConnector(HttpBackend):
     `auth` is for everything else, such as a token for each location.
 
     - `locations`: the location ids that `accounts()` lists.
+    - `company_id`: with an agency's Private Integration Token, whose locations `accounts()` searches for.
     - `include_pooled`: numbers in pools too, which the vendor leaves out by default.
     - `with_pools`: fetch each location's pools as well, and say on `number.pool` which one it sits in.
     - `include_rcs_senders`: with version v3, ask for the RCS sender ids (`page.rcs_senders`).
@@ -60,6 +63,7 @@ class LeadConnector(HttpBackend):
         include_rcs_senders: bool = False,
         speculate: int = 4,
         locations: Iterable[str] | None = None,
+        company_id: str | None = None,
         limit: RateLimit | None = RateLimit(100, per=10),
         name: str = "leadconnector",
         http: HttpOptions | None = None,
@@ -67,7 +71,7 @@ class LeadConnector(HttpBackend):
     ) -> None:
         if version not in _VERSIONS:
             raise InvalidArgument(f"version: expected one of {', '.join(_VERSIONS)}, got {version!r}")
-        if speculate < 1:
+        if not isinstance(speculate, int) or speculate < 1:
             raise InvalidArgument(f"speculate: expected a whole number from 1, got {speculate!r}")
         super().__init__(
             name,
@@ -84,21 +88,33 @@ class LeadConnector(HttpBackend):
         self.include_rcs_senders = include_rcs_senders
         self.speculate = speculate
         self._locations = None if locations is None else tuple(locations)
+        self._company_id = company_id
         self._pools: OrderedDict[str, Mapping[str, NumberPool]] = OrderedDict()
 
     async def accounts(self) -> AsyncIterator[str]:
-        """Yield the locations that the backend was made for, or that its credentials name.
+        """Yield the locations that the backend was made for, or that its credentials name or can list.
 
-        Raises UsageError where there are neither: a static token does not say which locations it opens.
+        With AgencyTokens those are the ones where the app is installed; with `company_id`, all that a search
+        finds. Raises UsageError otherwise: a static token does not say which locations it opens.
         """
-        locations = self.http.auth.accounts() if self._locations is None else self._locations
-        if not locations and self._locations is None:
-            raise UsageError(
-                f"backend {self.name!r} does not know its locations: give them to the sweep, as in "
-                f"sweep({self.name}=[…]), or to LeadConnector(locations=[…])"
-            )
-        for location in locations:
+        named = self.http.auth.accounts() if self._locations is None else self._locations
+        if named or self._locations is not None:
+            for location in named:
+                yield location
+            return
+        async for location in self._discovered():
             yield location
+
+    def _discovered(self) -> AsyncIterator[str]:
+        if isinstance(auth := self.http.auth, ListsLocations):
+            return auth.locations()
+        if self._company_id is not None:
+            company_id = self._company_id
+            return location_ids(lambda skip, limit: self.send(search_locations(company_id, skip, limit)))
+        raise UsageError(
+            f"backend {self.name!r} does not know its locations: give them to the sweep, as in "
+            f"sweep({self.name}=[…]), or to LeadConnector(locations=[…]), or let AgencyTokens list them"
+        )
 
     async def page(self, account: str, cursor: Cursor | None = None) -> LeadConnectorPage:
         """Fetch one page of a location's active numbers; `cursor` is its index, from 0.
@@ -107,16 +123,13 @@ class LeadConnector(HttpBackend):
         """
         index = _index(cursor)
         listing = await self._connected(self._call(account, index))
-        pools = await self._pools_by_number(account, again=index == 0) if self.with_pools else _NO_POOLS
-        _complete(listing, account, pools)
-        return self._page(account, cursor, index, listing)
+        return await self._page(account, cursor, index, listing)
 
     async def search(self, account: str, number: str, cursor: Cursor | None = None) -> LeadConnectorPage:
         """Fetch a page of the location's numbers that contain this one (`searchFilter`)."""
         index = _index(cursor)
         listing = await self._connected(self._call(account, index, search=checked(number)))
-        _complete(listing, account, _NO_POOLS)
-        return self._page(account, cursor, index, listing)
+        return await self._page(account, cursor, index, listing)
 
     async def pools(self, location_id: str) -> tuple[NumberPool, ...]:
         """Fetch the number pools of a location."""
@@ -154,7 +167,12 @@ class LeadConnector(HttpBackend):
             self._pools.popitem(last=False)
         return found
 
-    def _page(self, account: str, cursor: Cursor | None, index: int, listing: Listing) -> LeadConnectorPage:
+    async def _page(
+        self, account: str, cursor: Cursor | None, index: int, listing: Listing
+    ) -> LeadConnectorPage:
+        wanted = self.with_pools and listing.numbers
+        pools = await self._pools_by_number(account, again=index == 0) if wanted else _NO_POOLS
+        _complete(listing, account, pools)
         return LeadConnectorPage(
             account=account,
             provider=self.name,
@@ -175,10 +193,11 @@ class LeadConnector(HttpBackend):
         page names the next few, and each of those that is full one more, so that a few are always under way.
         """
         rows = len(listing.numbers) + len(listing.rejected)
-        if listing.total is not None and rows:
-            last = (listing.total - 1) // self.page_size
+        theirs = listing.page_size or 0  # what the vendor makes of what was asked for
+        size = theirs if 0 < theirs < self.page_size else self.page_size
+        if rows and (last := _last(index, rows, size, listing.total)) is not None:
             return tuple(range(1, last + 1)) if index == 0 else ()
-        if rows < self.page_size:
+        if rows < size:
             return ()
         if index == 0:
             return tuple(range(1, self.speculate + 1))
@@ -192,11 +211,18 @@ def _index(cursor: Cursor | None) -> int:
     return index
 
 
+def _last(index: int, rows: int, size: int, total: int | None) -> int | None:
+    """Count to the last page; None without a total, or with one that cannot be."""
+    if total is None or not index * size + rows <= total <= MOST_PAGES * size:
+        return None
+    return (total - 1) // size
+
+
 def _complete(listing: Listing, account: str, pools: Mapping[str, NumberPool]) -> None:
     """Write on each number what the vendor says once for the whole page."""
     for number in listing.numbers:
         number.account = account
-    if listing.account_status not in {None, "active"}:
+    if listing.account_status not in {None, "active"}:  # rarely, and each attribute costs a big page 3 %
         for number in listing.numbers:
             number.account_status = listing.account_status
     if pools:

@@ -23,6 +23,7 @@ from phonesys.model import (
     Page,
     Rejected,
     parse_time,
+    parse_whole,
 )
 
 _KINDS = {kind.value: kind for kind in NumberKind}
@@ -84,7 +85,7 @@ class LeadConnectorNumber(msgspec.Struct, rename=_RENAMED, gc=False, kw_only=Tru
 
     account: str = ""
     account_status: str | None = None
-    """Of the location's phone system: `active`, `suspended` or `closed`."""
+    """That of the location's phone system where it is not `active`: `suspended` or `closed`."""
     pool: NumberPool | None = None
     """The pool it sits in, where pools were asked for."""
 
@@ -145,6 +146,8 @@ class Listing(msgspec.Struct, frozen=True, kw_only=True):
     """What a page says, in either version."""
 
     numbers: tuple[LeadConnectorNumber, ...]
+    page_size: int | None = None
+    """As the vendor counts it, which may be less than what was asked for."""
     total: int | None = None
     account_status: str | None = None
     is_under_ghl: bool | None = None
@@ -156,6 +159,7 @@ class _Body(msgspec.Struct, rename="camel", frozen=True, kw_only=True):
     """What both versions' pages hold, bare or under `data`; empty pages omit all but the numbers."""
 
     numbers: tuple[LeadConnectorNumber, ...] | msgspec.UnsetType = msgspec.UNSET
+    page_size: int | None = None
     total: int | None = None
     account_status: str | None = None
     is_under_ghl: bool | None = None
@@ -169,10 +173,12 @@ class _Answer(_Body, rename="camel", frozen=True, kw_only=True):
 
 class _RawBody(msgspec.Struct, rename="camel", frozen=True, kw_only=True):
     numbers: tuple[msgspec.Raw, ...] | msgspec.UnsetType = msgspec.UNSET
+    page_size: Any = None
     total: Any = None
     account_status: Any = None
     is_under_ghl: Any = None
     is_under_lc: Any = None
+    rcs_sender_ids: tuple[msgspec.Raw, ...] | None = None
 
 
 class _RawAnswer(_RawBody, rename="camel", frozen=True, kw_only=True):
@@ -183,6 +189,7 @@ class _RawAnswer(_RawBody, rename="camel", frozen=True, kw_only=True):
 _decode = msgspec.json.Decoder(_Answer, strict=False).decode
 _read_raw = reader(_RawAnswer)
 _read_row = msgspec.json.Decoder(LeadConnectorNumber, strict=False).decode
+_read_sender = msgspec.json.Decoder(RcsSender, strict=False).decode
 
 
 def read_listing(body: bytes) -> Listing:
@@ -196,6 +203,7 @@ def read_listing(body: bytes) -> Listing:
         raise not_data(body, "no `numbers` in it")
     return Listing(
         numbers=page.numbers,
+        page_size=page.page_size,
         total=page.total,
         account_status=page.account_status,
         is_under_ghl=page.is_under_lc if page.is_under_ghl is None else page.is_under_ghl,
@@ -210,11 +218,15 @@ def _read_rows(body: bytes) -> Listing:
         raise not_data(body, "no `numbers` in it")
     numbers, rejected = one_by_one(page.numbers, _read_row)
     status = page.account_status
+    under = page.is_under_lc if page.is_under_ghl is None else page.is_under_ghl
     return Listing(
         numbers=numbers,
         rejected=rejected,
-        total=page.total if isinstance(page.total, int) else None,
+        page_size=parse_whole(page.page_size),
+        total=parse_whole(page.total),
         account_status=status if isinstance(status, str) else None,
+        is_under_ghl=under if isinstance(under, bool) else None,
+        rcs_senders=one_by_one(page.rcs_sender_ids or (), _read_sender)[0],
     )
 
 
@@ -237,6 +249,7 @@ class _Pool(msgspec.Struct, rename="camel", frozen=True, kw_only=True):
 
 class _Pools(msgspec.Struct, frozen=True):
     data: tuple[_Pool, ...]
+    success: bool | None = None
 
 
 _read_pools = reader(_Pools, strict=False)
@@ -244,6 +257,9 @@ _read_pools = reader(_Pools, strict=False)
 
 def read_pools(body: bytes) -> tuple[NumberPool, ...]:
     """Read the pools of a location."""
+    answer = _read_pools(body)
+    if answer.success is False:
+        raise not_data(body, "it says that it is no success")
     return tuple(
         NumberPool(
             id=pool.id,
@@ -257,5 +273,5 @@ def read_pools(body: bytes) -> tuple[NumberPool, ...]:
             is_active=pool.is_active is not False,
             inbound=pool.inbound_call_service,
         )
-        for pool in _read_pools(body).data
+        for pool in answer.data
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -18,7 +18,7 @@ from phonesys.backends.leadping.wire import (
 from phonesys.e164 import checked
 from phonesys.errors import InvalidArgument
 from phonesys.http.answer import nothing
-from phonesys.http.call import Call, query, segment
+from phonesys.http.call import Call, json_body, query, segment
 
 if TYPE_CHECKING:
     from datetime import date
@@ -35,15 +35,13 @@ def list_numbers(
     account: str = "",
 ) -> Call[Listing]:
     """`POST /phone-numbers/all/organization`: a POST that only reads, and is safe to repeat."""
-    body: dict[str, Any] = {"pageSize": page_size, **msgspec.to_builtins(options)}
-    if continuation_token is not None:
-        body["continuationToken"] = continuation_token
+    asked = {field.encode_name: getattr(options, field.name) for field in msgspec.structs.fields(options)}
     return Call(
         operation="list_numbers",
         method="POST",
         target="/phone-numbers/all/organization",
         decode=read_listing,
-        body=msgspec.json.encode(body),
+        body=json_body({"pageSize": page_size, "continuationToken": continuation_token, **asked}),
         account=account,
     )
 
@@ -73,7 +71,7 @@ def create_number(
         target="/phone-numbers",
         decode=read_number,
         safe=False,
-        body=_json(body),
+        body=json_body(body),
         account=account,
         find_out=f"find({number!r})" if number else f"list the numbers named {name!r}",
     )
@@ -111,7 +109,7 @@ def update_number(
         target=_number(number_id),
         decode=read_number,
         safe=False,
-        body=_json(body),
+        body=json_body(body),
         account=account,
         find_out=f"get({number_id!r})",
     )
@@ -178,7 +176,3 @@ def _checked_name(name: str) -> str:
     if not isinstance(name, str) or not name.strip() or len(name) > _LONGEST_NAME:
         raise InvalidArgument(f"name: expected 1 to {_LONGEST_NAME} characters, got {name!r:.40}")
     return name
-
-
-def _json(fields: dict[str, Any]) -> bytes:
-    return msgspec.json.encode({name: value for name, value in fields.items() if value is not None})

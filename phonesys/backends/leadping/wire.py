@@ -13,7 +13,15 @@ import msgspec
 
 from phonesys.backends.rows import one_by_one
 from phonesys.http.answer import UNREADABLE, not_data, reader
-from phonesys.model import NO_CAPABILITIES, Capabilities, NumberKind, NumberStatus, Rejected, parse_time
+from phonesys.model import (
+    NO_CAPABILITIES,
+    Capabilities,
+    NumberKind,
+    NumberStatus,
+    Rejected,
+    parse_time,
+    parse_whole,
+)
 
 _STATUS = {
     "Active": NumberStatus.ACTIVE,
@@ -100,7 +108,7 @@ class LeadpingRow(
     sms_ready: bool | None = None
     voice_ready: bool | None = None
     ten_dlc_campaign_status: str | None = None
-    is_demo: bool = False
+    is_demo: bool | None = None
     """Demo numbers are numbers, and listed like any other."""
     inventory_state: str | None = None
     state: str | None = None
@@ -244,10 +252,11 @@ _RENAMED = {
             "provider_error", "provider_synced_at", "provider_released_at", "ten_dlc", "is_preferred",
             "is_default", "inventory_state", "is_internal_pool", "is_approved_test_destination",
             "is_messaging_program_approved", "warmup_enabled", "warmup_state", "health_status",
-            "warmup_health_score", "warmup_progress_percent", "warmup_next_action_at",
-            "warmup_pause_reason", "health_reason", "is_demo",
+            "warmup_next_action_at", "warmup_pause_reason", "health_reason", "is_demo",
         )
     },
+    "score": "warmupHealthScore",
+    "progress": "warmupProgressPercent",
     "carrier": "provider",
 }  # fmt: skip
 
@@ -299,13 +308,14 @@ class LeadpingNumber(msgspec.Struct, rename=_RENAMED, kw_only=True):
     warmup_enabled: bool | None = None
     warmup_state: str | None = None
     health_status: str | None = None
-    warmup_health_score: int | None = None
-    warmup_progress_percent: int | None = None
+    # Whole numbers written as strings; the vendor's own example shows strings that are none.
+    score: Any = None
+    progress: Any = None
     warmup_next_action_at: str | None = None
     warmup_pause_reason: str | None = None
     health_reason: str | None = None
     events: tuple[Event, ...] | None = None
-    is_demo: bool = False
+    is_demo: bool | None = None
 
     account: str = ""
 
@@ -343,6 +353,16 @@ class LeadpingNumber(msgspec.Struct, rename=_RENAMED, kw_only=True):
     @property
     def assignee(self) -> str | None:
         return self.user.id if self.user else None
+
+    @property
+    def warmup_health_score(self) -> int | None:
+        """None where the vendor does not say, or says something that is no whole number."""
+        return parse_whole(self.score)
+
+    @property
+    def warmup_progress_percent(self) -> int | None:
+        """As `warmup_health_score`."""
+        return parse_whole(self.progress)
 
     @property
     def created_at(self) -> datetime | None:
@@ -424,8 +444,12 @@ def _read_rows(body: bytes) -> Listing:
     except UNREADABLE as failure:
         raise not_data(body, str(failure)) from None
     rows, rejected = one_by_one(answer.items, _read_row)
-    total = answer.total_count if isinstance(answer.total_count, int) else None
-    return Listing(rows=rows, rejected=rejected, token=answer.continuation_token, total=total)
+    return Listing(
+        rows=rows,
+        rejected=rejected,
+        token=answer.continuation_token,
+        total=parse_whole(answer.total_count),
+    )
 
 
 read_number = reader(LeadpingNumber, strict=False)

@@ -1,0 +1,68 @@
+"""One location that let the app in by itself."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from phonesys.backends.leadconnector.oauth.attached import Attached, hidden
+from phonesys.errors import InvalidArgument
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from phonesys.http.call import Call
+    from phonesys.oauth.store import TokenStore
+    from phonesys.secret import Secret
+
+
+class OAuthToken(Attached):
+    """Signs calls for one location with the token that it granted, refreshed when it ends.
+
+    Several of them make a `PerAccount({location_id: OAuthToken(…), …})`. `store` and the other options are
+    those of `AgencyTokens`.
+    """
+
+    def __init__(
+        self,
+        client_id: str,
+        client_secret: str | Secret,
+        *,
+        location_id: str,
+        store: TokenStore,
+        refresh_token: str | Secret | None = None,
+        base_url: str | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        client_secret, refresh_token = hidden(client_secret, refresh_token)
+        super().__init__(
+            client_id,
+            client_secret,
+            user_type="Location",
+            account=location_id,
+            store=store,
+            refresh_token=refresh_token,
+            base_url=base_url,
+            clock=clock,
+        )
+        self.location_id = location_id
+
+    def sign(self, call: Call[Any]) -> Mapping[str, str] | None:
+        """Return the location's headers; raises InvalidArgument for a call about another."""
+        if call.account != self.location_id:
+            raise InvalidArgument(
+                f"this token is of location {self.location_id!r}, and does not open {call.account!r}"
+            )
+        return self._own.headers()
+
+    async def prepare(self, call: Call[Any]) -> None:
+        """Refresh the token."""
+        await self._own.renew()
+
+    def refused(self, call: Call[Any], headers: Mapping[str, str]) -> bool:
+        """Drop the token that was refused, if it is still the current one."""
+        return self._own.refuse(headers)
+
+    def accounts(self) -> tuple[str, ...]:
+        """Name the location."""
+        return (self.location_id,)

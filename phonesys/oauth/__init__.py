@@ -1,0 +1,8 @@
+"""Tokens that are never lost: renewed once however many wait, and kept where crashes do not reach them."""
+
+from phonesys.oauth.file import FileTokenStore
+from phonesys.oauth.sealing import new_key
+from phonesys.oauth.store import MemoryTokenStore, TokenStore
+from phonesys.oauth.token import Token
+
+__all__ = ["FileTokenStore", "MemoryTokenStore", "Token", "TokenStore", "new_key"]

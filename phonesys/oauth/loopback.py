@@ -1,0 +1,96 @@
+"""Where a browser leads back to after a person consented: one request on loopback."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from yarl import URL
+
+from phonesys.errors import CallError, InvalidArgument, TimedOut
+from phonesys.secret import Secret
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+    from aiohttp import web
+
+_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
+_DONE = "phonesys has what it needs; you can close this window."
+_STRANGE = "This is not the answer that phonesys waits for."
+
+
+class Callback:
+    """Waits for the redirect that bears our `state`; others are turned away and change nothing."""
+
+    def __init__(self, state: Secret) -> None:
+        self._state = state
+        self._code: asyncio.Future[Secret] = asyncio.get_running_loop().create_future()
+
+    async def code(self, timeout: float) -> Secret:  # noqa: ASYNC109 -- a person's time, not a request's
+        """Wait for the code; raises CallError where the person refused, TimedOut after `timeout` seconds."""
+        done, _ = await asyncio.wait([self._code], timeout=timeout)
+        if not done:
+            raise TimedOut(f"nobody consented within {timeout:g} s")
+        return self._code.result()
+
+    async def answer(self, request: web.Request) -> web.Response:
+        """Take a redirect in."""
+        from aiohttp import web
+
+        state = request.query.get("state", "")
+        if not hmac.compare_digest(state.encode(), self._state.reveal().encode()):
+            return web.Response(status=400, text=_STRANGE)
+        if not self._code.done():
+            self._take(request)
+        return web.Response(text=_DONE)
+
+    def _take(self, request: web.Request) -> None:
+        code = request.query.get("code")
+        if code:
+            self._code.set_result(Secret(code, what="code"))
+            return
+        reason = request.query.get("error_description") or request.query.get("error") or "no code came back"
+        self._code.set_exception(CallError(f"the app was not let in: {reason:.200}"))
+
+
+@asynccontextmanager
+async def callback(redirect_uri: str, state: Secret) -> AsyncGenerator[Callback]:
+    """Listen at a redirect address on loopback, such as `http://localhost:8734/callback`.
+
+    Raises InvalidArgument for an address that is elsewhere, or whose port is taken.
+    """
+    from aiohttp import web
+
+    uri = _checked(redirect_uri)
+    waiting = Callback(state)
+    app = web.Application()
+    app.router.add_get(uri.path, waiting.answer)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, uri.host, uri.port).start()
+    except OSError as failure:
+        await runner.cleanup()
+        raise InvalidArgument(
+            f"redirect_uri: cannot listen at {redirect_uri!r}: {failure.strerror}"
+        ) from None
+    try:
+        yield waiting
+    finally:
+        await runner.cleanup()
+
+
+def _checked(redirect_uri: str) -> URL:
+    try:
+        uri = URL(redirect_uri)
+    except (ValueError, TypeError):
+        uri = URL()
+    if uri.scheme != "http" or uri.host not in _HOSTS or uri.query_string:
+        raise InvalidArgument(
+            "redirect_uri: expected http://localhost:PORT/PATH, as registered with the app, "
+            f"got {redirect_uri!r}"
+        )
+    return uri

@@ -1,0 +1,158 @@
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from multidict import CIMultiDict
+
+from phonesys import DecodeError, NotFound, RateLimited, ServerError
+from phonesys.errors import NotJson
+from phonesys.http.answer import EXCERPT, error_of, not_data, nothing, reader, vendor_message
+
+
+class Thing(msgspec.Struct):
+    a: int
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        # Where vendors and frameworks put their sentence.
+        (b'{"message": "Invalid locationId format", "error": "Bad Request"}', "Invalid locationId format"),
+        (b'{"message": ["a is wrong", "b is wrong"], "error": "Bad Request"}', "a is wrong; b is wrong"),
+        (b'{"msg": "Internal server error", "accountStatus": "suspended"}', "Internal server error"),
+        (b'{"title": "Not Found", "detail": "No such number", "status": 404}', "No such number"),
+        (b'{"title": "Not Found", "detail": null, "status": 404}', "Not Found"),
+        (b'{"error": {"message": "Invalid API key"}}', "Invalid API key"),
+        (b'{"error": "Validation failed", "details": ["x"]}', "Validation failed"),
+        (b'{"error": "invalid_grant", "error_description": "The token is spent"}', "The token is spent"),
+        (b'{"errors": [{"message": "one"}, {"detail": "two"}]}', "one; two"),
+        (b'{"message": {"error": ["inner"]}}', "inner"),
+        (b'"just text"', "just text"),
+        (b'["a", "b"]', "a; b"),
+        # What holds none.
+        (b"", ""),
+        (b"   ", ""),
+        (b"{}", ""),
+        (b"[]", ""),
+        (b"null", ""),
+        (b"404", ""),
+        (b'{"message": ""}', ""),
+        (b'{"message": 7, "error": "Bad Request"}', "Bad Request"),
+        (b'{"message": [], "error": "Bad Request"}', "Bad Request"),
+        # A proxy's pages, and plain text.
+        (b"<html><head><title> 502 Bad  Gateway </title></head><body>x</body></html>", "502 Bad Gateway"),
+        (b"<html><title></title><body><h1>No</h1><p>way</p></body></html>", "No way"),
+        (b"upstream connect error\n", "upstream connect error"),
+        (b"\xff\xfe", "\ufffd\ufffd"),
+        (b'{"message": "cut sho', '{"message": "cut sho'),
+    ],
+)
+def test_the_vendors_sentence_is_found(body: bytes, message: str) -> None:
+    """In every shape that was seen, and in none that holds none."""
+    assert vendor_message(body) == message
+
+
+@pytest.mark.parametrize("depth", [5, 50, 400, 600, 800, 5000, 200_000])
+@pytest.mark.parametrize(("left", "right"), [(b"[", b"]"), (b'{"message":', b"}")])
+def test_nesting_exhausts_nothing(depth: int, left: bytes, right: bytes) -> None:
+    """A hostile body costs neither the stack nor the error that it is the body of."""
+    message = vendor_message(left * depth + b'"deep"' + right * depth)
+    assert isinstance(message, str)
+    assert depth != 5 or message == "deep"
+
+
+def test_sentences_are_bounded() -> None:
+    """However many, and however long."""
+    assert vendor_message(msgspec.json.encode({"message": [str(n) for n in range(100)]})).endswith("; 9")
+    assert len(vendor_message(msgspec.json.encode({"message": "x" * 100_000}))) <= EXCERPT
+    assert len(vendor_message(b"x" * 100_000)) <= 200
+
+
+@settings(deadline=None)
+@given(st.binary() | st.text().map(str.encode))
+def test_any_body_makes_an_error(body: bytes) -> None:
+    """Whatever comes, the error is made, keeps the first bytes, and reads as one line or so."""
+    error = error_of(500, {}, body)
+    assert isinstance(error, ServerError)
+    assert error.body == body[:EXCERPT]
+    assert str(error).startswith("500 ")
+    assert isinstance(error.details, dict)
+
+
+json_values: Any = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.sampled_from(["message", "error", "errors"]), inner),
+)
+
+
+@settings(deadline=None)
+@given(json_values)
+def test_any_json_makes_a_sentence(value: Any) -> None:
+    """Of any shape: text, or nothing."""
+    assert isinstance(vendor_message(msgspec.json.encode(value)), str)
+
+
+def test_errors_carry_what_the_headers_say() -> None:
+    """The request's id under the names that are usual, and the wait, in any case of letters."""
+    for name in ("X-Request-Id", "request-id", "CF-RAY"):
+        assert error_of(404, CIMultiDict({name: "req_1"}), b"").request_id == "req_1"
+    error = error_of(429, CIMultiDict({"retry-after": "17"}), b'{"status": 200}')
+    assert isinstance(error, RateLimited)
+    assert (error.status, error.retry_after, error.request_id) == (429, 17.0, None)
+
+
+def test_the_status_is_trusted_and_never_the_body() -> None:
+    """A body may claim what it likes."""
+    error = error_of(404, {}, b'{"status": 500, "statusCode": 500}')
+    assert isinstance(error, NotFound)
+    assert error.status == 404
+
+
+def test_only_the_first_bytes_are_kept() -> None:
+    """An error that crosses processes is small."""
+    assert len(error_of(500, {}, b"x" * 1_000_000).body) == EXCERPT
+    assert len(not_data(b"x" * 1_000_000, "why").body) == EXCERPT
+    assert len(str(not_data(b"x" * 1_000_000, "why"))) < 400
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "says"),
+    [
+        (b"", NotJson, "the answer is empty"),
+        (b" \n", NotJson, "the answer is empty"),
+        (b"<html>", NotJson, "the answer is not JSON; it begins '<html>'"),
+        (b'{"a": 1', NotJson, "not JSON"),
+        (b'{"a": 1} trailing', NotJson, "not JSON"),
+        (b"{}", DecodeError, "missing required field `a`; it begins '{}'"),
+        (b'{"a": "x"}', DecodeError, "Expected `int`, got `str`"),
+        (b"null", DecodeError, "got `null`"),
+    ],
+)
+def test_what_came_instead_of_data_is_shown(body: bytes, kind: type[DecodeError], says: str) -> None:
+    """JSON of the wrong shape is an error for good; what is no JSON may be better a moment later."""
+    with pytest.raises(DecodeError, match=says) as caught:
+        reader(Thing)(body)
+    assert type(caught.value) is kind
+    assert caught.value.transient is (kind is NotJson)
+    assert caught.value.__cause__ is None
+
+
+def test_readers_are_strict_unless_told() -> None:
+    """Numbers may be written as strings where the vendor does that."""
+    assert reader(Thing)(b'{"a": 1}') == Thing(1)
+    assert reader(Thing, strict=False)(b'{"a": "1"}') == Thing(1)
+    with pytest.raises(DecodeError):
+        reader(Thing)(b'{"a": "1"}')
+
+
+def test_nothing_reads_anything_but_a_page() -> None:
+    """No content, or content that nobody needs; a proxy's page means that nothing was done."""
+    for body in (b"", b"{}", b"OK", b"null"):
+        nothing(body)
+    for body in (b"<html>", b"\n <!DOCTYPE html>"):
+        with pytest.raises(NotJson):
+            nothing(body)

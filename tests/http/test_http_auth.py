@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from phonesys import ApiKey, Auth, Bearer, InvalidArgument, PerAccount, Secret
+from phonesys.http.call import Call
+
+KEY = "sk_Planted0Secret"
+
+
+def call(account: str = "loc_1") -> Call[int]:
+    return Call(operation="read", method="GET", target="/x", decode=len, account=account)
+
+
+@pytest.mark.parametrize(
+    ("auth", "header", "value"),
+    [
+        (Bearer(KEY), "Authorization", f"Bearer {KEY}"),
+        (Bearer(Secret(KEY)), "Authorization", f"Bearer {KEY}"),
+        (ApiKey(KEY), "X-API-Key", KEY),
+        (ApiKey(Secret(KEY), header="X-Token"), "X-Token", KEY),
+    ],
+)
+async def test_a_static_credential_is_one_header(auth: Auth, header: str, value: str) -> None:
+    """The same on every call; there is nothing to prepare, and no other to try."""
+    headers = auth.sign(call())
+    assert headers == {header: value}
+    await auth.prepare(call())
+    assert auth.refused(call(), headers) is False
+    assert auth.accounts() == ()
+
+
+@pytest.mark.parametrize("auth", [Bearer(KEY), ApiKey(KEY), PerAccount({"loc_1": KEY})])
+def test_no_credential_shows_in_what_holds_it(auth: Auth) -> None:
+    """Neither its repr, nor its attributes, nor the headers that it signs with."""
+    shown = [repr(auth), str(auth), repr(vars(auth)), repr(auth.sign(call())), str(auth.sign(call()))]
+    assert not [text for text in shown if KEY in text]
+
+
+class Renewing:
+    """A credential that has to be fetched, and of which another is to be had."""
+
+    def __init__(self) -> None:
+        self.prepared: list[str] = []
+        self.refusals = 0
+
+    def sign(self, call: Call[Any]) -> dict[str, str] | None:
+        return {"Authorization": "Bearer fetched"} if self.prepared else None
+
+    async def prepare(self, call: Call[Any]) -> None:
+        self.prepared.append(call.account)
+
+    def refused(self, call: Call[Any], headers: Any) -> bool:
+        self.refusals += 1
+        return True
+
+    def accounts(self) -> tuple[str, ...]:
+        return ()
+
+
+async def test_each_account_has_its_own() -> None:
+    """Strings and secrets are Bearer tokens; anything else signs, prepares and renews for itself."""
+    renewing = Renewing()
+    auth = PerAccount({"a": "tok_a", "b": Secret("tok_b"), "c": ApiKey("tok_c"), "d": renewing})
+    assert auth.accounts() == ("a", "b", "c", "d")
+    assert auth.sign(call("a")) == {"Authorization": "Bearer tok_a"}
+    assert auth.sign(call("b")) == {"Authorization": "Bearer tok_b"}
+    assert auth.sign(call("c")) == {"X-API-Key": "tok_c"}
+    assert auth.sign(call("d")) is None
+    await auth.prepare(call("d"))
+    assert renewing.prepared == ["d"]
+    assert auth.sign(call("d")) == {"Authorization": "Bearer fetched"}
+    assert auth.refused(call("d"), {}) is True
+    assert auth.refused(call("a"), {}) is False
+
+
+async def test_an_account_without_a_credential_is_refused_before_anything_is_sent() -> None:
+    """The message names the account, and no credential."""
+    auth = PerAccount({"a": KEY})
+    for attempt in (auth.sign, lambda asked: auth.refused(asked, {})):
+        with pytest.raises(InvalidArgument, match="no credential for account 'loc_1'; there are 1 others"):
+            attempt(call())
+    with pytest.raises(InvalidArgument):
+        await auth.prepare(call())
+
+
+def test_a_bad_credential_is_refused_when_it_is_given() -> None:
+    """Not when it is used, thousands of accounts later; and it is not shown."""
+    with pytest.raises(InvalidArgument) as caught:
+        PerAccount({"a": "tok_a", "b": f"{KEY}\n"})
+    assert KEY not in str(caught.value)
+
+
+def test_credentials_can_be_added_from_any_mapping() -> None:
+    """The mapping is read once: changing it later changes nothing."""
+    given = {"a": "tok_a"}
+    auth = PerAccount(given)
+    given["b"] = "tok_b"
+    assert auth.accounts() == ("a",)

@@ -1,0 +1,445 @@
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from phonesys import (
+    ConfigError,
+    Forbidden,
+    HttpOptions,
+    NotOpen,
+    OutcomeUnknown,
+    PerAccount,
+    Rejected,
+    Unauthorized,
+)
+from phonesys.backends.leadconnector.oauth import AgencyTokens, OAuthToken
+from phonesys.errors import ServerError
+from phonesys.oauth import MemoryTokenStore
+from phonesys.sandbox import body, delay, drop_after, status
+from tests.oauth.agencies import (
+    HASTY,
+    Clock,
+    agency,
+    backend,
+    company_key,
+    exchanges,
+    refreshes,
+    store_of,
+    token,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable
+
+    from phonesys.sandbox import Sandbox
+
+
+async def first_page(sandbox: Sandbox, auth: Any, index: int = 0) -> int:
+    async with backend(sandbox, auth) as lc:
+        return len((await lc.page(connected(sandbox)[index])).numbers)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    while not condition():  # noqa: ASYNC110 -- the sandbox has no event to wait for
+        await asyncio.sleep(0)
+
+
+def connected(sandbox: Sandbox) -> list[str]:
+    return [id_ for id_ in sandbox.location_ids if id_ not in sandbox.not_connected]
+
+
+async def test_a_thousand_calls_on_an_expired_token_refresh_once(sandbox: Sandbox) -> None:
+    """However many callers find the company's token expired, one refresh serves them all."""
+    store = await store_of(sandbox, expired=True)
+    async with backend(sandbox, agency(sandbox, store)) as lc:
+        places = connected(sandbox)
+        pages = await asyncio.gather(*(lc.page(places[n % len(places)]) for n in range(1000)))
+    assert len(pages) == 1000
+    assert refreshes(sandbox) == 1
+    assert exchanges(sandbox) == len(places)
+    assert sandbox.served["leadconnector.numbers", 200] == 1000
+
+
+async def test_a_thousand_calls_of_one_location_refresh_once(sandbox: Sandbox) -> None:
+    """The same holds for a location that let the app in by itself."""
+    here = connected(sandbox)[0]
+    store = MemoryTokenStore()
+    key = f"leadconnector/{sandbox.oauth.client_id}/location/{here}"
+    await store.save(key, token(sandbox.oauth.location(here), expired=True))
+    auth = OAuthToken(
+        sandbox.oauth.client_id,
+        sandbox.oauth.client_secret,
+        location_id=here,
+        store=store,
+        clock=Clock(),
+    )
+    async with backend(sandbox, auth) as lc:
+        pages = await asyncio.gather(*(lc.page(here) for _ in range(1000)))
+        assert [account async for account in lc.accounts()] == [here]
+    assert len(pages) == 1000
+    assert refreshes(sandbox) == 1
+    kept = await store.load(key)
+    assert kept is not None
+    assert kept.refresh is not None
+    assert sandbox.oauth.is_live(kept.refresh.reveal())
+
+
+async def test_locations_with_tokens_of_their_own_share_a_backend(sandbox: Sandbox) -> None:
+    """`PerAccount` opens and closes the credentials that it holds."""
+    store = MemoryTokenStore()
+    auths: dict[str, Any] = {}
+    for here in connected(sandbox)[:3]:
+        auths[here] = OAuthToken(
+            sandbox.oauth.client_id,
+            sandbox.oauth.client_secret,
+            location_id=here,
+            store=store,
+            refresh_token=sandbox.oauth.location(here)["refresh_token"],
+            clock=Clock(),
+        )
+    async with backend(sandbox, PerAccount(auths)) as lc:
+        await asyncio.gather(*(lc.page(here) for here in auths))
+    assert refreshes(sandbox) == 3
+    with pytest.raises(NotOpen):
+        await lc.page(next(iter(auths)))
+
+
+async def test_a_revoked_token_is_replaced_once_for_all_who_meet_the_401(sandbox: Sandbox) -> None:
+    """A token that fails is dropped by the first who sees it, and every call is repeated once."""
+    store = await store_of(sandbox)
+    async with backend(sandbox, agency(sandbox, store)) as lc:
+        await lc.page(here := connected(sandbox)[0])
+        sandbox.oauth.expire()  # at the vendor's only: we still believe in our tokens
+        await asyncio.gather(*(lc.page(here) for _ in range(50)))
+    assert refreshes(sandbox) == 1
+    assert sandbox.oauth.exchanges[here] == 2
+    assert sandbox.served["leadconnector.numbers", 401] <= 50
+    assert sandbox.served["leadconnector.numbers", 200] == 51
+
+
+async def test_a_token_that_is_refused_again_is_not_replaced_again(sandbox: Sandbox) -> None:
+    """A location whose tokens are all refused costs two requests a call, and one exchange a minute."""
+    store, clock = await store_of(sandbox), Clock()
+    here = connected(sandbox)[0]
+    sandbox.script("leadconnector.numbers", status(401, {"message": "Invalid JWT"}), repeat=True)
+    async with backend(sandbox, agency(sandbox, store, clock=clock)) as lc:
+        with pytest.raises(Unauthorized, match="Invalid JWT") as first:
+            await lc.page(here)
+        assert (first.value.attempts, exchanges(sandbox)) == (2, 2)
+        for _ in range(5):
+            with pytest.raises(Unauthorized):
+                await lc.page(here)
+        assert exchanges(sandbox) == 2
+        clock.now += 61
+        with pytest.raises(Unauthorized):
+            await lc.page(here)
+        assert exchanges(sandbox) == 3
+
+
+async def test_a_spent_refresh_token_fails_every_waiter_with_the_vendors_reason(sandbox: Sandbox) -> None:
+    """The vendor is asked once, its sentence reaches everybody, and nobody asks again with that token."""
+    store, clock = await store_of(sandbox, expired=True), Clock()
+    stored = await store.load(company_key(sandbox))
+    assert stored is not None
+    assert stored.refresh is not None
+    sandbox.oauth.refresh(stored.refresh.reveal())  # by somebody else, who kept what it bought
+    async with backend(sandbox, agency(sandbox, store, clock=clock)) as lc:
+        calls = (lc.page(connected(sandbox)[n % 5]) for n in range(100))
+        failures = await asyncio.gather(*calls, return_exceptions=True)
+        for failure in failures:
+            assert isinstance(failure, Unauthorized)
+            assert "This refresh token is invalid" in str(failure)
+            assert (failure.status, failure.details["error"]) == (400, "invalid_grant")
+            assert failure.harmless
+        assert len({id(failure) for failure in failures}) == 100
+        for _ in range(10):
+            clock.now += 60
+            with pytest.raises(Unauthorized, match="This refresh token is invalid"):
+                await lc.page(connected(sandbox)[0])
+        assert sandbox.served["leadconnector.token", 400] == 1
+        await store.save(company_key(sandbox), token(sandbox.oauth.company()))  # another login
+        clock.now += 60
+        assert (await lc.page(connected(sandbox)[0])).numbers
+
+
+async def test_an_outage_of_the_token_endpoint_is_not_hammered(sandbox: Sandbox) -> None:
+    """A failed refresh is remembered for a moment; then it is tried again, and the sweep goes on."""
+    store, clock = await store_of(sandbox, expired=True), Clock()
+    sandbox.script("leadconnector.token", *[status(503, b"<html>down</html>")] * 2)
+    async with backend(sandbox, agency(sandbox, store, clock=clock)) as lc:
+        with pytest.raises(OutcomeUnknown, match="503"):
+            await lc.page(here := connected(sandbox)[0])
+        for _ in range(20):
+            with pytest.raises(OutcomeUnknown):
+                await lc.page(here)
+        assert sandbox.served["leadconnector.token", 503] == 2
+        clock.now += 31
+        assert (await lc.page(here)).numbers
+
+
+async def test_a_lost_answer_is_asked_for_once_more(sandbox: Sandbox) -> None:
+    """Where the vendor answers again what a refresh token bought, a lost answer costs nothing."""
+    sandbox.oauth.grace = 30.0
+    store = await store_of(sandbox, expired=True)
+    sandbox.script("leadconnector.token", drop_after())
+    assert await first_page(sandbox, agency(sandbox, store))
+    kept = await store.load(company_key(sandbox))
+    assert kept is not None
+    assert kept.refresh is not None
+    assert sandbox.oauth.is_live(kept.refresh.reveal())
+
+
+async def test_what_a_lost_answer_costs_is_said(sandbox: Sandbox) -> None:
+    """Where the vendor does not, the error says that an answer was lost, and that the token is spent."""
+    store = await store_of(sandbox, expired=True)
+    sandbox.script("leadconnector.token", drop_after())
+    with pytest.raises(Unauthorized, match="This refresh token is invalid; an answer before that was lost"):
+        await first_page(sandbox, agency(sandbox, store))
+    assert sandbox.served["leadconnector.token", 400] == 1
+
+
+async def test_an_unreadable_token_answer_is_never_shown(sandbox: Sandbox) -> None:
+    """An answer without the token may hold other secrets: the error says so instead of quoting it."""
+    store = await store_of(sandbox, expired=True)
+    sandbox.script("leadconnector.token", body(b'{"token": "PLANTED"}'), body(b"PLANTED"))
+    with pytest.raises(OutcomeUnknown) as failure:
+        await first_page(sandbox, agency(sandbox, store))
+    assert "PLANTED" not in str(failure.value) + repr(vars(failure.value))
+
+
+async def test_cancelling_every_caller_during_a_refresh_loses_nothing(sandbox: Sandbox) -> None:
+    """The refresh goes on without them, and the next caller finds its token."""
+    store = await store_of(sandbox, expired=True)
+    sandbox.script("leadconnector.token", delay(0.05))
+    async with backend(sandbox, agency(sandbox, store)) as lc:
+        calls = [asyncio.ensure_future(lc.page(connected(sandbox)[0])) for _ in range(100)]
+        await until(lambda: refreshes(sandbox) > 0)
+        for call in calls:
+            call.cancel()
+        await asyncio.gather(*calls, return_exceptions=True)
+        assert all(call.cancelled() for call in calls)
+        assert (await lc.page(connected(sandbox)[0])).numbers
+    assert refreshes(sandbox) == 1
+
+
+async def test_closing_waits_for_a_refresh(sandbox: Sandbox) -> None:
+    """Leaving the block in the middle of a refresh, even while cancelled, keeps what it buys."""
+    store = await store_of(sandbox, expired=True)
+    sandbox.script("leadconnector.token", delay(0.05))
+
+    async def use() -> None:
+        async with backend(sandbox, agency(sandbox, store)) as lc:
+            await lc.page(connected(sandbox)[0])
+
+    task = asyncio.ensure_future(use())
+    await until(lambda: refreshes(sandbox) > 0)
+    task.cancel()
+    await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.wait([task])
+    assert task.cancelled()
+    kept = await store.load(company_key(sandbox))
+    assert kept is not None
+    assert kept.refresh is not None
+    assert sandbox.oauth.is_live(kept.refresh.reveal())
+
+
+async def test_closing_waits_for_a_refresh_that_waits(sandbox: Sandbox) -> None:
+    """Also one that has yet to get the lock: what is begun is carried to its end."""
+    store = Slow()
+    await store_of(sandbox, store, expired=True)
+
+    async def use() -> None:
+        async with backend(sandbox, agency(sandbox, store)) as lc:
+            await lc.page(connected(sandbox)[0])
+
+    task = asyncio.ensure_future(use())
+    await store.asked.wait()
+    task.cancel()
+    await asyncio.sleep(0)
+    store.free.set()
+    await asyncio.wait([task])
+    assert task.cancelled()
+    kept = await store.load(company_key(sandbox))
+    assert kept is not None
+    assert kept.refresh is not None
+    assert (refreshes(sandbox), sandbox.oauth.is_live(kept.refresh.reveal())) == (1, True)
+
+
+class Slow(MemoryTokenStore):
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked, self.free = asyncio.Event(), asyncio.Event()
+
+    @asynccontextmanager
+    async def lock(self, key: str) -> AsyncGenerator[None]:
+        self.asked.set()
+        await self.free.wait()
+        yield
+
+
+async def test_exchanges_that_nobody_waits_for_end(sandbox: Sandbox) -> None:
+    """A location's token can be had again: its exchange ends with the last call that wanted it."""
+    store = await store_of(sandbox)
+    sandbox.script("leadconnector.location_token", delay(30))
+    async with backend(sandbox, agency(sandbox, store)) as lc:
+        before = asyncio.all_tasks()
+        call = asyncio.ensure_future(lc.page(connected(sandbox)[0]))
+        await until(lambda: exchanges(sandbox) > 0)
+        call.cancel()
+        await asyncio.wait([call])
+        ours = {task for task in asyncio.all_tasks() - before if "phonesys" in task.get_name()}
+        assert not ours
+        assert (await lc.page(connected(sandbox)[0])).numbers
+
+
+async def test_a_call_waits_for_its_token_no_longer_than_its_deadline(sandbox: Sandbox) -> None:
+    """The deadline of a call covers the fetching of its token; the fetch goes on for others."""
+    store = await store_of(sandbox, expired=True)
+    sandbox.script("leadconnector.token", delay(0.3))
+    impatient = HttpOptions(deadline=0.1, timeout=5)
+    auth = agency(sandbox, store)
+    async with backend(sandbox, auth, http=impatient) as lc:
+        failure = await asyncio.gather(lc.page(connected(sandbox)[0]), return_exceptions=True)
+    assert "deadline" in str(failure[0])
+
+
+async def test_a_location_without_the_app_fails_alone(sandbox: Sandbox) -> None:
+    """The vendor's reason names the location's failure; the others are read."""
+    store = await store_of(sandbox)
+    out, here = connected(sandbox)[:2]
+    sandbox.oauth.uninstalled.add(out)
+    async with backend(sandbox, agency(sandbox, store)) as lc:
+        with pytest.raises(Rejected, match=r"no token of location .* not installed") as failure:
+            await lc.page(out)
+        assert (failure.value.account, failure.value.status) == (out, 400)
+        assert (await lc.page(here)).numbers
+
+
+async def test_a_missing_scope_is_the_vendors_403(sandbox: Sandbox) -> None:
+    """Scopes are the vendor's business: its refusal comes through as it is."""
+    store = MemoryTokenStore()
+    answer = sandbox.oauth.company(scopes=["oauth.write", "phonenumbers.read"])
+    await store.save(company_key(sandbox), token(answer))
+    async with backend(sandbox, agency(sandbox, store)) as lc:
+        here = connected(sandbox)[0]
+        assert (await lc.page(here)).numbers
+        with pytest.raises(Forbidden, match="scope"):
+            await lc.pools(here)
+
+
+async def test_tokens_are_renewed_a_minute_before_they_end(sandbox: Sandbox) -> None:
+    """Expiry is an absolute time: it is neither moved by a restart nor discovered by a 401."""
+    store, clock = await store_of(sandbox), Clock()
+    here = connected(sandbox)[0]
+    for moment, expected in ((0, 1), (86_300, 1), (86_345, 2)):
+        clock.now = Clock().now + moment
+        await lc_page(sandbox, store, clock, here)  # a new AgencyTokens, as after a restart
+        assert sandbox.oauth.exchanges[here] == expected
+    assert refreshes(sandbox) == 1
+    assert sandbox.served["leadconnector.numbers", 401] == 0
+
+
+async def lc_page(sandbox: Sandbox, store: Any, clock: Clock, here: str) -> None:
+    async with backend(sandbox, agency(sandbox, store, clock=clock)) as lc:
+        await lc.page(here)
+
+
+@pytest.mark.parametrize("spelling", ["snake", "camel"])
+async def test_both_spellings_of_token_answers_are_understood(sandbox: Sandbox, spelling: Any) -> None:
+    """A new token wins over the old, however its answer is spelled: five refreshes in a row all last."""
+    store, clock = await store_of(sandbox, expired=True), Clock()
+    sandbox.oauth.spelling = spelling
+    async with backend(sandbox, agency(sandbox, store, clock=clock)) as lc:
+        for round_ in range(1, 6):
+            await lc.page(connected(sandbox)[0])
+            assert (refreshes(sandbox), sandbox.oauth.refused) == (round_, 0)
+            clock.now += 90_000
+
+
+async def test_a_client_secret_that_is_refused_is_said(sandbox: Sandbox) -> None:
+    """A wrong client secret is the vendor's 401, not an endless refresh."""
+    store = await store_of(sandbox, expired=True)
+    auth = AgencyTokens(
+        sandbox.oauth.client_id, "wrong", company_id=sandbox.oauth.company_id, store=store, clock=Clock()
+    )
+    with pytest.raises(Unauthorized, match="Client authentication failed"):
+        await first_page(sandbox, auth)
+    assert sandbox.served["leadconnector.token", 401] == 1
+
+
+async def test_an_empty_store_says_what_to_do(sandbox: Sandbox) -> None:
+    """Without a token to begin with, nothing is sent."""
+    with pytest.raises(ConfigError, match="phonesys auth login"):
+        await first_page(sandbox, agency(sandbox, MemoryTokenStore()))
+    assert not sandbox.served["leadconnector.token", 200]
+
+
+async def test_a_token_that_could_not_be_saved_is_saved_later(sandbox: Sandbox) -> None:
+    """A store that fails after the refresh fails the callers, and the token waits here for the next one."""
+    store = await store_of(sandbox, Failing(), expired=True)
+    assert isinstance(store, Failing)
+    store.broken, clock = 1, Clock()
+    async with backend(sandbox, agency(sandbox, store, clock=clock)) as lc:
+        with pytest.raises(Exception, match="disk on fire"):
+            await lc.page(here := connected(sandbox)[0])
+        clock.now += 60
+        assert (await lc.page(here)).numbers
+    assert refreshes(sandbox) == 1
+    kept = await store.load(company_key(sandbox))
+    assert kept is not None
+    assert kept.refresh is not None
+    assert sandbox.oauth.is_live(kept.refresh.reveal())
+
+
+class Failing(MemoryTokenStore):
+    broken = 0
+
+    async def save(self, key: str, token: Any) -> None:
+        if self.broken:
+            self.broken -= 1
+            raise RuntimeError("disk on fire")
+        await super().save(key, token)
+
+
+def test_tokens_outlive_the_event_loop(unused_port: int) -> None:
+    """The same AgencyTokens serve one `asyncio.run` after the other."""
+    from phonesys.sandbox import Sandbox
+
+    sandbox = Sandbox(locations=3, port=unused_port)
+    store = MemoryTokenStore()
+    auth = agency(sandbox, store, refresh_token=sandbox.oauth.company()["refresh_token"])
+
+    async def use() -> None:
+        async with sandbox:
+            await first_page(sandbox, auth)
+
+    asyncio.run(use())
+    asyncio.run(use())
+    assert (refreshes(sandbox), exchanges(sandbox)) == (1, 1)
+
+
+async def test_two_backends_share_an_agency(sandbox: Sandbox) -> None:
+    """Closing one of them leaves the other with its tokens."""
+    auth = agency(sandbox, await store_of(sandbox, expired=True))
+    here = connected(sandbox)[0]
+    async with backend(sandbox, auth, version="v3") as other:
+        async with backend(sandbox, auth) as one:
+            await asyncio.gather(one.page(here), other.page(here))
+        sandbox.oauth.expire()
+        assert (await other.page(here)).numbers
+
+
+async def test_server_errors_of_exchanges_are_retried(sandbox: Sandbox) -> None:
+    """An exchange spends nothing: it is repeated like any read."""
+    store = await store_of(sandbox)
+    sandbox.script("leadconnector.location_token", status(500), status(502), drop_after())
+    assert await first_page(sandbox, agency(sandbox, store))
+    sandbox.script("leadconnector.location_token", status(500), repeat=True)
+    with pytest.raises(ServerError, match="no token of location"):
+        await first_page(sandbox, agency(sandbox, store), 1)
+    assert HASTY.retries == 3

@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+import asyncio
+import threading
+import urllib.request
+import webbrowser
+from typing import TYPE_CHECKING
+
+import pytest
+from typer.testing import CliRunner
+
+from phonesys.cli.auth import KEY_VARIABLE, SECRET_VARIABLE, app
+from phonesys.oauth import FileTokenStore, new_key
+from phonesys.sandbox import Sandbox
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@pytest.fixture
+def vendor() -> Iterator[Sandbox]:
+    """A sandbox in a thread of its own: the command runs a loop of its own."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    sandbox = Sandbox(locations=2)
+    asyncio.run_coroutine_threadsafe(sandbox.start(), loop).result(10)
+    yield sandbox
+    asyncio.run_coroutine_threadsafe(sandbox.stop(), loop).result(10)
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join()
+    loop.close()
+
+
+def browse(address: str) -> bool:
+    with urllib.request.urlopen(address) as answer:  # noqa: S310 -- loopback
+        return bool(answer.status == 200)
+
+
+def arguments(vendor: Sandbox, port: int, store: Path) -> list[str]:
+    return [
+        "login", "--client-id", vendor.oauth.client_id, "--store", str(store),
+        "--redirect-uri", f"http://localhost:{port}/callback",
+        "--base-url", vendor.leadconnector_url, "--marketplace-url", vendor.leadconnector_url,
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("key", ["", new_key()])
+def test_a_login_leaves_a_token_in_the_store(
+    vendor: Sandbox, unused_port: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str
+) -> None:
+    """The command says whose it is, and shows neither the secret nor the token."""
+    monkeypatch.setenv(SECRET_VARIABLE, vendor.oauth.client_secret)
+    monkeypatch.setenv(KEY_VARIABLE, key)
+    monkeypatch.setattr(webbrowser, "open", browse)
+    result = CliRunner().invoke(app, arguments(vendor, unused_port, tmp_path / "tokens.json"))
+    assert result.exit_code == 0, result.output
+    holder = f"company/{vendor.oauth.company_id}"
+    assert holder in result.output
+    store = FileTokenStore(tmp_path / "tokens.json", key=key or None)
+    token = asyncio.run(store.load(f"leadconnector/{vendor.oauth.client_id}/{holder}"))
+    assert token is not None
+    for secret in (vendor.oauth.client_secret, token.access.reveal()):
+        assert secret not in result.output
+
+
+def test_a_login_that_is_refused_fails(
+    vendor: Sandbox, unused_port: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the vendor's reason, and nothing in the store."""
+    monkeypatch.setenv(SECRET_VARIABLE, "wrong")
+    monkeypatch.setattr(webbrowser, "open", browse)
+    result = CliRunner().invoke(app, arguments(vendor, unused_port, tmp_path / "tokens.json"))
+    assert result.exit_code == 1
+    assert "Client authentication failed" in result.output
+    assert not (tmp_path / "tokens.json").exists()

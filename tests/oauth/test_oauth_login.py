@@ -1,0 +1,167 @@
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs, urlsplit
+
+import aiohttp
+import pytest
+
+from phonesys import CallError, InvalidArgument, TimedOut
+from phonesys.backends.leadconnector.oauth import authorization_url, exchange_code, login
+from phonesys.errors import DecodeError, Rejected
+from phonesys.oauth import MemoryTokenStore
+from phonesys.sandbox import body
+from phonesys.sandbox.oauth import EVERYTHING, Holder
+from tests.oauth.agencies import agency, backend, company_key
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from phonesys.sandbox import Sandbox
+
+    Browse = Callable[[aiohttp.ClientSession, str], Awaitable[None]]
+
+
+class Person:
+    """Opens what is shown in a browser of sorts, in the test's loop."""
+
+    def __init__(self, browse: Browse) -> None:
+        self._browse = browse
+        self._loop = asyncio.get_running_loop()
+        self.future: Any = None
+
+    def __call__(self, address: str) -> None:
+        self.future = asyncio.run_coroutine_threadsafe(self._open(address), self._loop)
+
+    async def _open(self, address: str) -> None:
+        async with aiohttp.ClientSession() as session:
+            await self._browse(session, address)
+
+
+async def consent(session: aiohttp.ClientSession, address: str) -> None:
+    async with session.get(address) as answer:
+        assert answer.status == 200
+        assert "close this window" in await answer.text()
+
+
+async def logged_in(sandbox: Sandbox, port: int, browse: Browse, **options: Any) -> Any:
+    store = options.setdefault("store", MemoryTokenStore())
+    person = Person(browse)
+    token = await login(
+        sandbox.oauth.client_id,
+        sandbox.oauth.client_secret,
+        redirect_uri=f"http://localhost:{port}/callback",
+        show=person,
+        base_url=sandbox.leadconnector_url,
+        marketplace_url=sandbox.leadconnector_url,
+        **options,
+    )
+    await asyncio.wrap_future(person.future)
+    return token, store
+
+
+async def test_a_person_lets_the_app_in(sandbox: Sandbox, unused_port: int) -> None:
+    """From the address to a working agency: consent, redirect, code, token, store."""
+    token, store = await logged_in(sandbox, unused_port, consent)
+    assert token.holder == f"company/{sandbox.oauth.company_id}"
+    assert set(token.scope.split()) == EVERYTHING
+    assert await store.load(company_key(sandbox)) == token
+    async with backend(sandbox, agency(sandbox, store)) as lc:
+        assert [account async for account in lc.accounts()] == list(sandbox.location_ids)
+
+
+async def test_a_redirect_without_our_state_changes_nothing(sandbox: Sandbox, unused_port: int) -> None:
+    """Somebody else's code is turned away, and the login goes on waiting for its own."""
+    strange: list[int] = []
+
+    async def attacked(session: aiohttp.ClientSession, address: str) -> None:
+        back = f"http://localhost:{unused_port}/callback"
+        for query in ({"code": "theirs"}, {"code": "theirs", "state": "guess"}, {"error": "x", "state": "é"}):
+            async with session.get(back, params=query) as answer:
+                strange.append(answer.status)
+        await consent(session, address)
+
+    token, _ = await logged_in(sandbox, unused_port, attacked)
+    assert strange == [400, 400, 400]
+    assert token.holder
+
+
+async def test_a_person_may_refuse(sandbox: Sandbox, unused_port: int) -> None:
+    """The vendor's reason is the error."""
+
+    async def deny(session: aiohttp.ClientSession, address: str) -> None:
+        await consent(session, address + "&deny=1")
+
+    with pytest.raises(CallError, match="access_denied"):
+        await logged_in(sandbox, unused_port, deny)
+
+
+async def test_nobody_answers(sandbox: Sandbox, unused_port: int) -> None:
+    """Waiting ends, and the port is free again."""
+
+    async def look_away(session: aiohttp.ClientSession, address: str) -> None:
+        pass
+
+    for _ in range(2):
+        with pytest.raises(TimedOut, match="nobody consented"):
+            await logged_in(sandbox, unused_port, look_away, timeout=0.01)
+
+
+async def test_a_port_that_is_taken_is_said(sandbox: Sandbox) -> None:
+    """Before anybody is asked for anything."""
+    port = int(sandbox.url.rpartition(":")[2])
+    with pytest.raises(InvalidArgument, match="cannot listen"):
+        await login("a-b", "s", store=MemoryTokenStore(), redirect_uri=f"http://127.0.0.1:{port}/callback")
+
+
+@pytest.mark.parametrize(
+    "uri",
+    ["https://example.com/cb", "http://example.com/cb", "https://localhost:1/cb", "localhost:8734/cb", ""],
+)
+async def test_the_redirect_leads_to_this_machine(uri: str) -> None:
+    """An address elsewhere would hand the code to whoever listens there."""
+    with pytest.raises(InvalidArgument, match="redirect_uri"):
+        await login("a-b", "s", store=MemoryTokenStore(), redirect_uri=uri)
+
+
+def test_the_address_is_encoded() -> None:
+    """Every part survives the trip, reserved characters included."""
+    url = authorization_url("app-1", "http://localhost:1/cb?a=b&c", ["a/b.read", "c"], state="s&t=+")
+    parts = urlsplit(url)
+    assert (parts.scheme, parts.netloc) == ("https", "marketplace.gohighlevel.com")
+    assert parts.path == "/oauth/chooselocation"
+    assert parse_qs(parts.query) == {
+        "response_type": ["code"],
+        "client_id": ["app-1"],
+        "redirect_uri": ["http://localhost:1/cb?a=b&c"],
+        "scope": ["a/b.read c"],
+        "state": ["s&t=+"],
+    }
+
+
+async def test_a_code_is_good_once(sandbox: Sandbox) -> None:
+    """And only with the redirect address that it was made for."""
+    state = sandbox.oauth
+    code = state.code(Holder("Company", state.company_id), "http://localhost:1/cb")
+
+    async def exchanged(uri: str) -> Any:
+        return await exchange_code(
+            state.client_id,
+            state.client_secret,
+            code,
+            store=MemoryTokenStore(),
+            redirect_uri=uri,
+            base_url=sandbox.leadconnector_url,
+        )
+
+    assert (await exchanged("http://localhost:1/cb")).refresh
+    with pytest.raises(Rejected, match="authorization code is invalid"):
+        await exchanged("http://localhost:1/cb")
+
+
+async def test_an_answer_for_nobody_is_an_error(sandbox: Sandbox) -> None:
+    """A token that names neither a company nor a location could not be found again."""
+    sandbox.script("leadconnector.token", body(b'{"access_token": "a"}'))
+    with pytest.raises(DecodeError, match="neither a company nor a location"):
+        await exchange_code("a-b", "s", "c", store=MemoryTokenStore(), base_url=sandbox.leadconnector_url)

@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+
+from phonesys.sandbox import Sandbox, delay
+from tests.oauth.agencies import refreshes
+from tests.oauth.crash import IN_FLIGHT, READ, Scene, begin, crashes, letters
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+async def test_two_processes_that_share_a_file_refresh_once(tmp_path: Path) -> None:
+    """2 x 200 calls on an expired token: one refresh between them, and every call succeeds."""
+    async with Sandbox(locations=5, numbers=2, enforce_limits=False) as sandbox:
+        scene = Scene(sandbox, tmp_path)
+        await scene.authorise()
+        sandbox.script("leadconnector.token", delay(0.1))  # both are there before it ends
+        children = await asyncio.gather(scene.child(calls=200), scene.child(calls=200))
+        for child in children:
+            begin(child)
+        said = await asyncio.gather(*map(letters, children))
+        assert [text[-1] for text in said] == ["D", "D"]
+        assert sandbox.served["leadconnector.numbers", 200] == 400
+        assert (refreshes(sandbox), sandbox.oauth.refused) == (1, 0)
+
+
+# The quarter of a millisecond between the reading of an answer and its staging cannot be had away.
+UNAVOIDABLE = {IN_FLIGHT, READ}
+
+
+async def test_a_killed_process_loses_only_an_answer_that_was_on_its_way() -> None:
+    """Whatever a process had staged when it was killed, the next one works with."""
+    tally = await crashes(8, warm_ups=1)
+    assert tally.killed.total() == 8
+    assert set(tally.lost) <= UNAVOIDABLE
+
+
+@pytest.mark.long
+async def test_two_hundred_killed_processes_lose_nothing_that_they_had_staged() -> None:
+    """The same at 200 moments."""
+    tally = await crashes(200)
+    print(tally)  # noqa: T201
+    assert set(tally.lost) <= UNAVOIDABLE
+
+
+@pytest.mark.long
+async def test_a_vendor_that_repeats_its_answer_loses_nothing_at_all() -> None:
+    """With a grace for the refresh token used last, not even an answer on its way is lost."""
+    tally = await crashes(200, grace=30.0)
+    print(tally)  # noqa: T201
+    assert not tally.lost

@@ -1,0 +1,163 @@
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from phonesys import LeadConnector, Outcome, PhoneSystem, RateLimit, UsageError
+from phonesys.sandbox import Sandbox, status
+from tests.oauth.agencies import agency, backend, exchanges, refreshes, store_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from phonesys.sandbox.log import Counts
+
+REQUESTS, SECONDS = 100, 10.0
+
+
+def refused(served: Counts) -> int:
+    return sum(count for (_, code), count in served.items() if code == 429)
+
+
+async def swept(phones: PhoneSystem) -> tuple[float, Any]:
+    async with phones.sweep() as sweep:
+        numbers = {(page.account, number.number) async for page in sweep for number in page.numbers}
+    return sweep.report.elapsed, (sweep.report, numbers)
+
+
+@pytest.mark.parametrize("locations", [2000])
+def test_a_cold_sweep_takes_as_long_as_the_window_allows(
+    jumping: Callable[[Any], Any], locations: int
+) -> None:
+    """2 000 locations without a token, at 100 exchanges per 10 s: 1.1 times what that allows, and no 429.
+
+    A warm sweep does not ask for a single token, and takes no time by comparison.
+    """
+
+    async def main() -> None:
+        clock = asyncio.get_running_loop().time
+        async with Sandbox(locations=locations, numbers=(0, 3), clock=clock, latency=0.05) as sandbox:
+            auth = agency(sandbox, await store_of(sandbox, expired=True))
+            lc = backend(sandbox, auth, limit=RateLimit(REQUESTS, per=SECONDS))
+            async with PhoneSystem(lc) as phones:
+                elapsed, (report, numbers) = await swept(phones)
+                assert report.outcomes[Outcome.DONE] + report.outcomes[Outcome.EMPTY] == locations
+                assert numbers == {
+                    (place, number)
+                    for place in sandbox.location_ids
+                    for number in sandbox.truth["leadconnector", place]
+                }
+                # Everything that is paid from the company's window, and one window less: the first is free.
+                paid = exchanges(sandbox) + sandbox.served["leadconnector.installed", 200]
+                allowed = ((paid - 1) // REQUESTS) * SECONDS
+                assert allowed <= elapsed <= 1.1 * allowed
+                assert (refreshes(sandbox), exchanges(sandbox)) == (1, locations)
+                warm, _ = await swept(phones)
+                assert warm < SECONDS
+            assert (refreshes(sandbox), exchanges(sandbox)) == (1, locations)
+            assert refused(sandbox.served) == 0
+
+    jumping(main())
+
+
+@pytest.mark.long
+async def test_a_cold_sweep_by_the_real_clock() -> None:
+    """The same by the wall clock, with the window ten times as fast: 2 000 locations in 19 s and a bit."""
+    async with Sandbox(locations=2000, numbers=(0, 3), leadconnector_limit=(100, 1.0)) as sandbox:
+        auth = agency(sandbox, await store_of(sandbox, expired=True))
+        lc = backend(sandbox, auth, limit=RateLimit(100, per=1.0))
+        async with PhoneSystem(lc) as phones:
+            elapsed, _ = await swept(phones)
+            warm, _ = await swept(phones)
+        paid = exchanges(sandbox) + sandbox.served["leadconnector.installed", 200]
+        allowed = ((paid - 1) // 100) * 1.0
+        print(  # noqa: T201
+            f"cold {elapsed:.2f} s, allowed {allowed:.2f} s, ratio {elapsed / allowed:.3f}, warm {warm:.2f} s"
+        )
+        assert elapsed <= 1.1 * allowed
+        assert (exchanges(sandbox), refused(sandbox.served)) == (2000, 0)
+
+
+@pytest.mark.parametrize("count", [0, 1, 99, 100, 101, 1834])
+async def test_the_agency_lists_where_the_app_is_installed(count: int) -> None:
+    """Every installed location once, and no other, whatever the count is a multiple of."""
+    async with Sandbox(locations=count, numbers=0, enforce_limits=False) as sandbox:
+        sandbox.oauth.uninstalled |= set(sandbox.location_ids[::7])
+        async with backend(sandbox, agency(sandbox, await store_of(sandbox))) as lc:
+            found = [account async for account in lc.accounts()]
+        assert found == [id_ for id_ in sandbox.location_ids if id_ not in sandbox.oauth.uninstalled]
+
+
+@pytest.mark.parametrize("count", [0, 1, 99, 100, 101, 834])
+async def test_a_token_of_the_agency_searches_for_its_locations(count: int) -> None:
+    """Without an app there is `/locations/search`, which says no total: a short page is the last."""
+    async with Sandbox(locations=count, numbers=0, enforce_limits=False) as sandbox:
+        lc = LeadConnector(
+            sandbox.leadconnector_token,
+            company_id=sandbox.oauth.company_id,
+            base_url=sandbox.leadconnector_url,
+            limit=None,
+        )
+        async with lc:
+            assert [account async for account in lc.accounts()] == list(sandbox.location_ids)
+
+
+async def test_a_vendor_that_pages_smaller_than_asked_is_followed(sandbox: Sandbox) -> None:
+    """Pages are counted by what they hold, not by what was asked for."""
+    rows = [{"_id": f"loc_{n}"} for n in range(10)]
+
+    async def three_at_most(exchange: Any, /) -> Any:
+        skip = int(exchange.request.query["skip"])
+        answer = {"locations": rows[skip : skip + 3], "count": len(rows)}
+        return await status(200, answer)(exchange)
+
+    sandbox.script("leadconnector.installed", three_at_most, repeat=True)
+    async with backend(sandbox, agency(sandbox, await store_of(sandbox))) as lc:
+        assert [account async for account in lc.accounts()] == [row["_id"] for row in rows]
+
+
+async def test_locations_that_were_given_are_not_looked_for(sandbox: Sandbox) -> None:
+    """`locations=` wins over what could be listed."""
+    auth = agency(sandbox, await store_of(sandbox))
+    async with backend(sandbox, auth, locations=["a", "b"]) as lc:
+        assert [account async for account in lc.accounts()] == ["a", "b"]
+    assert not sandbox.requests
+
+
+async def test_a_static_token_alone_lists_nothing(sandbox: Sandbox) -> None:
+    """Neither locations nor a company: the error says what to give."""
+    async with LeadConnector("pit-1", base_url=sandbox.leadconnector_url) as lc:
+        with pytest.raises(UsageError, match="does not know its locations"):
+            _ = [account async for account in lc.accounts()]
+
+
+async def test_a_list_that_cannot_be_read_is_the_sweeps_failure(sandbox: Sandbox) -> None:
+    """The listing's own error is reported, with no account to its name."""
+    sandbox.script("leadconnector.installed", status(403, {"message": "no scope"}))
+    async with PhoneSystem(backend(sandbox, agency(sandbox, await store_of(sandbox)))) as phones:
+        _, (report, _) = await swept(phones)
+    assert [(failure.account, "no scope" in str(failure.error)) for failure in report.failures] == [
+        (None, True)
+    ]
+
+
+def test_a_sweep_that_is_left_early_stops_fetching_tokens(jumping: Callable[[Any], Any]) -> None:
+    """Exchanges are made for calls that want them: none is made once the sweep is over."""
+
+    async def main() -> None:
+        clock = asyncio.get_running_loop().time
+        async with Sandbox(locations=500, clock=clock) as sandbox:
+            auth = agency(sandbox, await store_of(sandbox))
+            lc = backend(sandbox, auth, limit=RateLimit(REQUESTS, per=SECONDS))
+            async with PhoneSystem(lc) as phones:
+                async with phones.sweep() as sweep:
+                    async for _ in sweep:
+                        break
+                made = exchanges(sandbox)
+                await asyncio.sleep(60)  # by a clock that jumps
+                assert exchanges(sandbox) == made < 200
+                assert not [task for task in asyncio.all_tasks() if "phonesys" in task.get_name()]
+
+    jumping(main())

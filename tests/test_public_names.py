@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from importlib.metadata import entry_points
+from types import ModuleType
+
+import pytest
+
+import phonesys
+from phonesys import errors
+
+OURS = "phonesys"
+
+
+def loaded_by(program: str) -> set[str]:
+    """The modules that a fresh interpreter holds after running this."""
+    shown = f"{program}\nimport sys, json\nprint(json.dumps(sorted(sys.modules)))"
+    done = subprocess.run(  # noqa: S603 -- our own interpreter
+        [sys.executable, "-c", shown], check=True, capture_output=True, text=True
+    )
+    return set(json.loads(done.stdout))
+
+
+def test_every_public_name_is_there() -> None:
+    """And listed once, in order."""
+    assert [name for name in phonesys.__all__ if not hasattr(phonesys, name)] == []
+    assert phonesys.__all__ == sorted(set(phonesys.__all__))
+
+
+def test_nothing_leaks() -> None:
+    """A name is public because it is listed, not because an import left it lying there."""
+    visible = {
+        name
+        for name, value in vars(phonesys).items()
+        if not name.startswith("_") and not isinstance(value, ModuleType)
+    }
+    assert visible == set(phonesys.__all__)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "AgentNumbers",
+        "HttpOptions",
+        "LeadConnector",
+        "Leadping",
+        "NumberProvider",
+        "PhoneNumber",
+        "PhoneSystem",
+        "PhonesysError",
+        "RateLimit",
+        "PerAccount",
+        "Bearer",
+        "ApiKey",
+    ],
+)
+def test_programs_import_from_the_package_itself(name: str) -> None:
+    """The names that every program needs, wherever they are kept."""
+    assert name in phonesys.__all__
+
+
+def test_every_error_that_is_drawn_above_its_details_is_public() -> None:
+    """All errors are, but for those that only say more than their public parent."""
+    hidden = {
+        cls.__name__
+        for cls in vars(errors).values()
+        if isinstance(cls, type) and issubclass(cls, Exception) and cls.__name__ not in phonesys.__all__
+    }
+    assert hidden <= {"NotJson", "PermanentServerError", "RequestTimeout"}
+
+
+def test_importing_loads_nothing_more_than_it_must() -> None:
+    """Nothing but our own modules, the standard library, and aiohttp, msgspec, anyio with what those load."""
+    base = loaded_by("import aiohttp, msgspec, anyio")
+    more = loaded_by("import phonesys") - base
+    foreign = {name for name in more if name.partition(".")[0] not in {OURS, *sys.stdlib_module_names}}
+    assert foreign == set()
+    assert not {
+        name for name in more if name.startswith(("phonesys.cli", "phonesys.sandbox", "phonesys.testing"))
+    }
+    assert any(name == "phonesys.backends.agents" for name in more)
+
+
+def test_what_the_package_registers_can_be_loaded() -> None:
+    """Each backend under its name."""
+    ours = [entry for entry in entry_points(group="phonesys.providers") if entry.value.startswith(OURS)]
+    assert {entry.name: entry.load() for entry in ours} == {
+        "agents": phonesys.AgentNumbers,
+        "leadconnector": phonesys.LeadConnector,
+        "leadping": phonesys.Leadping,
+    }
