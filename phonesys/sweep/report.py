@@ -84,8 +84,9 @@ class SweepReport:
 
     @property
     def complete(self) -> bool:
-        """Whether every account that was asked for was read whole, or has no phone system."""
-        return not (self.failures or self.outcomes[Outcome.NOT_REACHED] or self.timed_out)
+        """Whether every row of every account that was asked for was read, but for those not connected."""
+        missing = self.failures or self.outcomes[Outcome.NOT_REACHED] or self.rejected
+        return not (missing or self.timed_out)
 
     def enter(self, provider: str, account: str, result: AccountReport, *, keep: bool = True) -> None:
         """Write down what came of an account."""

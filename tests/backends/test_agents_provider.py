@@ -363,3 +363,22 @@ async def test_bad_rows_reach_the_page() -> None:
     assert [number.number for number in page.numbers] == [FRESH]
     assert [rejected.raw for rejected in page.rejected] == [b'{"id": "num_2"}']
     assert page.next == (2,)
+
+
+@pytest.mark.parametrize("listed", [True, False])
+async def test_an_assignment_without_content_is_looked_up(listed: bool) -> None:  # noqa: FBT001 -- a case
+    """The vendor documents none: the agent's numbers tell, or else what was asked for is what is known."""
+
+    async def made(request: web.Request) -> web.Response:
+        return web.Response(status=201)
+
+    async def of_agent(request: web.Request) -> web.Response:
+        rows = [{"id": "num_7", "phoneNumber": "+14155552671", "agentId": "agent_1"}] if listed else []
+        return web.json_response({"data": rows})
+
+    app = web.Application()
+    app.add_routes([web.post("/numbers", made), web.get("/agents/agent_1/numbers", of_agent)])
+    async with TestServer(app) as server, AgentNumbers("k", base_url=str(server.make_url("/"))) as backend:
+        given = await backend.assign(phone_number="+14155552671", agent_id="agent_1")
+    assert (given.number, given.assignee) == ("+14155552671", "agent_1")
+    assert given.id == ("num_7" if listed else "+14155552671")

@@ -160,7 +160,6 @@ READS: list[Call[Any]] = [
     agents.list_agents(),
     agents.numbers_of_agent("agent_1"),
     agents.get_number("num_1"),
-    agents.assign_number(phone_number="+14155552671", agent_id="agent_1"),
 ]
 
 

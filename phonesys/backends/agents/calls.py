@@ -64,7 +64,7 @@ def get_number(number_id: str, *, account: str = "") -> Call[AgentNumber]:
 
 def assign_number(
     *, phone_number: str, agent_id: str, friendly_name: str | None = None, account: str = ""
-) -> Call[AgentNumber]:
+) -> Call[AgentNumber | None]:
     """`POST /numbers`: routes live calls to the agent, so it is never repeated on a guess."""
     segment(agent_id, "agent id")  # one rule for what an id may be, in a path or not
     body = {"phoneNumber": checked(phone_number), "agentId": agent_id, "friendlyName": friendly_name}
@@ -72,7 +72,7 @@ def assign_number(
         operation="assign_number",
         method="POST",
         target="/numbers",
-        decode=read_number,
+        decode=read_changed,
         safe=False,
         body=json_body(body),
         account=account,
@@ -96,7 +96,7 @@ def update_number(
         operation="update_number",
         method="PUT",
         target=_number(number_id),
-        decode=read_updated,
+        decode=read_changed,
         safe=False,
         body=json_body(body),
         account=account,
@@ -117,8 +117,8 @@ def delete_number(number_id: str, *, account: str = "") -> Call[None]:
     )
 
 
-def read_updated(body: bytes) -> AgentNumber | None:
-    """Read the updated number; None where the vendor answers without content."""
+def read_changed(body: bytes) -> AgentNumber | None:
+    """Read the number that was changed; None where the vendor answers without content."""
     return read_number(body) if body.strip() else None
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
 from phonesys.backends.agents import calls
+from phonesys.backends.agents.wire import AgentNumber
 from phonesys.backends.base import MOST_PAGES, WHOLE_KEY, HttpBackend, checked_page_size, one_auth
-from phonesys.errors import InvalidArgument, RepeatedPage
+from phonesys.errors import CallError, DecodeError, InvalidArgument, RepeatedPage
 from phonesys.http.auth import ApiKey, Auth
 from phonesys.model import Page
 
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
 
     import aiohttp
 
-    from phonesys.backends.agents.wire import Agent, AgentNumber, Rows
+    from phonesys.backends.agents.wire import Agent, Rows
     from phonesys.http.limits import RateLimit
     from phonesys.http.options import HttpOptions
     from phonesys.model import Cursor
@@ -97,14 +99,30 @@ class AgentNumbers(HttpBackend):
         friendly_name: str | None = None,
         account: str | None = None,
     ) -> AgentNumber:
-        """Assign a number to an agent, which takes its live calls from then on."""
+        """Assign a number to an agent, which takes its live calls from then on.
+
+        The vendor documents no content of the answer; where there is none, the assignment is looked up.
+        """
         call = calls.assign_number(
             phone_number=phone_number,
             agent_id=agent_id,
             friendly_name=friendly_name,
             account=self._of(account),
         )
-        return self._mine(await self.send(call), account)
+        assigned = await self.send(call)
+        if assigned is None:
+            assigned = await self._look_up(phone_number, agent_id, friendly_name, account)
+        return self._mine(assigned, account)
+
+    async def _look_up(
+        self, phone_number: str, agent_id: str, friendly_name: str | None, account: str | None
+    ) -> AgentNumber:
+        """Find an assignment that was just made; what is known of it where it cannot be found."""
+        with contextlib.suppress(CallError):  # it was made, whatever becomes of this
+            for number in await self.of_agent(agent_id, account=account):
+                if number.number == phone_number:
+                    return number
+        return AgentNumber(number=phone_number, agent_id=agent_id, label=friendly_name)
 
     async def update(
         self,
@@ -131,8 +149,14 @@ class AgentNumbers(HttpBackend):
         await self.send(calls.delete_number(number_id, account=self._of(account)))
 
     async def of_agent(self, agent_id: str, *, account: str | None = None) -> tuple[AgentNumber, ...]:
-        """Fetch the numbers of one agent."""
-        answer = await self.send(calls.numbers_of_agent(agent_id, account=self._of(account)))
+        """Fetch the numbers of one agent; raises DecodeError where a row cannot be read."""
+        call = calls.numbers_of_agent(agent_id, account=self._of(account))
+        answer = await self.send(call)
+        if answer.rejected:
+            bad = answer.rejected[0]
+            raise DecodeError(f"a row cannot be read: {bad.reason}", body=bad.raw).about(
+                backend=self.name, operation=call.operation, account=call.account
+            )
         return tuple(self._mine(row, account) for row in answer.rows)
 
     async def agents(

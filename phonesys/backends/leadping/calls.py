@@ -172,6 +172,14 @@ def _number(number_id: str) -> str:
     return f"/phone-numbers/{segment(number_id, 'number id')}"
 
 
+def check_fields(name: str | None, number: str | None) -> None:
+    """Raise InvalidArgument for a name or a number that is given and that the vendor could not take."""
+    if name is not None:
+        _checked_name(name)
+    if number is not None:
+        checked(number)
+
+
 def _checked_name(name: str) -> str:
     if not isinstance(name, str) or not name.strip() or len(name) > _LONGEST_NAME:
         raise InvalidArgument(f"name: expected 1 to {_LONGEST_NAME} characters, got {name!r:.40}")

@@ -146,14 +146,18 @@ class Leadping(HttpBackend):
     ) -> LeadpingNumber:
         """Change the fields that are given.
 
-        The vendor replaces the whole record, so that name, number and switch are fetched first where they
-        are not all given.
+        The vendor replaces the whole record, so that what is not given is fetched first.
         """
-        if name is None or number is None or enabled is None:
+        calls.check_fields(name, number)  # before anything is fetched
+        unplaced = organization_id is None and business_id is None
+        if name is None or number is None or enabled is None or unplaced:
             now = await self.get(number_id, account=account)
             name = now.label or now.number if name is None else name
             number = now.number if number is None else number
             enabled = now.enabled if enabled is None else enabled
+            if unplaced:
+                organization_id = now.organization.id if now.organization else None
+                business_id = now.business.id if now.business else None
         call = calls.update_number(
             number_id,
             name=name,
