@@ -13,8 +13,11 @@ from phonesys.sweep import Source, Sweep
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from datetime import timedelta
     from types import TracebackType
 
+    from phonesys.inventory import Inventory
+    from phonesys.inventory.watch import Watch
     from phonesys.model import PhoneNumber
     from phonesys.sweep import Accounts
     from phonesys.sweep.sweep import OnError
@@ -134,6 +137,32 @@ class PhoneSystem:
         """
         named = {**(accounts or {}), **accounts_by_provider}
         return await _everything(self._sweep(named, only=only, match=checked(number)))
+
+    def watch(
+        self,
+        accounts: Mapping[str, Iterable[str]] | None = None,
+        *,
+        interval: float | timedelta,
+        store: Inventory | None = None,
+        only: Iterable[str] | None = None,
+        concurrency: int = 64,
+        **accounts_by_provider: Iterable[str],
+    ) -> Watch:
+        """Sweep again and again, every `interval` seconds, and yield what changed as it is seen.
+
+        An async context manager, as sweeps are: `async with phones.watch(interval=300) as changes`.
+        """
+        from phonesys.inventory.watch import Watch  # not loaded by who only sweeps
+
+        return Watch(
+            self,
+            accounts,
+            interval=interval,
+            store=store,
+            only=only,
+            concurrency=concurrency,
+            **accounts_by_provider,
+        )
 
     def _sweep(
         self, named: Mapping[str, Accounts], *, only: Iterable[str] | None = None, **options: Any

@@ -366,7 +366,7 @@ async def test_bad_rows_reach_the_page() -> None:
 
 
 @pytest.mark.parametrize("listed", [True, False])
-async def test_an_assignment_without_content_is_looked_up(listed: bool) -> None:  # noqa: FBT001 -- a case
+async def test_an_assignment_without_content_is_looked_up(listed: bool) -> None:
     """The vendor documents none: the agent's numbers tell, or else what was asked for is what is known."""
 
     async def made(request: web.Request) -> web.Response:

@@ -1,0 +1,28 @@
+"""The inventory: kept in a database, resumed, compared, watched."""
+
+from __future__ import annotations
+
+from phonesys.inventory.diff import TOPICS, Change, ChangeKind, FieldChange
+from phonesys.inventory.errors import InventoryError, NoSnapshot, SchemaTooNew, TakenOver
+from phonesys.inventory.inventory import Inventory
+from phonesys.inventory.record import NumberRecord, record_of
+from phonesys.inventory.resume import StoredSweep
+from phonesys.inventory.snapshot import Snapshot
+from phonesys.inventory.watch import Watch
+
+__all__ = [
+    "TOPICS",
+    "Change",
+    "ChangeKind",
+    "FieldChange",
+    "Inventory",
+    "InventoryError",
+    "NoSnapshot",
+    "NumberRecord",
+    "SchemaTooNew",
+    "Snapshot",
+    "StoredSweep",
+    "TakenOver",
+    "Watch",
+    "record_of",
+]

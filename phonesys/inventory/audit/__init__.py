@@ -1,0 +1,34 @@
+"""What is wrong with the inventory, by rules, ours and yours."""
+
+from phonesys.inventory.audit.finding import Finding, Place, Severity
+from phonesys.inventory.audit.known import Known
+from phonesys.inventory.audit.rule import (
+    Check,
+    Problem,
+    Rule,
+    RuleFailed,
+    all_rules,
+    make_rule,
+    register,
+    rule,
+    rule_across,
+)
+from phonesys.inventory.audit.run import audit, findings
+
+__all__ = [
+    "Check",
+    "Finding",
+    "Known",
+    "Place",
+    "Problem",
+    "Rule",
+    "RuleFailed",
+    "Severity",
+    "all_rules",
+    "audit",
+    "findings",
+    "make_rule",
+    "register",
+    "rule",
+    "rule_across",
+]

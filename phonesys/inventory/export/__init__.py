@@ -1,0 +1,7 @@
+"""The inventory as files: Parquet, Arrow, CSV, JSON lines."""
+
+from phonesys.inventory.export.columns import COLUMNS, VERSION, Column, arrow_schema
+from phonesys.inventory.export.formats import Format
+from phonesys.inventory.export.write import ExportFailed, export
+
+__all__ = ["COLUMNS", "VERSION", "Column", "ExportFailed", "Format", "arrow_schema", "export"]

@@ -1,0 +1,96 @@
+"""The columns of every format: their names, order, types and what they say."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+import msgspec
+
+from phonesys.inventory.extras import extra
+from phonesys.inventory.record import NumberRecord
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+VERSION = "1"
+"""Of the set of columns: it changes when a column goes or becomes another type, not when one is added."""
+
+Type: TypeAlias = Literal["text", "flag", "time", "decimal"]
+
+
+class Column(msgspec.Struct, frozen=True):
+    """One column; a row without a value has null there."""
+
+    name: str
+    type: Type
+    nullable: bool = True
+
+
+def _columns() -> tuple[Column, ...]:
+    """Take the columns from the record, so that there is one list of them."""
+    fields = msgspec.structs.fields(NumberRecord)
+    return tuple(Column(field.name, _type(field), nullable=not field.required) for field in fields)
+
+
+def _type(field: msgspec.structs.FieldInfo) -> Type:
+    if field.name == "monthly_amount":
+        return "decimal"
+    return {bool | None: "flag", datetime | None: "time"}.get(field.type, "text")  # type: ignore[return-value]
+
+
+COLUMNS = _columns()
+
+values = msgspec.structs.astuple
+"""A record's values, in the order of the columns."""
+
+
+def arrow_schema() -> Any:
+    """Return the columns as an Arrow schema; needs the extra `export`."""
+    pa = extra("export", "pyarrow")
+    types = {
+        "text": pa.string(),
+        "flag": pa.bool_(),
+        "time": pa.timestamp("us", tz="UTC"),
+        "decimal": pa.decimal128(18, 6),
+    }
+    fields = [pa.field(one.name, types[one.type], nullable=one.nullable) for one in COLUMNS]
+    return pa.schema(fields, metadata={"phonesys.columns": VERSION})
+
+
+def arrow_batch(records: Sequence[NumberRecord], schema: Any) -> Any:
+    """Return records as an Arrow record batch."""
+    try:
+        return _batch(records, schema)
+    except UnicodeEncodeError:
+        return _batch([writable(record) for record in records], schema)
+
+
+def writable(record: NumberRecord) -> NumberRecord:
+    """Put question marks in place of what is not Unicode, such as half of a surrogate pair."""
+    texts = {
+        name: text for name in record.__struct_fields__ if isinstance(text := getattr(record, name), str)
+    }
+    clean = {name: text.encode(errors="replace").decode() for name, text in texts.items() if not _fine(text)}
+    return msgspec.structs.replace(record, **clean)
+
+
+def _fine(text: str) -> bool:
+    return not any("\ud800" <= char <= "\udfff" for char in text)
+
+
+def _batch(records: Sequence[NumberRecord], schema: Any) -> Any:
+    pa = extra("export", "pyarrow")
+    by_column = zip(*map(values, records), strict=True) if records else ((),) * len(COLUMNS)
+    arrays = [
+        pa.array(_arrow_values(column, cells), type=field.type)
+        for column, cells, field in zip(COLUMNS, by_column, schema, strict=True)
+    ]
+    return pa.record_batch(arrays, schema=schema)
+
+
+def _arrow_values(column: Column, cells: Sequence[Any]) -> Sequence[Any]:
+    if column.type == "decimal":
+        return [None if cell is None else Decimal(cell) for cell in cells]
+    return cells

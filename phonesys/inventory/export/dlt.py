@@ -1,0 +1,95 @@
+"""The inventory as a dlt resource, so that it goes to any of dlt's destinations; needs the extra `dlt`."""
+
+from __future__ import annotations
+
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+import anyio
+from anyio.from_thread import start_blocking_portal
+
+from phonesys.errors import InvalidArgument
+from phonesys.inventory.export.columns import arrow_batch, arrow_schema
+from phonesys.inventory.extras import extra
+from phonesys.inventory.record import batches
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterator
+
+    from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
+
+    from phonesys.inventory.record import NumberRecord, Records
+
+_BATCH = 20_000
+
+Disposition: TypeAlias = Literal["replace", "append", "merge"]
+
+
+def numbers(
+    records: Callable[[], Records],
+    *,
+    name: str = "numbers",
+    write_disposition: Disposition = "replace",
+    batch: int = _BATCH,
+) -> Any:
+    """Make a dlt resource of what `records()` yields, to be handed to a pipeline's `run`.
+
+    `records` is a function, such as an async generator function that opens a PhoneSystem and sweeps: dlt
+    runs pipelines without an event loop, so that it is called, and everything in it opened, in a loop of
+    its own. Rows go as Arrow tables, with the types of the columns. `merge` updates the rows of the same
+    backend, account and id.
+    """
+    if not callable(records):
+        raise InvalidArgument(f"records: expected a function that returns them, got {records!r:.80}")
+    dlt = extra("dlt", "dlt")
+
+    def read() -> Iterator[Any]:
+        yield from _tables(records, batch)
+
+    return dlt.resource(
+        read, name=name, write_disposition=write_disposition, primary_key=("backend", "account", "id")
+    )
+
+
+def _tables(records: Callable[[], Records], size: int) -> Iterator[Any]:
+    """Yield Arrow tables; the first one comes even where there are no records, so that there are columns."""
+    pa, schema = extra("dlt", "pyarrow"), arrow_schema()
+    none_yet = True
+    for some in _elsewhere(records, size):
+        yield pa.Table.from_batches([arrow_batch(some, schema)])
+        none_yet = False
+    if none_yet:
+        yield schema.empty_table()
+
+
+def _elsewhere(records: Callable[[], Records], size: int) -> Generator[list[NumberRecord]]:
+    """Yield what an event loop in another thread reads, never much further ahead than it is wanted.
+
+    dlt can run async generators itself, but every step of one in another task: a sweep's task group must be
+    left by the task that entered it.
+    """
+    send, receive = anyio.create_memory_object_stream["list[NumberRecord]"](1)
+    with start_blocking_portal() as portal:
+        reading = portal.start_task_soon(_read, records, size, send)
+        try:
+            while (some := portal.call(_next, receive)) is not None:
+                yield some
+            reading.result()
+        finally:
+            reading.cancel()
+            portal.call(receive.aclose)
+
+
+async def _read(
+    records: Callable[[], Records], size: int, to: MemoryObjectSendStream[list[NumberRecord]]
+) -> None:
+    async with to, aclosing(batches(records(), size)) as reading:
+        async for some in reading:
+            await to.send(some)
+
+
+async def _next(stream: MemoryObjectReceiveStream[list[NumberRecord]]) -> list[NumberRecord] | None:
+    try:
+        return await stream.receive()
+    except anyio.EndOfStream:
+        return None

@@ -1,0 +1,161 @@
+"""The formats: each writes batches of records to an open file."""
+
+from __future__ import annotations
+
+import csv
+import io
+from enum import StrEnum
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
+
+import msgspec
+
+from phonesys.errors import InvalidArgument
+from phonesys.inventory.export.columns import COLUMNS, arrow_batch, arrow_schema, values, writable
+from phonesys.inventory.extras import extra
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Iterable, Sequence
+
+    from phonesys.inventory.record import NumberRecord
+
+
+class Format(StrEnum):
+    """How an export is written; the file's name tells, unless one is given."""
+
+    PARQUET = "parquet"
+    ARROW = "arrow"
+    """Arrow's file format (IPC, also known as Feather 2)."""
+    CSV = "csv"
+    JSONL = "jsonl"
+
+
+_SUFFIXES = {
+    ".parquet": Format.PARQUET, ".pq": Format.PARQUET,
+    ".arrow": Format.ARROW, ".ipc": Format.ARROW, ".feather": Format.ARROW,
+    ".csv": Format.CSV,
+    ".jsonl": Format.JSONL, ".ndjson": Format.JSONL,
+}  # fmt: skip
+
+
+def format_of(path: str | os.PathLike[str]) -> Format:
+    """Tell the format from the end of the file's name."""
+    suffix = PurePath(path).suffix.lower()
+    if suffix not in _SUFFIXES:
+        raise InvalidArgument(
+            f"{PurePath(path).name}: no format ends in {suffix or 'nothing'!r}; expected one of "
+            f"{', '.join(_SUFFIXES)}, or format="
+        )
+    return _SUFFIXES[suffix]
+
+
+def named(format_: str) -> Format:
+    """Return the format of this name."""
+    if format_ not in set(Format):
+        raise InvalidArgument(f"format: expected one of {', '.join(Format)}, got {format_!r:.80}")
+    return Format(format_)
+
+
+class Writer(Protocol):
+    """Writes one export; `close` completes it."""
+
+    def write(self, records: Sequence[NumberRecord], /) -> None:
+        """Write some records."""
+
+    def close(self) -> None:
+        """Write what ends the file."""
+
+
+def writer_of(format_: Format, file: BinaryIO) -> Writer:
+    """Make the writer of a format; raises MissingExtra before anything is written."""
+    makers: dict[Format, type[Writer]] = {
+        Format.PARQUET: _Parquet,
+        Format.ARROW: _Arrow,
+        Format.CSV: _Csv,
+        Format.JSONL: _JsonLines,
+    }
+    make: Any = makers[format_]
+    writer: Writer = make(file)
+    return writer
+
+
+class _Tables:
+    """What the formats of pyarrow share."""
+
+    _out: Any
+    _schema: Any
+
+    def write(self, records: Sequence[NumberRecord], /) -> None:
+        self._out.write_batch(arrow_batch(records, self._schema))
+
+    def close(self) -> None:
+        self._out.close()
+
+
+class _Parquet(_Tables):
+    def __init__(self, file: BinaryIO) -> None:
+        self._schema = arrow_schema()
+        parquet = extra("export", "pyarrow.parquet")
+        self._out = parquet.ParquetWriter(file, self._schema, compression="zstd")
+
+
+class _Arrow(_Tables):
+    def __init__(self, file: BinaryIO) -> None:
+        self._schema = arrow_schema()
+        ipc = extra("export", "pyarrow.ipc")
+        options = ipc.IpcWriteOptions(compression="zstd")
+        self._out = ipc.new_file(file, self._schema, options=options)
+
+
+class _JsonLines:
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._encode = msgspec.json.Encoder().encode_lines
+
+    def write(self, records: Sequence[NumberRecord], /) -> None:
+        try:
+            self._file.write(self._encode(records))
+        except UnicodeEncodeError:
+            self._file.write(self._encode([writable(record) for record in records]))
+
+    def close(self) -> None:
+        """Nothing ends the file."""
+
+
+class _Csv:
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._rows([[column.name for column in COLUMNS]])
+
+    def write(self, records: Sequence[NumberRecord], /) -> None:
+        self._rows([_cell(value) for value in values(record)] for record in records)
+
+    def close(self) -> None:
+        """Nothing ends the file."""
+
+    def _rows(self, rows: Iterable[list[str]]) -> None:
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\r\n").writerows(rows)
+        self._file.write(text.getvalue().encode(errors="replace"))
+
+
+# What a spreadsheet takes for the beginning of a formula, and what it skips before it looks.
+_FORMULA = ("=", "@", "\t", "\r", "\n", "+", "-")
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        return _harmless(value) if value.startswith(_FORMULA) else value
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    text: str = msgspec.to_builtins(value)
+    return text
+
+
+def _harmless(text: str) -> str:
+    """Put an apostrophe before what a spreadsheet would run; a phone number stays as it is."""
+    is_number = text[0] in "+-" and not any(char.isalpha() or char in "=@|!" for char in text)
+    return text if is_number else f"'{text}"

@@ -1,0 +1,370 @@
+"""A number as one flat, vendor-free row: what is kept, compared, audited, exported and reported."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterable, Iterable
+from contextlib import aclosing
+from datetime import datetime
+from decimal import Decimal, InvalidOperation
+from functools import singledispatch
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
+
+import msgspec
+from anyio.lowlevel import checkpoint
+
+from phonesys.backends.agents.wire import AgentNumber
+from phonesys.backends.leadconnector.wire import LeadConnectorNumber
+from phonesys.backends.leadping.wire import LeadpingNumber, LeadpingRow
+from phonesys.model import NumberKind, NumberPool, NumberStatus
+from phonesys.sweep import Outcome
+
+if TYPE_CHECKING:
+    from phonesys.backends.leadping.wire import Billing, Readiness, Routing, TenDlc
+    from phonesys.model import InboundService, Page, PhoneNumber
+    from phonesys.sweep import SweepReport
+
+
+class NumberRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """One number in one account; None where the vendor does not say.
+
+    The fields up to `updated_at` are the command line's columns. New ones are added at the end only.
+    """
+
+    provider: str
+    """The kind of backend, such as `leadconnector`."""
+    backend: str
+    """What this one is called in its system."""
+    account: str
+    id: str
+    number: str
+    """E.164, as the vendor writes it."""
+    label: str | None = None
+    country: str | None = None
+    """ISO 3166-1 alpha-2."""
+    kind: NumberKind = NumberKind.UNKNOWN
+    status: NumberStatus = NumberStatus.UNKNOWN
+    voice: bool | None = None
+    sms: bool | None = None
+    mms: bool | None = None
+    fax: bool | None = None
+    assignee: str | None = None
+    """The user or agent that answers it, by the vendor's id."""
+    pool: str | None = None
+    """The id of the pool it sits in, where pools were asked for."""
+    created_at: datetime | None = None
+    """With its zone, like every time here."""
+    updated_at: datetime | None = None
+
+    inbound: str | None = None
+    """What answers a call, as `what:target`: `voice_ai:68e3…`, `forward:+1…`, `user:…`, `agent:…`."""
+    is_routed: bool | None = None
+    """Whether anything answers; False is the vendor's word that nothing does, None its silence."""
+    routing_summary: str | None = None
+    """The vendor's own words for where its traffic goes."""
+    forwarding_number: str | None = None
+    ring_users: str | None = None
+    """Users whose phones all ring: their ids, with spaces between."""
+    is_default: bool | None = None
+    """Whether its account uses it by default."""
+    is_enabled: bool | None = None
+    is_demo: bool | None = None
+    vendor_status: str | None = None
+    """The vendor's word for `status`."""
+    inventory_state: str | None = None
+    pool_name: str | None = None
+    pool_active: bool | None = None
+    pool_route: str | None = None
+    """What answers its pool's calls, as `inbound`."""
+    sms_ready: bool | None = None
+    voice_ready: bool | None = None
+    ten_dlc_registered: bool | None = None
+    """False where the vendor keeps such registrations and has none for this number."""
+    ten_dlc_status: str | None = None
+    """The vendor's word for its campaign's state."""
+    ten_dlc_failure: str | None = None
+    warmup_state: str | None = None
+    warmup_health: str | None = None
+    warmup_reason: str | None = None
+    billed: bool | None = None
+    """Whether somebody pays for it."""
+    monthly_amount: str | None = None
+    """A decimal, exact; its currency is not said."""
+    origin: str | None = None
+    """Whose number it is or where it came from, in the vendor's words."""
+
+
+def record_of(number: PhoneNumber, backend: str) -> NumberRecord:
+    """Take down one number, of our backends or of anybody's; `backend` is the name in its system."""
+    can = number.capabilities
+    return NumberRecord(
+        provider=number.provider,
+        backend=backend,
+        account=number.account,
+        id=number.id,
+        number=number.number,
+        label=number.label,
+        country=number.country,
+        kind=_KINDS.get(number.kind, NumberKind.UNKNOWN),
+        status=_STATUSES.get(number.status, NumberStatus.UNKNOWN),
+        voice=can.voice,
+        sms=can.sms,
+        mms=can.mms,
+        fax=can.fax,
+        assignee=number.assignee,
+        created_at=_zoned(number.created_at),
+        updated_at=_zoned(number.updated_at),
+        **more_of(number),
+    )
+
+
+Records: TypeAlias = Iterable[NumberRecord] | AsyncIterable[NumberRecord]
+"""Where records come from: a list, a sweep by way of `records_of`, a store's snapshot."""
+
+T = TypeVar("T")
+
+
+async def records_of(pages: AsyncIterable[Page[PhoneNumber]]) -> AsyncGenerator[NumberRecord]:
+    """Take down every number of a sweep, or of any pages that bear their backend's name."""
+    async for page in pages:
+        for number in page.numbers:
+            yield record_of(number, page.provider or number.provider)
+
+
+AccountOutcome: TypeAlias = tuple[str, str, str, str | None]
+"""What came of an account: its backend, its id, the outcome, and the error's text where there is one."""
+
+
+async def outcomes_of(report: SweepReport) -> AsyncGenerator[AccountOutcome]:
+    """Yield what came of the accounts, as known when this is read: hand it over before a sweep has ended.
+
+    The account is empty where a backend's list of accounts could not be read. A sweep without `keep_done`
+    tells only of accounts that are neither done nor empty.
+    """
+    for (backend, account), result in report.accounts.items():
+        yield backend, account, result.outcome, None if result.error is None else str(result.error)
+    for failure in report.failures:
+        if failure.account is None:
+            yield failure.provider, "", Outcome.FAILED, str(failure.error)
+
+
+async def batches(things: Iterable[T] | AsyncIterable[T], size: int) -> AsyncGenerator[list[T]]:
+    """Yield lists of at most `size`; others may run between two of them, also where nothing is awaited.
+
+    A generator that is read here is closed with this one: a sweep may be in it.
+    """
+    batch: list[T] = []
+    async with aclosing(_each(things)) as each:
+        async for thing in each:
+            batch.append(thing)
+            if len(batch) >= size:
+                yield batch
+                batch = []
+                await checkpoint()
+    if batch:
+        yield batch
+
+
+async def _each(things: Iterable[T] | AsyncIterable[T]) -> AsyncGenerator[T]:
+    if not isinstance(things, AsyncIterable):
+        for thing in things:
+            yield thing
+        return
+    try:
+        async for thing in things:
+            yield thing
+    finally:
+        if isinstance(things, AsyncGenerator):
+            await cast("AsyncGenerator[T]", things).aclose()
+
+
+# Somebody else's backend may say these as plain strings.
+_KINDS: dict[str, NumberKind] = {kind.value: kind for kind in NumberKind}
+_STATUSES: dict[str, NumberStatus] = {status.value: status for status in NumberStatus}
+
+
+def _zoned(moment: datetime | None) -> datetime | None:
+    """Drop a time without its zone: it could not be compared with the others."""
+    return moment if moment is not None and moment.tzinfo is not None else None
+
+
+@singledispatch
+def more_of(number: Any) -> dict[str, Any]:
+    """Return what is known of a number beyond what all vendors say, by the record's fields.
+
+    Of a number that no function is registered for, its own attributes of the same names and types are
+    taken. Other people's backends may register theirs: `@more_of.register`.
+    """
+    found = {name: getattr(number, name, None) for name in (*_WORDS, *_SWITCHES)}
+    more = {name: value for name, value in found.items() if isinstance(value, _type_of(name))}
+    amount, pool = getattr(number, "monthly_amount", None), getattr(number, "pool", None)
+    return {**facts_of_pool(pool if isinstance(pool, str | NumberPool) else None), **_amount(amount), **more}
+
+
+_WORDS = (
+    "inbound", "routing_summary", "forwarding_number", "ring_users", "vendor_status", "inventory_state",
+    "ten_dlc_status", "ten_dlc_failure", "warmup_state", "warmup_health", "warmup_reason", "origin",
+)  # fmt: skip
+_SWITCHES = frozenset(
+    {"is_routed", "is_default", "is_enabled", "is_demo", "sms_ready", "voice_ready", "ten_dlc_registered",
+     "billed"}
+)  # fmt: skip
+
+
+def _type_of(name: str) -> type:
+    return bool if name in _SWITCHES else str
+
+
+@more_of.register
+def _of_leadconnector(number: LeadConnectorNumber) -> dict[str, Any]:
+    inbound, pool = _inbound(number), facts_of_pool(number.pool)
+    return {
+        "inbound": inbound,
+        "is_routed": inbound is not None or pool.get("pool_route") is not None,
+        "forwarding_number": number.forwarding_number or None,
+        "ring_users": " ".join(number.linked_ring_all_users or ()) or None,
+        "is_default": number.is_default,
+        "vendor_status": number.account_status,
+        "origin": number.origin,
+        **pool,
+    }
+
+
+def _inbound(number: LeadConnectorNumber) -> str | None:
+    """Say what answers; the vendor lets a service outweigh forwarding, and forwarding the users."""
+    if route := _route(number.inbound, number.forwarding_number):
+        return route
+    if number.linked_ring_all_users:
+        return f"users:{' '.join(number.linked_ring_all_users)}"
+    return f"user:{number.linked_user}" if number.linked_user else None
+
+
+def _route(service: InboundService | None, forwarding: str | None) -> str | None:
+    if service is not None and service.type:
+        return f"{service.type}:{service.value}" if service.value else service.type
+    return f"forward:{forwarding}" if forwarding else None
+
+
+def facts_of_pool(pool: NumberPool | str | None) -> dict[str, Any]:
+    """Return what a record says of the pool that its number sits in."""
+    if pool is None or isinstance(pool, str):
+        return {"pool": pool}
+    return {
+        "pool": pool.id,
+        "pool_name": pool.name,
+        "pool_active": pool.is_active,
+        "pool_route": _route(pool.inbound, pool.forwarding_number),
+    }
+
+
+@more_of.register
+def _of_agents(number: AgentNumber) -> dict[str, Any]:
+    agent = number.agent_id
+    return {
+        "inbound": f"agent:{agent}" if agent else None,
+        "is_routed": bool(agent),
+        "vendor_status": number.state,
+    }
+
+
+@more_of.register
+def _of_leadping_row(number: LeadpingRow) -> dict[str, Any]:
+    return {
+        "is_routed": _is_routed(number.routing_summary),
+        "routing_summary": number.routing_summary,
+        "is_enabled": number.enabled,
+        "is_demo": number.is_demo,
+        "vendor_status": number.state,
+        "inventory_state": number.inventory_state,
+        "sms_ready": number.sms_ready,
+        "voice_ready": number.voice_ready,
+        "ten_dlc_registered": bool(number.ten_dlc_campaign_status),
+        "ten_dlc_status": number.ten_dlc_campaign_status,
+        "origin": number.ownership,
+        **_warmup(number.warmup),
+    }
+
+
+# The summary is written for people; these are the ways in which it may say that there is no route.
+_UNROUTED = frozenset({"none", "no routing", "not routed", "unrouted", "not configured", "unassigned"})
+
+
+def _is_routed(summary: str | None) -> bool | None:
+    return None if not summary else summary.strip().lower() not in _UNROUTED
+
+
+@more_of.register
+def _of_leadping(number: LeadpingNumber) -> dict[str, Any]:
+    return {
+        "inbound": f"user:{number.user.id}" if number.user and number.user.id else None,
+        "is_default": number.is_default,
+        "is_enabled": number.enabled,
+        "is_demo": number.is_demo,
+        "vendor_status": number.state,
+        "inventory_state": number.inventory_state,
+        "origin": number.carrier,
+        **_routing(number.routing),
+        **_warmup(number.warmup),
+        **_older_warmup(number),
+        **_ten_dlc(number.ten_dlc),
+        **_billing(number.billing),
+    }
+
+
+def _routing(routing: Routing | None) -> dict[str, Any]:
+    if routing is None:
+        return {}
+    switches = (routing.voice_enabled, routing.sms_enabled)
+    return {
+        "voice_ready": routing.voice_enabled,
+        "sms_ready": routing.sms_enabled,
+        "is_routed": None if switches == (None, None) else any(switches),
+    }
+
+
+def _warmup(warmup: Readiness | None) -> dict[str, Any]:
+    if warmup is None:
+        return {}
+    return {"warmup_state": warmup.state, "warmup_health": warmup.health_status}
+
+
+def _older_warmup(number: LeadpingNumber) -> dict[str, Any]:
+    said = {
+        "warmup_state": number.warmup_state,
+        "warmup_health": number.health_status,
+        "warmup_reason": number.health_reason or number.warmup_pause_reason,
+    }
+    return {name: word for name, word in said.items() if word is not None}
+
+
+def _ten_dlc(registration: TenDlc | None) -> dict[str, Any]:
+    """Say how far it is registered; the newer generation's full answers do not."""
+    if registration is None:
+        return {}
+    return {
+        "ten_dlc_registered": bool(registration.campaign_id or registration.campaign_status),
+        "ten_dlc_status": registration.campaign_status,
+        "ten_dlc_failure": registration.failure_reason,
+    }
+
+
+def _billing(billing: Billing | None) -> dict[str, Any]:
+    if billing is None:
+        return {}
+    amount = _amount(billing.monthly_amount)
+    return {**amount, "billed": bool(billing.subscription_item_id) or amount.get("billed")}
+
+
+_MOST = Decimal(10) ** 12
+_PRECISION = Decimal("0.000001")
+
+
+def _amount(value: Any) -> dict[str, Any]:
+    """Read an amount of money, to the sixth place; nothing for what is none."""
+    try:
+        amount = Decimal(str(value)) if value is not None else None
+    except InvalidOperation:
+        return {}
+    if amount is None or not amount.is_finite() or abs(amount) >= _MOST:
+        return {}
+    rounded = amount if amount == amount.quantize(_PRECISION) else amount.quantize(_PRECISION)
+    return {"monthly_amount": f"{rounded:f}", "billed": amount > 0}

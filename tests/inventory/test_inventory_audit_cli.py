@@ -1,0 +1,97 @@
+"""`audit`, `export` and `report` on the command line."""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import io
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from phonesys import Leadping, PhoneSystem
+from phonesys.cli.audits import app
+from phonesys.inventory import Inventory
+from phonesys.sandbox import Sandbox
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytest.importorskip("jinja2")
+pytest.importorskip("phonenumbers")
+
+
+def phonesys(*arguments: object) -> Result:
+    return CliRunner().invoke(app, [str(one) for one in arguments])
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two sweeps, of which the second one finds fewer numbers."""
+    pytest.importorskip("sqlalchemy")
+    path: Path = tmp_path_factory.mktemp("store") / "inventory.db"
+
+    async def sweep(count: int) -> None:
+        async with Sandbox(locations=1, leadping=count, agents=1, enforce_limits=False) as world:
+            backend = Leadping(api_key=world.leadping_key, base_url=world.leadping_url)
+            async with PhoneSystem(backend) as phones, Inventory(path) as inventory:
+                await inventory.collect(phones)
+
+    asyncio.run(sweep(30))
+    asyncio.run(sweep(25))
+    return path
+
+
+def test_a_stored_sweep_is_audited(store: Path) -> None:
+    """Jsonl and csv have the same findings, a row each; the summary goes to stderr."""
+    lines = phonesys("audit", "--store", store, "--format", "jsonl")
+    assert lines.exit_code == 0
+    found: list[dict[str, Any]] = [json.loads(line) for line in lines.stdout.splitlines()]
+    assert found
+    assert found[0]["accounts"] == ["leadping:default"]
+    assert f"{len(found)} findings" in lines.stderr
+    rows = list(csv.DictReader(io.StringIO(phonesys("audit", "--store", store, "--format", "csv").stdout)))
+    assert [row["code"] for row in rows] == [one["code"] for one in found]
+    assert list(rows[0]) == list(found[0])
+
+
+def test_the_status_says_whether_it_is_bad_enough(store: Path) -> None:
+    """`--fail-on` makes a check of it; rules can be left out, and a wrong name is a mistake."""
+    assert phonesys("audit", "--store", store, "--fail-on", "critical").exit_code == 0
+    assert phonesys("audit", "--store", store, "--fail-on", "warning").exit_code == 1
+    ignored = ("--ignore", "warmup-blocked", "--ignore", "ten-dlc-not-registered")
+    assert phonesys("audit", "--store", store, "--fail-on", "warning", *ignored).exit_code == 0
+    assert phonesys("audit", "--store", store, "--ignore", "nope").exit_code == 2
+
+
+def test_a_stored_sweep_becomes_a_file(store: Path, tmp_path: Path) -> None:
+    """The format is the one that the name ends in."""
+    done = phonesys("export", tmp_path / "n.jsonl", "--store", store)
+    assert (done.exit_code, len((tmp_path / "n.jsonl").read_text().splitlines())) == (0, 25)
+
+
+def test_a_stored_sweep_becomes_a_page_with_its_changes(store: Path, tmp_path: Path) -> None:
+    """What went since the sweep before is in it."""
+    done = phonesys("report", tmp_path / "r.html", "--store", store, "--title", "Ours")
+    page = (tmp_path / "r.html").read_text()
+    assert done.exit_code == 0
+    assert "<h1>Ours</h1>" in page
+    assert '<span class="chip"><strong>5</strong> went</span>' in page
+
+
+def test_a_sweep_is_made_where_there_is_no_store(tmp_path: Path) -> None:
+    """Of the sandbox here: every number of it is exported."""
+    done = phonesys("export", tmp_path / "n.csv", "--sandbox", "--provider", "agents")
+    assert done.exit_code == 0
+    assert "120 numbers" in done.stderr
+
+
+def test_what_does_not_go_together_is_refused(tmp_path: Path) -> None:
+    """A store holds a sweep: neither backends nor the sandbox go with it, and it must be there."""
+    assert phonesys("audit", "--store", "x.db", "--sandbox").exit_code == 2
+    missing = phonesys("audit", "--store", tmp_path / "x.db")
+    assert missing.exit_code == 2
+    assert "no such file" in missing.stderr
+    assert not (tmp_path / "x.db").exists()

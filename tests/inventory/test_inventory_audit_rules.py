@@ -1,0 +1,249 @@
+"""Each rule of the audit: what it finds, and what it leaves alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from phonesys.inventory.audit import Finding, Known, Severity, all_rules, findings
+from phonesys.inventory.record import NumberRecord
+from phonesys.model import NumberKind, NumberPool, NumberStatus
+
+DOCS = Path(__file__).parent.parent.parent / "docs" / "audit.md"
+
+
+def number(digits: str = "+14155552671", **fields: Any) -> NumberRecord:
+    usual: dict[str, Any] = {
+        "provider": "leadconnector",
+        "backend": "north",
+        "account": "loc_1",
+        "id": f"id{digits}",
+        "status": NumberStatus.ACTIVE,
+    }
+    return NumberRecord(number=digits, **(usual | fields))
+
+
+async def found(code: str, *records: NumberRecord, **options: Any) -> list[Finding]:
+    """Audit by this rule alone."""
+    return await findings(records, rules=[all_rules()[code]], **options)
+
+
+def test_every_rule_is_documented_and_tested() -> None:
+    """A line in the documentation says what it means, and a test here shows it."""
+    documented, tested = DOCS.read_text(), Path(__file__).read_text()
+    for code, rule in all_rules().items():
+        assert f"`{code}`" in documented
+        assert f'"{code}"' in tested
+        assert rule.summary
+        assert rule.advice
+
+
+async def test_no_inbound_route() -> None:
+    """A number is found where the vendor says that nothing answers, not where it says nothing."""
+    lost = number(is_routed=False)
+    (finding,) = await found("no-inbound-route", lost, number("+14155552672"), number(is_routed=True))
+    assert finding.severity is Severity.CRITICAL
+    assert (finding.number, finding.id) == (lost.number, lost.id)
+    assert finding.accounts == (("north", "loc_1"),)
+    assert "release" in finding.advice
+
+
+async def test_a_pool_that_is_known_answers_for_its_numbers() -> None:
+    """Pools that are handed in settle it for records that do not say which one they sit in."""
+    lost = number(is_routed=False)
+    answering = NumberPool(id="p", account="loc_1", numbers=(lost.number,), forwarding_number="+14155550000")
+    silent = NumberPool(id="p", name="Ads", account="loc_1", numbers=(lost.number,))
+    assert not await found("no-inbound-route", lost, known=Known(pools=[answering]))
+    (finding,) = await found("no-inbound-route", lost, known=Known(pools=[silent]))
+    assert "Ads" in finding.evidence
+
+
+async def test_forwards_to_itself() -> None:
+    """However it is written, a number that forwards to itself is found."""
+    itself = number(inbound="forward:+1 (415) 555-2671")
+    service = number(inbound="ivr:1", forwarding_number="+14155552671")
+    assert len(await found("forwards-to-itself", itself, service)) == 1
+
+
+async def test_forwards_in_circle() -> None:
+    """All whose calls end in the circle are found: those in it, and those that lead to it."""
+    a, b, c = (f"+1415555000{n}" for n in (1, 2, 3))
+    records = [
+        number(a, inbound=f"forward:{b}"),
+        number(b, inbound=f"forward:{c}", account="loc_2"),
+        number(c, inbound=f"forward:{b}", account="loc_2"),
+        number("+14155550004", inbound="forward:+14155550005"),
+        number("+14155550005", inbound="user:u"),
+    ]
+    circling = await found("forwards-in-circle", *records)
+    assert {finding.number for finding in circling} == {a, b, c}
+    assert next(one.evidence for one in circling if one.number == a) == f"{a} → {b} → {c} → {b}"
+
+
+async def test_a_number_that_also_leads_out_is_no_circle() -> None:
+    """A number that two accounts forward differently is found only where no way leads out."""
+    a, b = "+14155550001", "+14155550002"
+    out = number(a, inbound="forward:+442079460000", account="loc_2")
+    assert (
+        len(
+            await found(
+                "forwards-in-circle", number(a, inbound=f"forward:{b}"), number(b, inbound=f"forward:{a}")
+            )
+        )
+        == 2
+    )
+    both = [number(a, inbound=f"forward:{b}"), out, number(b, inbound=f"forward:{a}")]
+    assert len(await found("forwards-in-circle", *both)) == 2
+
+
+async def test_a_long_chain_costs_no_recursion() -> None:
+    """Ten thousand numbers in one circle are found, each with a line that can be read."""
+    count = 10_000
+    ring = [number(f"+1415{n:07}", inbound=f"forward:+1415{(n + 1) % count:07}") for n in range(count)]
+    circling = await found("forwards-in-circle", *ring)
+    assert len(circling) == count
+    assert max(len(finding.evidence) for finding in circling) < 150
+
+
+async def test_held_twice() -> None:
+    """The same digits in two backends or accounts are one finding that names all places."""
+    again = [
+        number(),
+        number("+1 415 555 2671", backend="agents", account="default"),
+        number(account="loc_2"),
+        number(id="another row of the same account"),
+        number("+14155552672"),
+    ]
+    (finding,) = await found("held-twice", *again)
+    assert finding.accounts == (("north", "loc_1"), ("agents", "default"), ("north", "loc_2"))
+
+
+async def test_default_missing() -> None:
+    """An account none of whose numbers is the default; not where the vendor has no such thing."""
+    records = [number(is_default=False), number(account="loc_2", is_default=True), number(account="loc_3")]
+    (finding,) = await found("default-missing", *records)
+    assert (finding.number, finding.accounts) == (None, (("north", "loc_1"),))
+
+
+async def test_nothing_is_missing_of_an_account_that_was_not_read() -> None:
+    """Its default may well be among the numbers that nobody saw."""
+    lost = [("north", "loc_1", "failed", "401")]
+    assert not await found("default-missing", number(is_default=False), accounts=lost)
+    known = Known(incomplete=[("north", "loc_1")])
+    assert not await found("default-missing", number(is_default=False), known=known)
+
+
+async def test_default_doubled() -> None:
+    """Two defaults in one account are one too many; one in each of two is fine."""
+    two = [number(is_default=True), number("+14155552672", is_default=True)]
+    (finding,) = await found("default-doubled", *two, number(account="loc_2", is_default=True))
+    assert finding.accounts == (("north", "loc_1"),)
+    assert "+14155552672" in finding.evidence
+
+
+async def test_pooled_but_inactive() -> None:
+    """Either the pool sleeps, or the number in it does."""
+    sleeping = number(pool="p1", pool_name="Ads", pool_active=False)
+    itself = number(pool="p2", pool_active=True, status=NumberStatus.INACTIVE)
+    fine = number(pool="p2", pool_active=True)
+    evidence = [one.evidence for one in await found("pooled-but-inactive", sleeping, itself, fine, number())]
+    assert evidence == ["pool 'Ads' is not active", "in pool p2, but it is inactive"]
+
+
+@pytest.mark.parametrize("status", list(NumberStatus))
+async def test_unusable_status(status: NumberStatus) -> None:
+    """Suspended, restricted, failed and expired numbers are found, with the vendor's own word."""
+    bad = status in {"suspended", "restricted", "failed", "expired"}
+    (*all_found,) = await found("unusable-status", number(status=status, vendor_status="FailedProvisioning"))
+    assert len(all_found) == bad
+    assert all("'FailedProvisioning'" in finding.evidence for finding in all_found)
+
+
+async def test_ten_dlc_rejected() -> None:
+    """A campaign that was refused, by its status or by the reason that is given."""
+    bad = [number(ten_dlc_status="REJECTED"), number(ten_dlc_status="Pending", ten_dlc_failure="no website")]
+    assert len(await found("ten-dlc-rejected", *bad, number(ten_dlc_status="Approved"), number())) == 2
+
+
+async def test_ten_dlc_not_registered() -> None:
+    """Local +1 numbers that may write; not toll-free ones, nor where the vendor keeps no such list."""
+    missing = number(ten_dlc_registered=False)
+    (finding,) = await found(
+        "ten-dlc-not-registered",
+        missing,
+        number(),
+        number(ten_dlc_registered=False, sms=False),
+        number(ten_dlc_registered=False, kind=NumberKind.TOLL_FREE),
+        number("+18885550100", ten_dlc_registered=False),
+        number("+442079460000", ten_dlc_registered=False),
+    )
+    assert finding.id == missing.id
+
+
+async def test_warmup_blocked() -> None:
+    """Blocked in its state or its health, with the vendor's reason."""
+    blocked = number(warmup_state="Paused", warmup_health="Blocked", warmup_reason="opt-outs")
+    (finding,) = await found("warmup-blocked", blocked, number(warmup_state="Ready"), number())
+    assert finding.evidence == "warm-up health Blocked: opt-outs"
+
+
+async def test_assigned_to_missing() -> None:
+    """Users and agents that are on no list; nobody is missing where there is no list."""
+    gone = number(assignee="u9", inbound="user:u9", ring_users="u1 u8")
+    there = number("+14155552672", assignee="u1")
+    agent = number("+14155552673", backend="agents", assignee="a9", inbound="agent:a9")
+    assert not await found("assigned-to-missing", gone, there, agent)
+    user, bot = await found(
+        "assigned-to-missing", gone, there, agent, known=Known(users={"north": ["u1"]}, agents=["a1"])
+    )
+    assert (user.evidence, bot.evidence) == (
+        "agent a9 is not among the 1 agents",
+        "user u9, u8 is not among the 1 users",
+    )
+
+
+async def test_billed_but_unused() -> None:
+    """Money for a number that sleeps, that nothing answers, or that the vendor calls available."""
+    unused = [
+        number(billed=True, monthly_amount="2.50", status=NumberStatus.INACTIVE),
+        number("+14155552672", billed=True, is_routed=False),
+        number("+14155552673", billed=True, inventory_state="Available"),
+    ]
+    used = [number(billed=True, is_routed=True), number(billed=True), number(is_routed=False)]
+    evidence = [one.evidence for one in await found("billed-but-unused", *unused, *used)]
+    assert len(evidence) == 3
+    assert "billed 2.50 a month, but it is inactive" in evidence
+
+
+@pytest.mark.parametrize(
+    "bad", ["14155552671", "+1 415 555 2671", "+0123456789", "", "voip.ms", "+1415५५५2671"]
+)
+async def test_not_e164(bad: str) -> None:
+    """What is not `+` and at most 15 digits is found, and not twice."""
+    assert len(await found("not-e164", number(bad), number())) == 1
+    assert not await found("invalid-number", number(bad))
+
+
+async def test_invalid_number() -> None:
+    """E.164 in form, but of no country, or of no numbering plan."""
+    bad = [number("+9991234567"), number("+14150000000")]
+    first, second = await found("invalid-number", *bad, number("+442079460000"), number("+80012345678"))
+    assert "+1" in first.evidence + second.evidence
+    assert "calling code" in first.evidence + second.evidence
+
+
+async def test_country_mismatch() -> None:
+    """A number of another country than the listed one; shared plans and aliases are no mismatch."""
+    wrong = number("+442079460000", country="US")
+    fine = [
+        number("+442079460000", country="GB"),
+        number("+442079460000", country="uk"),
+        number("+442079460000"),
+        number("+18004377950", country="CA"),
+        number("+80012345678", country="US"),
+        number("+999", country="US"),
+    ]
+    (finding,) = await found("country-mismatch", wrong, *fine)
+    assert finding.evidence == "listed under US, but it is a number of GB"

@@ -1,0 +1,262 @@
+"""What changed between two snapshots: and never more than is known."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from phonesys import Forbidden, NotConnected, PhoneSystem
+from phonesys.backends.leadconnector import LeadConnectorNumber
+from phonesys.inventory import TOPICS, Change, ChangeKind, Inventory, NumberRecord
+from phonesys.inventory.diff import Moves, compare
+from phonesys.model import Capabilities, InboundService
+from tests.sweep.memory import Memory, number
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+CAME, WENT, MOVED, CHANGED, UNKNOWN = ChangeKind
+
+
+def short(change: Change) -> tuple[Any, ...]:
+    place = (change.account,) if change.from_account is None else (change.from_account, change.account)
+    return (change.kind, change.number or "", *place)
+
+
+class Day:
+    """One inventory, swept day by day with other contents."""
+
+    def __init__(self, inventory: Inventory) -> None:
+        self.inventory = inventory
+
+    async def sweep(self, pages: Mapping[str, list[Any]], *, listed: Any = None, named: Any = None) -> None:
+        backend = Memory(pages, listed=listed)
+        async with PhoneSystem(backend) as phones:
+            await self.inventory.collect(phones, **({} if named is None else {"memory": named}))
+
+    async def diff(self) -> list[Change]:
+        return [change async for change in self.inventory.diff()]
+
+    async def said(self) -> list[tuple[Any, ...]]:
+        return sorted(map(short, await self.diff()))
+
+
+def one(index: int, account: str = "a", **fields: Any) -> LeadConnectorNumber:
+    return LeadConnectorNumber(number=f"+1415555{index:04}", sid=f"PN{index}", account=account, **fields)
+
+
+async def test_what_came_went_moved_and_changed_is_told(where: str) -> None:
+    """Each of them once, with what was and what is."""
+    async with Inventory(where) as inventory:
+        day = Day(inventory)
+        await day.sweep({"a": [[one(1), one(2)], [one(3)]], "b": [[one(4, "b")]], "c": [[one(9, "c")]]})
+        await day.sweep(
+            {"a": [[one(1, label="new")], [one(3)]], "b": [[one(2, "b"), one(5, "b")]], "c": [[one(9, "c")]]}
+        )
+        changes = {change.number: change for change in await day.diff()}
+    assert sorted(map(short, changes.values())) == [
+        (CAME, "+14155550005", "b"),
+        (CHANGED, "+14155550001", "a"),
+        (MOVED, "+14155550002", "a", "b"),
+        (WENT, "+14155550004", "b"),
+    ]
+    renamed = changes["+14155550001"]
+    assert [(field.field, field.old, field.new) for field in renamed.fields] == [("label", None, "new")]
+    assert renamed.topics == ("label",)
+    assert renamed.old is not None
+    assert renamed.new is not None
+    assert renamed.new.label == "new"
+    assert changes["+14155550004"].new is None
+    assert changes["+14155550005"].old is None
+    assert changes["+14155550002"].fields == ()
+
+
+@pytest.mark.parametrize(
+    ("topic", "fields"),
+    [
+        ("status", {"account_status": "suspended"}),
+        ("routing", {"inbound": InboundService("voice_ai", "68e3")}),
+        ("routing", {"forwarding_number": "+14155550199"}),
+        ("label", {"label": "Front desk"}),
+        ("capabilities", {"can": Capabilities(voice=True)}),
+        ("assignee", {"linked_user": "usr_1"}),
+    ],
+)
+async def test_a_change_says_what_it_is_about(tmp_path: Any, topic: str, fields: dict[str, Any]) -> None:
+    """Status, routing, label, capabilities, assignee."""
+    async with Inventory(tmp_path / "i.db") as inventory:
+        day = Day(inventory)
+        await day.sweep({"a": [[one(1)]]})
+        await day.sweep({"a": [[one(1, **fields)]]})
+        (change,) = await day.diff()
+    assert change.kind is CHANGED
+    assert topic in change.topics
+
+
+async def test_a_vendors_own_clock_is_no_change(tmp_path: Any) -> None:
+    """`updated_at` alone says nothing of the number."""
+    async with Inventory(tmp_path / "i.db") as inventory:
+        day = Day(inventory)
+        await day.sweep({"a": [[one(1)]]})
+        await day.sweep({"a": [[one(1, date_updated="2024-01-01T00:00:00Z")]]})
+        assert await day.diff() == []
+
+
+async def test_an_account_that_failed_is_unknown(where: str) -> None:
+    """On either side; and not all its numbers went, nor came."""
+    failed: dict[str, list[Any]] = {"a": [[one(1)], Forbidden("no", status=403)], "b": [[one(3, "b")]]}
+    async with Inventory(where) as inventory:
+        day = Day(inventory)
+        await day.sweep({"a": [[one(1)], [one(2)]], "b": [[one(3, "b")]]})
+        await day.sweep(failed)
+        (change,) = await day.diff()
+        assert short(change) == (UNKNOWN, "", "a")
+        assert "403" in str(change.reason)
+        await day.sweep({"a": [[one(1)], [one(2)]], "b": [[one(3, "b")]]})
+        assert await day.said() == [(UNKNOWN, "", "a")]
+
+
+async def test_an_account_that_was_not_named_is_unknown(where: str) -> None:
+    """Who sweeps fewer accounts than yesterday has not lost the others."""
+    pages = {"a": [[one(1)]], "b": [[one(2, "b")]]}
+    async with Inventory(where) as inventory:
+        day = Day(inventory)
+        await day.sweep(pages, named=["a", "b"])
+        await day.sweep(pages, named=["a"])
+        assert await day.said() == [(UNKNOWN, "", "b")]
+        await day.sweep(pages, named=["b"])
+        assert await day.said() == [(UNKNOWN, "", "a"), (UNKNOWN, "", "b")]
+
+
+async def test_an_account_that_is_not_listed_any_more_is_gone(where: str) -> None:
+    """The backend was swept whole, and does not have it."""
+    pages = {"a": [[one(1)]], "b": [[one(2, "b")]]}
+    async with Inventory(where) as inventory:
+        day = Day(inventory)
+        await day.sweep(pages)
+        await day.sweep(pages, listed=["a"])
+        assert await day.said() == [(WENT, "+14155550002", "b")]
+        await day.sweep(pages)
+        assert await day.said() == [(CAME, "+14155550002", "b")]
+
+
+async def test_a_list_of_accounts_that_failed_makes_the_rest_unknown(where: str) -> None:
+    """Nobody knows what was on it."""
+    pages = {"a": [[one(1)]], "b": [[one(2, "b")]]}
+
+    class Broken(Memory):
+        async def accounts(self) -> Any:
+            yield "a"
+            raise Forbidden("no list", status=403)
+
+    async with Inventory(where) as inventory:
+        day = Day(inventory)
+        await day.sweep(pages)
+        async with PhoneSystem(Broken(pages)) as phones:
+            await inventory.collect(phones)
+        assert await day.said() == [(UNKNOWN, "", "b")]
+        lists = [row async for row in (await inventory.snapshot()).accounts() if not row[1]]
+        assert [(row[0], row[2]) for row in lists] == [("memory", "failed")]
+
+
+async def test_an_account_without_a_phone_system_is_known(where: str) -> None:
+    """It holds nothing: what it held went."""
+    async with Inventory(where) as inventory:
+        day = Day(inventory)
+        await day.sweep({"a": [[one(1)]]})
+        await day.sweep({"a": [NotConnected("no phone system", status=404)]})
+        assert await day.said() == [(WENT, "+14155550001", "a")]
+
+
+async def test_pages_in_another_order_are_no_change(where: str) -> None:
+    """What moves from page to page within its account is where it was."""
+    rows = [one(i) for i in range(60)]
+    async with Inventory(where) as inventory:
+        day = Day(inventory)
+        await day.sweep({"a": [rows[:20], rows[20:40], rows[40:]]})
+        await day.sweep({"a": [rows[:1], rows[1:41][::-1], rows[41:]]})
+        assert await day.diff() == []
+
+
+async def test_any_two_snapshots_are_compared(where: str) -> None:
+    """The last two by default; others by what they are called, also backwards."""
+    async with Inventory(where) as inventory:
+        day = Day(inventory)
+        for count in (1, 2, 3):
+            await day.sweep({"a": [[one(i) for i in range(count)]]})
+        third, second, first = await inventory.snapshots()
+        assert await day.said() == [(CAME, "+14155550002", "a")]
+        assert len([change async for change in inventory.diff(first, third)]) == 2
+        back = [change.kind async for change in inventory.diff(third.id, first.id)]
+        assert back == [WENT, WENT]
+        assert [change async for change in inventory.diff(second, second)] == []
+
+
+async def test_sweeps_of_the_same_backends_are_compared_by_default(tmp_path: Any) -> None:
+    """A sweep of another backend in between does not matter."""
+    async with Inventory(tmp_path / "i.db") as inventory:
+        day = Day(inventory)
+        await day.sweep({"a": [[one(1)]]})
+        async with PhoneSystem(Memory({"x": [[number(7)]]}, name="other")) as phones:
+            await inventory.collect(phones)
+        await day.sweep({"a": [[one(1), one(2)]]})
+        assert await day.said() == [(CAME, "+14155550002", "a")]
+
+
+# Without a database
+
+INDEXES = st.sets(st.integers(0, 6), max_size=5)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    old=st.dictionaries(st.sampled_from("abc"), INDEXES), new=st.dictionaries(st.sampled_from("abc"), INDEXES)
+)
+def test_changes_lead_from_the_old_state_to_the_new(
+    old: dict[str, set[int]], new: dict[str, set[int]]
+) -> None:
+    """Whoever applies them to what was has what is, and no number is told of twice."""
+    moves = Moves()
+    for account in "abc":
+        rows = [[record(i, account) for i in state.get(account, ())] for state in (old, new)]
+        assert moves.add(compare(*rows)) == []
+    state = {(account, f"n{i}") for account, held in old.items() for i in held}
+    for change in moves.settle():
+        if change.kind in {WENT, MOVED}:
+            state.remove((change.from_account or change.account, str(change.number)))
+        if change.kind in {CAME, MOVED}:
+            assert (change.account, change.number) not in state
+            state.add((change.account, str(change.number)))
+    assert state == {(account, f"n{i}") for account, held in new.items() for i in held}
+
+
+def record(index: int, account: str, **fields: Any) -> NumberRecord:
+    return NumberRecord(
+        provider="p",
+        backend="p",
+        account=account,
+        **{"id": f"{account}{index}", "number": f"n{index}", **fields},
+    )
+
+
+def test_a_number_made_anew_is_a_change_of_its_id() -> None:
+    """It neither came nor went."""
+    difference = compare([record(1, "a")], [record(1, "a", id="other")])
+    assert (difference.went, difference.came) == ([], [])
+    assert [field.field for field in difference.changed[0].fields] == ["id"]
+
+
+def test_an_id_with_another_number_is_another_number() -> None:
+    """One went, one came."""
+    difference = compare([record(1, "a")], [record(1, "a", number="n2")])
+    assert [one.number for one in difference.went] == ["n1"]
+    assert [one.number for one in difference.came] == ["n2"]
+
+
+def test_every_topic_names_fields_that_are_there() -> None:
+    """A field that is renamed must not fall out of its topic."""
+    fields = {field for topic in TOPICS.values() for field in topic}
+    assert fields <= set(NumberRecord.__struct_fields__)

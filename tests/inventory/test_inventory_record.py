@@ -1,0 +1,201 @@
+"""The flat row that everything about the inventory is written in terms of."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from phonesys import (
+    AccountReport,
+    AgentNumbers,
+    Capabilities,
+    Failure,
+    LeadConnector,
+    Leadping,
+    NotFound,
+    NumberKind,
+    NumberStatus,
+    Outcome,
+    PhoneSystem,
+    SweepReport,
+)
+from phonesys.backends.agents.wire import AgentNumber
+from phonesys.backends.leadconnector.wire import LeadConnectorNumber
+from phonesys.backends.leadping.wire import read_listing, read_number
+from phonesys.cli.rows import NumberRow
+from phonesys.inventory.record import NumberRecord, batches, outcomes_of, record_of, records_of
+from phonesys.model import InboundService, NumberPool
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from phonesys.sandbox import Sandbox
+
+DATA = Path(__file__).parent.parent / "data"
+
+
+def leadconnector(**fields: Any) -> NumberRecord:
+    return record_of(LeadConnectorNumber(number="+14155552671", account="loc_1", **fields), "north")
+
+
+def test_the_columns_of_the_command_line_come_first_and_in_their_order() -> None:
+    """A record begins with what a row of the output holds, so that one reads like the other."""
+    columns = NumberRow.__struct_fields__
+    assert NumberRecord.__struct_fields__[: len(columns)] == columns
+
+
+def test_a_location_s_number_says_what_answers_it() -> None:
+    """The service that the vendor names outweighs forwarding, and forwarding the users."""
+    ivr = InboundService(type="ivr", value="9")
+    assert leadconnector(inbound=ivr, forwarding_number="+1415").inbound == "ivr:9"
+    assert leadconnector(forwarding_number="+1415").inbound == "forward:+1415"
+    assert leadconnector(linked_ring_all_users=("u1", "u2"), linked_user="u3").inbound == "users:u1 u2"
+    assert leadconnector(linked_user="u3").inbound == "user:u3"
+    assert leadconnector().inbound is None
+    assert leadconnector().is_routed is False
+
+
+def test_a_pool_may_answer_for_its_numbers() -> None:
+    """A number without a route of its own is answered as its pool is."""
+    pool = NumberPool(id="p1", name="Ads", forwarding_number="+1415", is_active=False)
+    record = leadconnector(pool=pool)
+    assert (record.pool, record.pool_name, record.pool_active) == ("p1", "Ads", False)
+    assert (record.inbound, record.pool_route, record.is_routed) == (None, "forward:+1415", True)
+
+
+def test_a_full_answer_of_leadping_brings_billing_warm_up_and_registration() -> None:
+    """What the audit asks is read off either generation's answer."""
+    record = record_of(read_number((DATA / "leadping" / "number-2025.json").read_bytes()), "leadping")
+    assert record.ten_dlc_registered is True
+    assert record.ten_dlc_status == "Approved"
+    assert record.billed is not None
+    assert record.warmup_state is not None
+    newer = record_of(read_number((DATA / "leadping" / "number-2026.json").read_bytes()), "leadping")
+    assert newer.warmup_state is not None
+    assert newer.billed is None
+
+
+def test_a_row_of_leadping_says_less() -> None:
+    """Rows name the campaign's status and a summary of the routing, and nothing of money."""
+    first, second, *_ = (
+        record_of(row, "lp") for row in read_listing((DATA / "leadping" / "list.json").read_bytes()).rows
+    )
+    assert (first.ten_dlc_registered, first.ten_dlc_status) == (True, "Approved")
+    assert second.ten_dlc_registered is False
+    assert (first.routing_summary, first.is_routed, first.billed) == ("SMS and voice", True, None)
+
+
+@pytest.mark.parametrize(
+    ("amount", "written", "billed"),
+    [
+        ("2.50", "2.50", True),
+        (2.5, "2.5", True),
+        ("0.00", "0.00", False),
+        ("1E+3", "1000", True),
+        ("1.23456789", "1.234568", True),
+        ("free", None, None),
+        ("NaN", None, None),
+        ("1e99", None, None),
+    ],
+)
+def test_amounts_are_exact_decimals_or_nothing(amount: Any, written: str | None, billed: bool | None) -> None:
+    """A decimal stays the decimal that the vendor wrote; what is none costs nothing but itself."""
+    body = f'{{"number": "+14155552671", "billing": {{"monthlyAmount": {amount!r}}}}}'.replace("'", '"')
+    record = record_of(read_number(body.encode()), "leadping")
+    assert (record.monthly_amount, record.billed or None) == (written, billed or None)
+
+
+def test_an_agent_is_what_answers_an_agent_s_number() -> None:
+    """A number that no agent has is answered by nothing."""
+    assert record_of(AgentNumber(number="+1", agent_id="a1"), "agents").inbound == "agent:a1"
+    assert record_of(AgentNumber(number="+1"), "agents").is_routed is False
+
+
+class Theirs:
+    """A number of somebody else's backend, with plain strings, a naive time and a field of its own."""
+
+    provider, account, id, number, label, country = "acme", "a", "1", "+14155552671", None, "US"
+    kind, status, assignee = "mobile", "suspended", None
+    capabilities = Capabilities(voice=True)
+    created_at = datetime(2024, 1, 1)  # noqa: DTZ001 -- what others may hand over
+    updated_at = datetime(2024, 1, 1, tzinfo=UTC)
+    is_default = True
+    inbound = InboundService(type="ivr")  # not the text that a record has there
+    monthly_amount = 4
+
+
+def test_any_backend_s_numbers_can_be_taken_down() -> None:
+    """Attributes of a record's names and types are taken along; a time without its zone is none."""
+    theirs: Any = Theirs()
+    record = record_of(theirs, "acme-eu")
+    assert (record.provider, record.backend) == ("acme", "acme-eu")
+    assert (record.kind, record.status) == (NumberKind.MOBILE, NumberStatus.SUSPENDED)
+    assert (record.is_default, record.inbound, record.monthly_amount, record.billed) == (
+        True,
+        None,
+        "4",
+        True,
+    )
+    assert (record.created_at, record.updated_at) == (None, Theirs.updated_at)
+
+
+async def test_a_sweep_becomes_records(sandbox: Sandbox) -> None:
+    """Every number of every backend is taken down once, under the name that its backend bears."""
+    async with PhoneSystem(
+        LeadConnector(token=sandbox.leadconnector_token, base_url=sandbox.leadconnector_url, name="north"),
+        Leadping(api_key=sandbox.leadping_key, base_url=sandbox.leadping_url),
+        AgentNumbers(api_key=sandbox.agents_key, base_url=sandbox.agents_url),
+    ) as phones:
+        async with phones.sweep(north=sandbox.location_ids) as sweep:
+            records = [record async for record in records_of(sweep)]
+    assert len(records) == sweep.report.numbers
+    assert {record.backend for record in records} == {"north", "leadping", "agents"}
+
+
+async def test_outcomes_are_those_at_the_end() -> None:
+    """They may be handed over before the sweep has begun, and name what could not even be listed."""
+    report = SweepReport()
+    outcomes = outcomes_of(report)
+    report.enter("a", "1", AccountReport(outcome=Outcome.DONE))
+    report.enter("a", "2", AccountReport(outcome=Outcome.FAILED, error=NotFound("gone", status=404)))
+    report.failures.append(Failure("b", None, NotFound("no list", status=404)))
+    assert [one async for one in outcomes] == [
+        ("a", "1", "done", None),
+        ("a", "2", "failed", "404 gone"),
+        ("b", "", "failed", "404 no list"),
+    ]
+
+
+async def test_batches_close_the_generator_that_they_read() -> None:
+    """Whoever stops early leaves no generator behind that would be closed by another task."""
+    closed = []
+
+    async def numbers() -> AsyncIterator[int]:
+        try:
+            for number in range(100):
+                yield number
+        finally:
+            closed.append(True)
+
+    reading = batches(numbers(), 10)
+    assert await anext(reading) == list(range(10))
+    await reading.aclose()
+    assert closed == [True]
+
+
+def test_importing_phonesys_loads_no_extra() -> None:
+    """What is optional is imported by what needs it, and not before."""
+    program = (
+        "import sys, phonesys.inventory.record, phonesys.inventory.audit, phonesys.inventory.export\n"
+        "import phonesys.inventory.report, phonesys.inventory.export.dlt\n"
+        "print([m for m in ('phonenumbers', 'pyarrow', 'dlt', 'jinja2', 'duckdb') if m in sys.modules])"
+    )
+    done = subprocess.run(  # noqa: S603 -- the program is above
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,223 @@
+"""The report as a file: what it says, and that nothing in it comes alive."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+import sys
+from datetime import UTC, datetime
+from html.parser import HTMLParser
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import pytest
+
+from phonesys import AgentNumbers, Leadping, PhoneSystem
+from phonesys.inventory.audit import Finding, Severity
+from phonesys.inventory.diff import Change, ChangeKind, FieldChange
+from phonesys.inventory.extras import MissingExtra
+from phonesys.inventory.record import NumberRecord, outcomes_of, records_of
+from phonesys.inventory.report import ReportFailed, write_report
+from phonesys.inventory.report.page import page_template
+from phonesys.model import NumberStatus
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from phonesys.sandbox import Sandbox
+
+pytest.importorskip("jinja2")
+pytest.importorskip("phonenumbers")
+
+HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(1)>\"'&</script><!--"
+
+
+def number(n: int = 0, **fields: Any) -> NumberRecord:
+    usual: dict[str, Any] = {"provider": "acme", "backend": "acme", "account": "a", "id": str(n)}
+    usual |= {"number": f"+1415223{n:04}", "status": NumberStatus.ACTIVE, "country": "US"}
+    return NumberRecord(**(usual | fields))
+
+
+class Page(HTMLParser):
+    """The elements and the text of a page, and the data in it."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.source = path.read_text()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.words: list[str] = []
+        self.inside = ""
+        self.data: dict[str, Any] = {}
+        self.feed(self.source)
+        self.text = re.sub(r"\s+", " ", " ".join(self.words))
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        self.inside = dict(attrs).get("id") or tag
+
+    def handle_endtag(self, tag: str) -> None:
+        self.inside = ""
+
+    def handle_data(self, data: str) -> None:
+        if self.inside == "data":
+            self.data = msgspec.json.decode(data)
+        elif self.inside not in {"script", "style"}:
+            self.words.append(data)
+
+
+async def report(folder: Path, *records: NumberRecord, **options: Any) -> Page:
+    path = folder / "report.html"
+    await write_report(path, records, **options)
+    return Page(path)
+
+
+async def test_a_sweep_becomes_a_page(tmp_path: Path, sandbox: Sandbox) -> None:
+    """Counts of everything, the audit's findings, and every number."""
+    async with PhoneSystem(
+        Leadping(api_key=sandbox.leadping_key, base_url=sandbox.leadping_url),
+        AgentNumbers(api_key=sandbox.agents_key, base_url=sandbox.agents_url),
+    ) as phones:
+        async with phones.sweep() as sweep:
+            await write_report(tmp_path / "r.html", records_of(sweep), accounts=outcomes_of(sweep.report))
+    page = Page(tmp_path / "r.html")
+    assert "360 numbers" in re.sub(r"numbers 360", "360 numbers", page.text)
+    assert "Complete. All 2 accounts were read." in page.text
+    assert "warmup-blocked" in page.text
+    assert len(page.data["rows"]) == 360
+    assert "Changes since" not in page.text
+
+
+async def test_what_could_not_be_read_is_said_first(tmp_path: Path) -> None:
+    """Which accounts, what came of them and why; and what was read whole is not among them."""
+    accounts = [
+        ("acme", "a", "done", None),
+        ("acme", "b", "failed", "acme page b: 401 no"),
+        ("acme", "c", "empty", None),
+    ]
+    page = await report(tmp_path, number(), accounts=accounts)
+    assert "Incomplete. 1 account could not be read; what it holds is missing here." in page.text
+    assert "acme b failed 401 no" in page.text
+    assert page.text.index("401 no") < page.text.index("Findings")
+
+
+async def test_findings_of_another_run_are_shown_instead(tmp_path: Path) -> None:
+    """No audit is run then; of each rule so many are listed, and all are counted."""
+    found = [
+        Finding(
+            code="mine", severity=Severity.CRITICAL, number=number(n).number, accounts=(("acme", "a"),),
+            evidence="seen", advice="Act.",
+        )
+        for n in range(250)
+    ]  # fmt: skip
+    page = await report(tmp_path, number(0), number(300, is_routed=False), findings=found)
+    assert "no-inbound-route" not in page.text
+    assert "The first 200 of 250." in page.text
+    assert [row[-1] for row in page.data["rows"]] == [1, 0]
+    page = await report(tmp_path, number(is_routed=False), findings=())
+    assert "Nothing is wrong" in page.text
+
+
+async def test_changes_are_put_in_words(tmp_path: Path) -> None:
+    """What came, went, moved and changed, and where nobody can tell."""
+    status = FieldChange("status", NumberStatus.ACTIVE, NumberStatus.SUSPENDED)
+    default = FieldChange("is_default", True, None)
+    where: dict[str, Any] = {"backend": "acme", "account": "a", "number": "+14152230001"}
+    changes = [
+        Change(kind=ChangeKind.CAME, new=number(1, label="Front desk"), **where),
+        Change(kind=ChangeKind.MOVED, from_backend="acme", from_account="old", **where),
+        Change(kind=ChangeKind.CHANGED, fields=(status, default), **where),
+        Change(kind=ChangeKind.UNKNOWN, backend="acme", account="b", reason="it failed"),
+    ]
+    page = await report(tmp_path, number(), changes=changes)
+    for words in (
+        "Front desk; active",
+        "from acme old",
+        "status: active → suspended; is default: yes → nothing",
+        "it failed",
+    ):
+        assert words in page.text
+    assert "Nothing changed." in (await report(tmp_path, number(), changes=[])).text
+
+
+async def test_what_people_wrote_is_never_markup(tmp_path: Path) -> None:
+    """Wherever a hostile text turns up, the page has the elements that it has without it."""
+
+    async def with_text(text: str) -> Page:
+        finding = Finding(
+            code="mine", severity=Severity.NOTICE, number=text, accounts=((text, text),), evidence=text,
+            advice=text,
+        )  # fmt: skip
+        change = Change(kind=ChangeKind.UNKNOWN, backend=text, account=text, reason=text)
+        record = number(
+            label=text, account=text, backend=text, number=text, country=text, pool_name=text, inbound=text
+        )
+        return await report(
+            tmp_path, record, findings=[finding], changes=[change], title=text,
+            accounts=[(text, text, "failed", text)],
+        )  # fmt: skip
+
+    hostile, harmless = await with_text(HOSTILE), await with_text("harmless")
+    assert [tag for tag, _ in hostile.tags] == [tag for tag, _ in harmless.tags]
+    assert not [name for _, attrs in hostile.tags for name in attrs if name.startswith("on")]
+    assert hostile.data["rows"][0][3] == HOSTILE
+    assert HOSTILE in hostile.text
+
+
+async def test_the_page_loads_nothing(tmp_path: Path) -> None:
+    """No address in it, no link but to itself, and a policy that allows one script: its own."""
+    page = await report(tmp_path, number())
+    links = [value for _, attrs in page.tags for name, value in attrs.items() if name in {"src", "href"}]
+    assert links == ["#numbers"]
+    assert "url(" not in page.source
+    assert not re.search(r"https?://", page.source)
+    (policy,) = [a["content"] or "" for _, a in page.tags if a.get("http-equiv") == "Content-Security-Policy"]
+    script = page.source.split("<script>")[1].split("</script>")[0]
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert policy.startswith("default-src 'none'")
+    assert f"script-src 'sha256-{digest}'" in policy
+
+
+async def test_everything_is_counted_and_the_first_are_listed(tmp_path: Path) -> None:
+    """A page that does not list all numbers says so."""
+    page = await report(tmp_path, *(number(n) for n in range(50)), most_numbers=20, findings=())
+    assert len(page.data["rows"]) == 20
+    assert "lists the first 20 of 50 numbers" in page.text
+
+
+async def test_many_accounts_are_summed_up(tmp_path: Path) -> None:
+    """The largest ones are shown, and what is left is one line."""
+    page = await report(tmp_path, *(number(n, account=f"acc{n}") for n in range(30)), findings=())
+    assert "18 others" in page.text
+
+
+async def test_the_day_is_the_one_it_was_made_for(tmp_path: Path) -> None:
+    """In UTC, whatever the machine's zone."""
+    page = await report(tmp_path, made=datetime(2025, 1, 2, 3, 4, tzinfo=UTC), title="Ours")
+    assert "As of 2 January 2025, 03:04 UTC" in page.text
+    assert page.data["rows"] == []
+
+
+async def test_a_failure_leaves_yesterday_s_page(tmp_path: Path) -> None:
+    """A sweep that fails raises its own error, and a disk that fails one of ours."""
+    path = tmp_path / "report.html"
+    path.write_text("yesterday's")
+
+    async def broken() -> AsyncIterator[NumberRecord]:
+        yield number()
+        raise KeyError("the vendor")
+
+    with pytest.raises(KeyError):
+        await write_report(path, broken())
+    assert path.read_text() == "yesterday's"
+    with pytest.raises(ReportFailed, match="nowhere"):
+        await write_report(tmp_path / "nowhere" / "r.html", [number()])
+
+
+async def test_without_jinja_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before a record is read."""
+    page_template.cache_clear()
+    monkeypatch.setitem(sys.modules, "jinja2", None)
+    with pytest.raises(MissingExtra, match=r"pip install 'phonesys\[report\]'"):
+        await write_report(tmp_path / "r.html", [number()])

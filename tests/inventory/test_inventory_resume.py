@@ -1,0 +1,334 @@
+"""A sweep that is killed, or ended, is resumed where it was, and ends with exactly the truth."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import sys
+from collections import Counter
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from phonesys import Forbidden, InvalidArgument, LeadConnector, NotOpen, Outcome, PhoneSystem, UsageError
+from phonesys.inventory import Inventory, NoSnapshot, TakenOver
+from phonesys.sandbox import Sandbox
+from tests.sweep.memory import Memory, number, simple
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from phonesys.inventory import Snapshot
+
+WORKER = Path(__file__).with_name("worker.py")
+
+
+async def held(snapshot: Snapshot) -> dict[tuple[str, str], Counter[str]]:
+    """The numbers of every account that has some, each as often as it is there."""
+    found: dict[tuple[str, str], Counter[str]] = {}
+    async for record in snapshot.records():
+        found.setdefault((record.backend, record.account), Counter())[record.number] += 1
+    return found
+
+
+# Killed
+
+
+class Killed:
+    """Runs workers on one store until one of them comes to the end, and kills all others."""
+
+    def __init__(self, store: str, sandbox: Sandbox, draw: random.Random) -> None:
+        self.store, self.sandbox, self.draw = store, sandbox, draw
+        self.kills = 0
+        self.fetched: Counter[str] = Counter()
+
+    async def run(self, kills: int, longest: float) -> None:
+        while self.kills < kills:
+            await self._once(self.draw.random() * longest)
+        await self._once(None)
+
+    async def _once(self, moment: float | None) -> None:
+        """Let a worker run for a moment after it is ready; check that it fetched nothing that was there."""
+        done = await done_accounts(self.store)
+        before = len(self.sandbox.requests)
+        sandbox = self.sandbox
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, WORKER, self.store, sandbox.leadconnector_url, sandbox.leadconnector_token,
+            *sandbox.location_ids, stdout=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+        assert process.stdout is not None
+        assert await process.stdout.readline() == b"ready\n"
+        if moment is not None:
+            try:
+                await asyncio.wait_for(process.wait(), moment)
+            except TimeoutError:
+                process.kill()
+                self.kills += 1
+        reported = await process.stdout.read()
+        assert await process.wait() in ({0} if moment is None else {0, -9})
+        asked = {served.account for served in list(sandbox.requests)[before:]}
+        assert not asked & done, "an account that was read whole was read again"
+        await self._check_reported(reported, finished=process.returncode == 0)
+
+    async def _check_reported(self, reported: bytes, *, finished: bool) -> None:
+        """Whatever page the worker had been handed is in the store."""
+        lines = reported.decode().rpartition("\n")[0].splitlines()
+        there = await stored(self.store)
+        for line in lines:
+            account, *numbers = line.split(" ")
+            missing = set(numbers) - there.get(account, set())
+            assert not missing, (account, missing, finished)
+
+
+async def stored(store: str) -> dict[str, set[str]]:
+    """What the newest sweep, finished or not, holds."""
+    from sqlalchemy import text
+
+    from phonesys.inventory.store.database import connect
+
+    database = await connect(store)
+    async with database.reading() as connection:
+        rows = await connection.execute(
+            text("SELECT account, number FROM inventory WHERE sweep_id = (SELECT max(id) FROM sweeps)")
+        )
+        found: dict[str, set[str]] = {}
+        for account, held_ in rows:
+            found.setdefault(account, set()).add(held_)
+    await database.close()
+    return found
+
+
+async def done_accounts(store: str) -> set[str]:
+    """The accounts that an unfinished sweep read whole."""
+    from sqlalchemy import text
+
+    from phonesys.inventory.store.database import connect
+
+    database = await connect(store)
+    async with database.reading() as connection:
+        rows = await connection.execute(
+            text(
+                "SELECT a.account FROM accounts AS a JOIN sweeps AS s ON s.id = a.sweep_id"
+                " WHERE s.finished_at IS NULL AND a.outcome IN ('done', 'empty', 'not_connected')"
+            )
+        )
+        found = {account for (account,) in rows}
+    await database.close()
+    return found
+
+
+@pytest.fixture
+async def slow_world() -> AsyncIterator[Sandbox]:
+    async with Sandbox(
+        locations=40,
+        numbers=(0, 45),
+        not_connected=2,
+        leadping=0,
+        agents=0,
+        latency=0.03,
+        enforce_limits=False,
+        log_size=None,
+    ) as world:
+        yield world
+
+
+async def killed_until_true(where: str, world: Sandbox, kills: int, seed: int) -> Killed:
+    runs = Killed(where, world, random.Random(seed))
+    await runs.run(kills, longest=0.6)
+    async with Inventory(where) as inventory:
+        found = await held(await inventory.snapshot())
+    truth = {key: Counter(numbers) for key, numbers in world.truth.items() if numbers}
+    assert found == truth
+    return runs
+
+
+async def test_killed_at_any_moment_it_ends_with_the_truth(where: str, slow_world: Sandbox) -> None:
+    """Kill -9 loses nothing that was handed on; what is there is not fetched again, nor there twice."""
+    runs = await killed_until_true(where, slow_world, kills=3, seed=7)
+    assert runs.kills >= 3
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("seed", range(10))
+async def test_killed_at_a_hundred_moments(where: str, slow_world: Sandbox, seed: int) -> None:
+    """The same ten times with ten kills, on either database."""
+    await killed_until_true(where, slow_world, kills=10, seed=100 + seed)
+
+
+# Ended otherwise
+
+
+def system(*backends: Any) -> PhoneSystem:
+    return PhoneSystem(*backends)
+
+
+async def test_a_break_is_resumed(where: str) -> None:
+    """Accounts that were read whole are not asked again, and the report of the second sweep has them."""
+    backend = simple(50, numbers=2)
+    async with system(backend) as phones, Inventory(where) as inventory:
+        async with inventory.sweep(phones, concurrency=1) as sweep:
+            async for _ in sweep:
+                if len(backend.asked) >= 5:
+                    break
+        assert not sweep.finished
+        with pytest.raises(NoSnapshot):
+            await inventory.snapshot()
+        async with inventory.sweep(phones) as sweep:
+            pages = [page async for page in sweep]
+        assert sweep.finished
+        assert sweep.resumed + len(pages) == 50
+        assert sweep.resumed > 0
+        assert sweep.report.complete
+        assert len(sweep.report.accounts) == sweep.report.outcomes[Outcome.DONE] == 50
+        assert sweep.report.numbers == 100
+        assert sweep.report.pages == len(pages)
+        snapshot = await inventory.snapshot()
+        assert sum(1 for _ in [record async for record in snapshot.records()]) == 100
+        assert snapshot.numbers == 100
+
+
+async def test_an_account_read_in_part_is_read_again_from_the_start(where: str) -> None:
+    """Its rows are replaced: what moved between its pages meanwhile is there once."""
+    first, second = [number(i) for i in range(3)], [number(i) for i in range(3, 6)]
+    backend = Memory({"a": [first, RuntimeError("the network"), second]})
+    async with system(backend) as phones, Inventory(where) as inventory:
+        async with inventory.sweep(phones, on_error="raise") as sweep:
+            with pytest.raises(Exception, match="the network"):
+                _ = [page async for page in sweep]
+        backend.pages = {"a": [second, first]}
+        await inventory.collect(phones)
+        assert await held(await inventory.snapshot()) == {
+            ("memory", "a"): Counter(row.number for row in (*first, *second))
+        }
+
+
+async def test_accounts_that_failed_are_no_reason_to_go_on(where: str) -> None:
+    """A sweep that read all it could is a snapshot, which names what failed and why."""
+    backend = Memory({"a": [[number(1)]], "b": [Forbidden("no", status=403)]})
+    async with system(backend) as phones, Inventory(where) as inventory:
+        report = await inventory.collect(phones)
+        assert report.outcomes[Outcome.FAILED] == 1
+        accounts = [row async for row in (await inventory.snapshot()).accounts()]
+    assert [row[:3] for row in accounts] == [("memory", "a", "done"), ("memory", "b", "failed")]
+    assert "403" in str(accounts[1][3])
+
+
+async def test_an_account_that_failed_in_a_broken_sweep_is_read_again(where: str) -> None:
+    """Only what was read whole is kept."""
+    backend = Memory({"bad": [Forbidden("no", status=403)], "good": [[number(1, "good")]]})
+    async with system(backend) as phones, Inventory(where) as inventory:
+        async with inventory.sweep(phones, deadline=60, concurrency=1) as sweep:
+            async for _ in sweep:
+                break
+        backend.pages = {**backend.pages, "bad": [[number(2, "bad")]]}
+        report = await inventory.collect(phones)
+        assert report.complete
+        assert len(await held(await inventory.snapshot())) == 2
+
+
+def test_a_deadline_leaves_something_to_resume(tmp_path: Path, jumping: Any) -> None:
+    """A sweep that ran out of time is not a snapshot; the next one reads the rest."""
+
+    async def main() -> None:
+        backend = simple(20, delay=1.0)
+        async with system(backend) as phones, Inventory(tmp_path / "i.db") as inventory:
+            async with inventory.sweep(phones, concurrency=1, deadline=5.5) as sweep:
+                first = [page.account async for page in sweep]
+            assert not sweep.finished
+            assert sweep.report.timed_out
+            async with inventory.sweep(phones, concurrency=1) as sweep:
+                second = [page.account async for page in sweep]
+            assert sweep.finished
+            assert sorted(first + second) == sorted(backend.pages)
+
+    jumping(main())
+
+
+async def test_what_is_too_old_is_begun_anew(where: str) -> None:
+    """A snapshot is of one time; and with resume=False nothing is taken over at all."""
+    backend = simple(10)
+    async with system(backend) as phones, Inventory(where) as inventory:
+        for options in ({"resume": False}, {"resume_within": timedelta(0)}):
+            async with inventory.sweep(phones, concurrency=1) as sweep:
+                async for _ in sweep:
+                    break
+            async with inventory.sweep(phones, **options) as again:
+                assert again.resumed == 0
+                assert again.id != sweep.id
+                assert len([page async for page in again]) == 10
+
+
+async def test_other_backends_are_another_sweep(where: str) -> None:
+    """An unfinished sweep of one backend is not taken for one of two."""
+    async with system(simple(9), simple(3, name="other")) as phones, Inventory(where) as inventory:
+        async with inventory.sweep(phones, only="memory", concurrency=1) as sweep:
+            async for _ in sweep:
+                break
+        async with inventory.sweep(phones) as other:
+            assert other.resumed == 0
+            assert len([page async for page in other]) == 12
+        async with inventory.sweep(phones, only="memory") as sweep:
+            assert sweep.resumed > 0
+
+
+async def test_two_sweeps_at_once_do_not_mix(where: str) -> None:
+    """Whoever comes later has the sweep; the other is told so, and its pages are not stored."""
+    backend = simple(600)
+    async with system(backend) as phones, Inventory(where) as inventory:
+        async with inventory.sweep(phones, concurrency=1) as one:
+            assert (await anext(one)).account
+            async with inventory.sweep(phones) as two:
+                assert two.id == one.id
+                with pytest.raises(TakenOver, match="resumed"):
+                    _ = [page async for page in one]
+                _ = [page async for page in two]
+        assert len(await held(await inventory.snapshot())) == 600
+
+
+async def test_what_the_database_refuses_is_not_handed_on(tmp_path: Path) -> None:
+    """An error of the database ends the sweep with ours, and leaves no task behind."""
+    from phonesys.inventory import InventoryError
+
+    store = tmp_path / "inventory.db"
+    async with system(simple(10)) as phones, Inventory(store) as inventory:
+        async with inventory.sweep(phones) as sweep:
+            async with inventory._database.writing() as connection:
+                await connection.exec_driver_sql("DROP TABLE numbers")
+            with pytest.raises(InventoryError, match="numbers"):
+                await anext(sweep)
+    assert len(asyncio.all_tasks()) == 1
+
+
+async def test_cancelled_at_any_point_it_leaks_nothing(tmp_path: Path) -> None:
+    """The block ends, the tasks with it, and the store can be used on."""
+    async with Sandbox(locations=30, leadping=0, agents=0, enforce_limits=False) as world:
+        backend = LeadConnector(world.leadconnector_token, base_url=world.leadconnector_url)
+        async with system(backend) as phones, Inventory(tmp_path / "i.db") as inventory:
+            for turns in range(0, 60, 7):
+                task = asyncio.create_task(inventory.collect(phones, leadconnector=world.location_ids))
+                for _ in range(turns):
+                    await asyncio.sleep(0)
+                task.cancel()
+                await asyncio.wait([task])
+            await inventory.collect(phones, leadconnector=world.location_ids)
+            found = await held(await inventory.snapshot())
+            truth = {key: Counter(numbers) for key, numbers in world.truth.items() if numbers}
+            assert found == truth
+
+
+async def test_misuse_is_told(tmp_path: Path) -> None:
+    """Before anything is sent."""
+    inventory = Inventory(tmp_path / "i.db")
+    async with system(simple(1)) as phones:
+        with pytest.raises(NotOpen):
+            inventory.sweep(phones)
+        async with inventory:
+            with pytest.raises(NotOpen):
+                _ = inventory.sweep(phones).id
+            with pytest.raises(InvalidArgument, match="keep_done"):
+                inventory.sweep(phones, keep_done=False)
+            with pytest.raises(UsageError, match="open already"):
+                async with inventory:
+                    pass

@@ -1,0 +1,267 @@
+"""Watching: changes as they are seen, nothing that is not known, and a clean end."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import pytest
+
+from phonesys import Forbidden, InvalidArgument, NotOpen, PhoneSystem, UnknownProvider, UsageError
+from phonesys.inventory import Change, ChangeKind, Inventory, Watch
+from tests.sweep.memory import Memory, number
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    Run = Callable[[Any], Any]
+
+CAME, WENT, MOVED, CHANGED, UNKNOWN = ChangeKind
+
+
+def short(change: Change) -> tuple[str, ...]:
+    return (change.kind.value, change.account, change.number or "")
+
+
+def watched(jumping: Run, rounds: list[dict[str, Any]], **options: Any) -> list[tuple[str, ...]]:
+    """What is seen while a backend holds one of these after the other, an hour each."""
+
+    async def main() -> list[tuple[str, ...]]:
+        backend = Memory(rounds[0])
+        seen: list[tuple[str, ...]] = []
+
+        async def live() -> None:
+            for pages in rounds[1:]:
+                await asyncio.sleep(3600)
+                backend.pages = pages
+            await asyncio.sleep(3600)
+
+        async with PhoneSystem(backend) as phones, Watch(phones, interval=3500, **options) as changes:
+
+            async def look() -> None:
+                async for change in changes:
+                    seen.append(short(change))  # noqa: PERF401 -- it never ends
+
+            looking = asyncio.create_task(look())
+            await live()
+            looking.cancel()
+            await asyncio.wait([looking])
+            assert changes.rounds >= len(rounds)
+        assert len(asyncio.all_tasks()) == 1
+        return seen
+
+    result: list[tuple[str, ...]] = jumping(main())
+    return result
+
+
+def test_the_first_look_changes_nothing(jumping: Run) -> None:
+    """What was there before somebody looked did not come."""
+    assert watched(jumping, [{"a": [[number(1)]]}]) == []
+
+
+def test_changes_are_told_once(jumping: Run) -> None:
+    """What came, what went, what moved, each in the round in which it is seen."""
+    assert watched(
+        jumping,
+        [
+            {"a": [[number(1), number(2)]], "b": [[]]},
+            {"a": [[number(1), number(2)], [number(3)]], "b": [[]]},
+            {"a": [[number(1)]], "b": [[number(2, "b")]]},
+        ],
+    ) == [("came", "a", "+14155550003"), ("moved", "b", "+14155550002"), ("went", "a", "+14155550003")]
+
+
+def test_an_account_that_fails_is_unknown_once(jumping: Run) -> None:
+    """Its numbers did not go, also where a page was read; afterwards it is compared with what was known."""
+    broken = {"a": [[number(1)], Forbidden("no", status=403)]}
+    assert watched(
+        jumping,
+        [{"a": [[number(1), number(2)]]}, broken, broken, {"a": [[number(1), number(3)]]}],
+    ) == [("unknown", "a", ""), ("came", "a", "+14155550003"), ("went", "a", "+14155550002")]
+
+
+def test_an_account_that_failed_at_first_does_not_come(jumping: Run) -> None:
+    """Nobody knew what it held."""
+    assert watched(
+        jumping, [{"a": [Forbidden("no", status=403)], "b": [[]]}, {"a": [[number(1)]], "b": [[]]}]
+    ) == [("unknown", "a", "")]
+
+
+def test_accounts_come_and_go_with_their_numbers(jumping: Run) -> None:
+    """Where the backend lists them."""
+    two = {"a": [[number(1)]], "b": [[number(2, "b")]]}
+    assert watched(jumping, [{"a": [[number(1)]]}, two, {"a": [[number(1)]]}]) == [
+        ("came", "b", "+14155550002"),
+        ("went", "b", "+14155550002"),
+    ]
+
+
+def test_a_change_is_told_before_the_sweep_ends(jumping: Run) -> None:
+    """A bot need not wait for thousands of other accounts."""
+
+    async def main() -> None:
+        pages = {f"a{i}": [[number(i, f"a{i}")]] for i in range(100)}
+        backend = Memory(pages, delay=1.0)
+        async with (
+            PhoneSystem(backend) as phones,
+            Watch(phones, interval=1000, concurrency=1) as changes,
+        ):
+            await asyncio.sleep(500)
+            assert changes.rounds == 1
+            renamed = number(3, "a3")
+            renamed.label = "new"
+            backend.pages = {**pages, "a3": [[renamed]]}
+            change = await anext(changes)
+            assert (change.kind, change.account, changes.rounds) == (CHANGED, "a3", 1)
+
+    jumping(main())
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_the_store_remembers_for_a_watch(tmp_path: Path, jumping: Run, named: bool) -> None:
+    """What changed while nobody watched is told by the next one; and what it sees is stored."""
+
+    async def main() -> None:
+        backend = Memory({"a": [[number(1)]], "b": [[number(2, "b")]]})
+        options: dict[str, Any] = {"memory": ["a", "b"]} if named else {}
+        async with PhoneSystem(backend) as phones, Inventory(tmp_path / "i.db") as inventory:
+            await inventory.collect(phones, **options)
+            backend.pages = {**backend.pages, "b": [Forbidden("no", status=403)]}
+            await inventory.collect(phones, **options)
+            backend.pages = {"a": [[number(1), number(5)]], "b": [[number(3, "b")]]}
+            async with Watch(phones, interval=60, store=inventory, **options) as changes:
+                seen = [short(await anext(changes)) for _ in range(3)]
+            assert sorted(seen) == [
+                ("came", "a", "+14155550005"),
+                ("came", "b", "+14155550003"),
+                ("went", "b", "+14155550002"),
+            ]
+            assert (await inventory.snapshot()).numbers == 3
+
+    asyncio.run(main())
+
+
+def test_it_sweeps_at_its_interval(jumping: Run) -> None:
+    """From start to start; and at once where a sweep took longer."""
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        for delay, starts in ((4.0, [0, 10, 20]), (25.0, [0, 25, 50])):
+            backend = Memory({"a": [[number(1)]]}, delay=delay)
+            async with PhoneSystem(backend) as phones, Watch(phones, interval=10) as changes:
+                begun = loop.time()
+                await asyncio.sleep(starts[-1] - 1)
+                assert sum(backend.asked.values()) == 2
+                await asyncio.sleep(2)
+                assert sum(backend.asked.values()) == 3
+                assert loop.time() - begun == starts[-1] + 1
+                assert changes.rounds == 2
+
+    jumping(main())
+
+
+def test_a_change_may_be_awaited_under_any_time_out(jumping: Run) -> None:
+    """Of anyio or asyncio; the watch goes on afterwards."""
+
+    async def main() -> None:
+        backend = Memory({"a": [[number(1)]]}, delay=1.0)
+        async with PhoneSystem(backend) as phones, Watch(phones, interval=10) as changes:
+            for time_out in (anyio.fail_after, asyncio.timeout):
+                with pytest.raises(TimeoutError):
+                    async with _as_async(time_out(25.5)):
+                        await anext(changes)
+            backend.pages = {"a": [[]]}
+            assert (await anext(changes)).kind is WENT
+
+    jumping(main())
+
+
+class _as_async:  # noqa: N801 -- reads as a function
+    def __init__(self, scope: Any) -> None:
+        self.scope = scope
+
+    async def __aenter__(self) -> None:
+        enter = getattr(self.scope, "__aenter__", None)
+        _ = await enter() if enter else self.scope.__enter__()
+
+    async def __aexit__(self, *error: object) -> Any:
+        leave = getattr(self.scope, "__aexit__", None)
+        return await leave(*error) if leave else self.scope.__exit__(*error)
+
+
+def test_the_block_ends_what_it_started(jumping: Run) -> None:
+    """By break, an exception or cancellation, in the middle of a sweep or between two."""
+
+    async def main() -> None:
+        for wait in (0.0, 0.5, 5.0, 15.0):
+            backend = Memory({"a": [[number(1)]]}, delay=3.0)
+            async with PhoneSystem(backend) as phones:
+                changes = Watch(phones, interval=10)
+                with pytest.raises(ZeroDivisionError):
+                    await _fails_after(wait, changes)
+                assert backend.under_way == 0
+                task = asyncio.create_task(_forever(phones))
+                await asyncio.sleep(wait)
+                task.cancel()
+                await asyncio.wait([task])
+                assert task.cancelled()
+                assert backend.under_way == 0
+                with pytest.raises(StopAsyncIteration):
+                    await anext(changes)
+            assert len(asyncio.all_tasks()) == 1
+
+    jumping(main())
+
+
+async def _fails_after(wait: float, watch: Watch) -> None:
+    async with watch:
+        await asyncio.sleep(wait)
+        raise ZeroDivisionError
+
+
+async def _forever(phones: PhoneSystem) -> None:
+    async with Watch(phones, interval=10) as changes:
+        async for _ in changes:
+            pass
+
+
+async def test_misuse_is_told() -> None:
+    """When the block is entered at the latest."""
+
+    async def endless() -> Any:
+        yield "a"
+
+    backend = Memory({"a": [[number(1)]]})
+    async with PhoneSystem(backend) as phones:
+        with pytest.raises(InvalidArgument, match="interval"):
+            Watch(phones, interval=0)
+        with pytest.raises(InvalidArgument, match="again and again"):
+            Watch(phones, interval=1, memory=endless())
+        with pytest.raises(InvalidArgument, match="expected account ids"):
+            async with Watch(phones, interval=1, memory="a"):
+                pass
+        with pytest.raises(UnknownProvider):
+            async with Watch(phones, interval=1, only="other"):
+                pass
+        watch = Watch(phones, interval=1)
+        with pytest.raises(NotOpen):
+            await anext(watch)
+        async with watch:
+            with pytest.raises(UsageError, match="once"):
+                await watch.__aenter__()
+
+
+async def test_a_mistake_in_a_round_ends_the_watch() -> None:
+    """A backend that cannot list its accounts at all is a mistake of the program's."""
+
+    class Mute(Memory):
+        def accounts(self) -> Any:
+            raise UsageError("name the accounts")
+
+    async with PhoneSystem(Mute({"a": []})) as phones, Watch(phones, interval=1) as changes:
+        with pytest.raises(UsageError, match="name the accounts"):
+            await anext(changes)
+        with pytest.raises(UsageError, match="name the accounts"):
+            await anext(changes)
