@@ -28,7 +28,7 @@ async def ended(process: asyncio.subprocess.Process, said: bytes = b"") -> tuple
 
 
 async def test_the_service_answers_many_callers_and_stops_cleanly(unused_port: int) -> None:
-    """One client serves concurrent callers; mistakes are 400; an interrupt ends it without a word on stderr."""
+    """One client serves concurrent callers; mistakes are 400; Ctrl-C ends it without a word on stderr."""
     service = await start("service.py", "--port", str(unused_port))
     assert service.stdout is not None
     async with asyncio.timeout(30):

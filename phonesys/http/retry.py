@@ -7,7 +7,7 @@ from email.utils import parsedate_to_datetime
 from math import isfinite
 from typing import TYPE_CHECKING
 
-from phonesys.errors import CallError, RateLimited, StatusError
+from phonesys.errors import CallError, ConnectFailed, RateLimited, StatusError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -73,7 +73,8 @@ class RetryBudget:
     """One per client: retries are paid from what successes earn, so that an outage is not multiplied.
 
     At the start, and at the most, `capacity` retries are free; each success earns `earned` of one.
-    A wait that the vendor asked for (429) costs nothing: it is not a failure to be multiplied.
+    A wait that the vendor asked for (429) costs nothing, nor does a connection that was never made: neither
+    is work that an outage would multiply.
     """
 
     __slots__ = ("_capacity", "_earned", "_left")
@@ -90,7 +91,7 @@ class RetryBudget:
 
     def pay(self, error: CallError) -> bool:
         """Pay for one retry; False where the budget is spent."""
-        if isinstance(error, RateLimited):
+        if isinstance(error, RateLimited | ConnectFailed):
             return True
         if self._left < 1:
             return False

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from phonesys.sandbox import faults
 from phonesys.sandbox.faults import (
     Exchange,
     Fault,
+    FaultPlan,
     body,
     delay,
     drop,
@@ -20,12 +22,14 @@ __all__ = [
     "Created",
     "Exchange",
     "Fault",
+    "FaultPlan",
     "Sandbox",
     "Served",
     "body",
     "delay",
     "drop",
     "drop_after",
+    "faults",
     "stall",
     "status",
     "truncate",

@@ -12,13 +12,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """What a credential opens: one account, or all of them."""
+    """What a credential opens: one account, or all of them, and for what; for everything where unsaid."""
 
     account: str | None = None
+    scopes: frozenset[str] | None = None
 
     def covers(self, account: str) -> bool:
         """Say whether this account is opened by it."""
         return self.account is None or self.account == account
+
+    def allows(self, scope: str) -> bool:
+        """Say whether this operation is."""
+        return self.scopes is None or scope in self.scopes
 
 
 class Authenticator(Protocol):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from aiohttp import web
 
+from phonesys.sandbox import leadconnector_shop as shop
 from phonesys.sandbox.numbering import describe, mix, mix128
 from phonesys.sandbox.routes import JSON, Route
 from phonesys.sandbox.world import moment
@@ -137,13 +138,20 @@ class Refused(Exception):
 
 
 _BAD_ID = (400, "Invalid locationId format or pagination parameters", "Bad Request")
-_BAD_TOKEN = (401, "Invalid token: access token is invalid", "Unauthorized")
+BAD_TOKEN = (401, "Invalid token: access token is invalid", "Unauthorized")
 _OTHER_LOCATION = (403, "The token does not have access to this location.", "Forbidden")
+_NO_SCOPE = (403, "The token is not authorized for this scope.", "Forbidden")
+_SCOPES = {
+    "leadconnector.numbers": "phonenumbers.read",
+    "leadconnector.pools": "numberpools.read",
+    "leadconnector.available": "phonenumbers.read",
+    "leadconnector.purchase": "phonenumbers.write",
+}
 _NO_VERSION = (400, "version header is required", "Bad Request")
 
 
 class LeadConnectorApi:
-    """Serves both versions of the phone system.
+    """Serves both versions of the phone system: listing, pools, and buying.
 
     Where the documents are silent: the `Version` header is as compulsory as they say (400); ids that are
     malformed and ids that nobody has are the same documented 400; a token for another location is a 403;
@@ -163,6 +171,9 @@ class LeadConnectorApi:
             "leadconnector.numbers", "GET", "/phone-system/numbers/location/{locationId}", self._numbers
         )
         yield Route("leadconnector.pools", "GET", "/phone-system/number-pools", self._pools)
+        numbers = "/phone-system/numbers/location/{locationId}"
+        yield Route("leadconnector.available", "GET", numbers + "/available", self._available)
+        yield Route("leadconnector.purchase", "POST", numbers + "/purchase", self._purchase)
 
     def account(self, request: web.Request, /) -> str:
         """Find the location that a request names; else the only one that its token opens; else nothing."""
@@ -175,7 +186,7 @@ class LeadConnectorApi:
     async def serve(self, route: Route, request: web.Request, account: str, /) -> web.Response:
         """Authenticate, count against the location's windows, and carry out."""
         try:
-            self._authenticate(request, account)
+            self._authenticate(route, request, account)
         except Refused as refused:
             return refused.response()
         verdict = self._limits.take(account)
@@ -184,35 +195,27 @@ class LeadConnectorApi:
             response = await route.handler(request, account)
         except Refused as refused:
             response = refused.response()
-        response.headers.update(self._quota(verdict))
+        response.headers.update(quota(self._limits, verdict))
         return response
 
     def unknown(self, request: web.Request, /) -> web.Response:
         """Answer as the vendor's framework does."""
         return Refused(404, f"Cannot {request.method} {_below(self.prefix, request)}", "Not Found").response()
 
-    def _authenticate(self, request: web.Request, account: str) -> None:
+    def _authenticate(self, route: Route, request: web.Request, account: str) -> None:
         grant = self._auth.grant(request.headers)
         if grant is None:
-            raise Refused(*_BAD_TOKEN)
+            raise Refused(*BAD_TOKEN)
         if not grant.covers(account):
             raise Refused(*_OTHER_LOCATION)
+        if not grant.allows(_SCOPES[route.name]):
+            raise Refused(*_NO_SCOPE)
 
     def _admit(self, request: web.Request, verdict: Verdict) -> None:
         if not verdict.allowed:
             raise Refused(429, "Too Many Requests")
         if request.headers.get("Version") not in _VERSIONS:
             raise Refused(*_NO_VERSION)
-
-    def _quota(self, verdict: Verdict) -> dict[str, str]:
-        (most, seconds), (daily, _) = self._limits.limits
-        return {
-            "X-RateLimit-Max": str(most),
-            "X-RateLimit-Remaining": str(verdict.remaining[0]),
-            "X-RateLimit-Interval-Milliseconds": str(round(seconds * 1000)),
-            "X-RateLimit-Limit-Daily": str(daily),
-            "X-RateLimit-Daily-Remaining": str(verdict.remaining[1]),
-        }
 
     def _location(self, account: str) -> Location:
         location = self._world.location(account)
@@ -221,20 +224,51 @@ class LeadConnectorApi:
         return location
 
     async def _numbers(self, request: web.Request, account: str) -> web.Response:
-        query, location = Query.of(request), self._location(account)
-        if not location.connected:
-            raise Refused(404, "Phone system is not connected to this account")
+        query, location = Query.of(request), self._phone_system(account)
         wanted = query.select(location)
         start = query.page * query.page_size
         page = wanted[start : start + query.page_size]
         if request.headers["Version"] == "v3":
-            return _json(_page_v3(query, location, page, len(wanted)))
-        return _json(_page_v1(query, location, page)) if page else _raw(_EMPTY)
+            return json_answer(_page_v3(query, location, page, len(wanted)))
+        return json_answer(_page_v1(query, location, page)) if page else _raw(_EMPTY)
 
     async def _pools(self, request: web.Request, account: str) -> web.Response:
         location = self._location(account)
         pools = [_pool(location, place) for place in range(location.pools)]
-        return _json({"success": True, "data": pools, "total": len(pools)})
+        return json_answer({"success": True, "data": pools, "total": len(pools)})
+
+    async def _available(self, request: web.Request, account: str) -> web.Response:
+        self._phone_system(account)
+        if not request.query.get("countryCode"):
+            raise Refused(400, ["countryCode should not be empty"], "Bad Request")
+        return json_answer(shop.offer(self._world, request.query))
+
+    async def _purchase(self, request: web.Request, account: str) -> web.Response:
+        location, version = self._phone_system(account), request.headers["Version"]
+        try:
+            number = shop.buy(self._world, location, version, await request.read())
+        except shop.Unfit as unfit:
+            raise Refused(400, list(unfit.args), "Bad Request") from None
+        write = shop.account_v3 if version == "v3" else shop.account
+        return json_answer(write(location, number), status=201)
+
+    def _phone_system(self, account: str) -> Location:
+        location = self._location(account)
+        if not location.connected:
+            raise Refused(404, "Phone system is not connected to this account")
+        return location
+
+
+def quota(limits: SlidingWindows, verdict: Verdict) -> dict[str, str]:
+    """Say what is left, in the vendor's headers."""
+    (most, seconds), (daily, _) = limits.limits
+    return {
+        "X-RateLimit-Max": str(most),
+        "X-RateLimit-Remaining": str(verdict.remaining[0]),
+        "X-RateLimit-Interval-Milliseconds": str(round(seconds * 1000)),
+        "X-RateLimit-Limit-Daily": str(daily),
+        "X-RateLimit-Daily-Remaining": str(verdict.remaining[1]),
+    }
 
 
 _BOOLEANS = {"true": True, "false": False}
@@ -369,5 +403,6 @@ def _raw(body: bytes) -> web.Response:
     return web.Response(body=body, content_type=JSON)
 
 
-def _json(value: object) -> web.Response:
-    return _raw(_ENCODE(value))
+def json_answer(value: object, status: int = 200) -> web.Response:
+    """Write anything as an answer."""
+    return web.Response(status=status, body=_ENCODE(value), content_type=JSON)

@@ -52,6 +52,16 @@ class SlidingWindows:
             times.append(now)
         return Verdict(allowed=True, remaining=tuple(room - 1 for room in left))
 
+    @property
+    def enforced(self) -> bool:
+        """Whether they count at all."""
+        return self._enforce
+
+    def used(self, key: str) -> tuple[int, ...]:
+        """Say how many requests count against each limit right now."""
+        now, times = self._clock(), self._times.get(key) or array("d")
+        return tuple(len(times) - bisect_right(times, now - seconds) for _, seconds in self.limits)
+
     def _window(self, key: str, now: float) -> array[float]:
         times = self._times.get(key)
         if times is None:

@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from dataclasses import dataclass
-from typing import TypeAlias
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO, TypeAlias
+
+import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +30,10 @@ class Served:
     started: float
     """By the sandbox's clock, `time.monotonic` unless it was given another."""
     duration: float
+    fault: str | None = None
+    """What happened to it on purpose: a kind of fault, or `script`."""
+    at: str = ""
+    """When it ended, in UTC."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,13 +50,16 @@ Counts: TypeAlias = Counter[tuple[str, int | None]]
 
 
 class RequestLog:
-    """The last requests in detail, and all of them as counts."""
+    """The last requests in detail, and all of them as counts; listeners are told of each."""
 
     def __init__(self, size: int | None) -> None:
         self.requests: deque[Served] = deque(maxlen=size)
         self.served: Counts = Counter()
         self.in_flight = 0
         self.peak = 0
+        self.total = 0
+        """How many requests ended, those included that the log no longer holds."""
+        self.listeners: list[Callable[[Served], object]] = []
 
     def begin(self) -> None:
         """Count a request that has arrived."""
@@ -56,5 +69,33 @@ class RequestLog:
     def end(self, served: Served) -> None:
         """Note a request that is over."""
         self.in_flight -= 1
+        self.total += 1
         self.requests.append(served)
         self.served[served.route, served.status] += 1
+        for listener in self.listeners:
+            listener(served)
+
+
+class LogFile:
+    """Writes each request as a line of JSON: to a path, at its end, or to what is open already."""
+
+    def __init__(self, target: str | Path | TextIO) -> None:
+        self._path = Path(target) if isinstance(target, str | Path) else None
+        self._file: TextIO | None = None if isinstance(target, str | Path) else target
+
+    def open(self) -> None:
+        """Open the file, if it is ours to open; raises OSError."""
+        if self._path is not None:
+            self._file = self._path.open("a", encoding="utf-8", buffering=1)
+
+    def close(self) -> None:
+        """Close it, if we opened it."""
+        if self._path is not None and self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def write(self, served: Served) -> None:
+        """Add a line, whole at once."""
+        if self._file is not None:
+            self._file.write(msgspec.json.encode(asdict(served)).decode() + "\n")
+            self._file.flush()

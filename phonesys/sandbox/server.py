@@ -4,35 +4,42 @@ from __future__ import annotations
 
 import asyncio
 import time
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Self
 
 from aiohttp import web
 
 from phonesys.sandbox.agents import AgentsApi, Envelope, Paging
 from phonesys.sandbox.auth import ApiKey, BearerTokens, Grant
-from phonesys.sandbox.faults import Exchange, Fault, Script
+from phonesys.sandbox.control import Control
+from phonesys.sandbox.faults import Exchange, Fault, FaultPlan, Faults, Script
 from phonesys.sandbox.leadconnector import LeadConnectorApi
 from phonesys.sandbox.leadping import LeadpingApi
 from phonesys.sandbox.limits import Limit, SlidingWindows
-from phonesys.sandbox.log import RequestLog, Served
+from phonesys.sandbox.listener import Listener
+from phonesys.sandbox.log import LogFile, RequestLog, Served
 from phonesys.sandbox.numbering import mix128, uuid_like
+from phonesys.sandbox.oauth import OAuthState, OAuthTokens
+from phonesys.sandbox.oauth_v3 import LeadConnectorOAuthV3
 from phonesys.sandbox.routes import JSON, Route, Vendor
 from phonesys.sandbox.world import Count, Truth, World
 
 if TYPE_CHECKING:
     from collections import deque
     from collections.abc import Awaitable, Callable, Mapping
+    from pathlib import Path
     from types import TracebackType
+    from typing import TextIO
 
     from phonesys.sandbox.leadping_wire import Schema
     from phonesys.sandbox.log import Counts, Created
+    from phonesys.sandbox.oauth import Spelling
     from phonesys.sandbox.world import Account
 
 _DAY = 86_400.0
-# Handlers that are stalling or late on purpose get this long before they are cancelled.
-_GRACE = 0.05
-_BACKLOG = 1024
 UNKNOWN = "unknown"
+SCRIPT = "script"
+_NO_FAULTS = FaultPlan()
 
 
 class Sandbox:
@@ -40,7 +47,11 @@ class Sandbox:
 
     Counts are per location, either fixed or an inclusive range drawn from the seed. Limits are
     `(requests, seconds)`; with `enforce_limits=False` nothing is counted, and quota headers stay full.
-    `latency` is added after an operation was carried out, so that a client that gives up has still done it.
+    `oauth` is what LeadConnector knows about tokens; `oauth_grace` is for how many seconds a spent refresh
+    token answers again what it bought. `latency` is added after an operation was carried out, so that a
+    client that gives up has still done it. `faults` is what goes wrong from the start; `faults.add(…)` and
+    its other methods change that at any time. Each request that is over is given to `on_request`, and
+    written to `log_file` as a line of JSON.
     """
 
     def __init__(
@@ -59,13 +70,19 @@ class Sandbox:
         enforce_limits: bool = True,
         leadconnector_limit: Limit = (100, 10.0),
         leadconnector_daily: int = 200_000,
+        oauth_expires_in: float = 86_399,
+        oauth_grace: float = 0.0,
+        oauth_spelling: Spelling = "snake",
         leadping_limit: Limit = (300, 60.0),
         agents_limit: Limit | None = None,
         leadping_schema: Schema = "2026",
         agents_envelope: Envelope = "data",
         agents_paging: Paging = "pagination",
         latency: float = 0.0,
+        faults: FaultPlan = _NO_FAULTS,
         log_size: int | None = 10_000,
+        log_file: str | Path | TextIO | None = None,
+        on_request: Callable[[Served], object] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.world = World(
@@ -80,27 +97,43 @@ class Sandbox:
         )
         self.truth: Mapping[Account, frozenset[str]] = Truth(self.world)
         self.log = RequestLog(log_size)
+        self._log_file = LogFile(log_file) if log_file is not None else None
+        if self._log_file is not None:
+            self.log.listeners.append(self._log_file.write)
+        if on_request is not None:
+            self.log.listeners.append(on_request)
         self._issue_credentials(seed)
 
         def windows(*limits: Limit) -> SlidingWindows:
             return SlidingWindows(*limits, clock=clock, enforce=enforce_limits)
 
+        self.oauth = OAuthState(
+            seed, clock, expires_in=oauth_expires_in, grace=oauth_grace, spelling=oauth_spelling
+        )
+        tokens = OAuthTokens(self.oauth, self._bearer)
+        leadconnector = windows(leadconnector_limit, (leadconnector_daily, _DAY))
+        self.limits = {
+            "leadconnector": leadconnector,
+            "leadping": windows(leadping_limit),
+            "agents": windows(*((agents_limit,) if agents_limit else ())),
+        }
         self._vendors: tuple[Vendor, ...] = (
-            LeadConnectorApi(
-                self.world, self._bearer, windows(leadconnector_limit, (leadconnector_daily, _DAY))
-            ),
-            LeadpingApi(self.world, self._organization, windows(leadping_limit), leadping_schema),
+            LeadConnectorApi(self.world, tokens, leadconnector),
+            LeadConnectorOAuthV3(self.world, self.oauth, tokens, leadconnector),
+            LeadpingApi(self.world, self._organization, self.limits["leadping"], leadping_schema),
             AgentsApi(
                 self.world,
                 ApiKey(self.agents_key),
-                windows(*((agents_limit,) if agents_limit else ())),
+                self.limits["agents"],
                 agents_envelope,
                 agents_paging,
             ),
         )
-        self._host, self._port, self._latency, self._clock = host, port, latency, clock
+        self._latency, self._clock = latency, clock
+        self._listener = Listener(self._application, host, port)
         self._script = Script()
-        self._runner: web.AppRunner | None = None
+        self.faults = Faults(faults.faults, faults.seed, self.routes)
+        self._control = Control(self)
 
     def _issue_credentials(self, seed: int) -> None:
         self._bearer, self._organization = BearerTokens(), BearerTokens()
@@ -112,25 +145,15 @@ class Sandbox:
 
     async def start(self) -> None:
         """Begin to listen; a sandbox that was stopped comes back on the same port, with its data."""
-        if self._runner is not None:
-            raise RuntimeError("the sandbox is already running")
-        runner = web.AppRunner(
-            self._application(), access_log=None, handler_cancellation=True, shutdown_timeout=_GRACE
-        )
-        await runner.setup()
-        try:
-            await web.TCPSite(runner, self._host, self._port, backlog=_BACKLOG).start()
-        except BaseException:
-            await runner.cleanup()
-            raise
-        self._port = runner.addresses[0][1]
-        self._runner = runner
+        await self._listener.start()
+        if self._log_file is not None:
+            self._log_file.open()
 
     async def stop(self) -> None:
         """Close every connection and end; stopping twice is harmless."""
-        runner, self._runner = self._runner, None
-        if runner is not None:
-            await runner.cleanup()
+        await self._listener.stop()
+        if self._log_file is not None:
+            self._log_file.close()
 
     async def __aenter__(self) -> Self:
         """Start it."""
@@ -148,10 +171,10 @@ class Sandbox:
     @property
     def url(self) -> str:
         """Where the sandbox listens; raises RuntimeError before its port is known."""
-        if not self._port:
+        host, port = self._listener.host, self._listener.port
+        if not port:
             raise RuntimeError("the sandbox has no address before it is started")
-        host = f"[{self._host}]" if ":" in self._host else self._host
-        return f"http://{host}:{self._port}"
+        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
     @property
     def leadconnector_url(self) -> str:
@@ -205,6 +228,10 @@ class Sandbox:
         """Every create request that was carried out, in order, whatever became of its answer."""
         return self.world.created
 
+    def routes(self) -> tuple[str, ...]:
+        """Name every operation that it serves, such as `leadconnector.numbers`."""
+        return tuple(dict.fromkeys(route.name for vendor in self._vendors for route in vendor.routes()))
+
     # --- What goes wrong -------------------------------------------------------------------------------
 
     def script(self, route: str, *faults: Fault, account: str | None = None, repeat: bool = False) -> None:
@@ -212,18 +239,23 @@ class Sandbox:
 
         Faults for one account come before those for any. With `repeat` they begin again when used up.
         """
-        if route not in {known.name for vendor in self._vendors for known in vendor.routes()}:
+        if route not in self.routes():
             raise ValueError(f"no such route: {route}")
         self._script.add(route, faults, account, repeat=repeat)
 
     def clear_script(self) -> None:
-        """Let everything be served normally again."""
+        """Forget all scripts; what is in `faults` stays."""
         self._script.clear()
+
+    def refuse_connections(self, seconds: float) -> None:
+        """Be away for so long: new connections are refused, and kept ones end after their request."""
+        self._listener.refuse(seconds)
 
     # --- Serving ---------------------------------------------------------------------------------------
 
     def _application(self) -> web.Application:
         app = web.Application()
+        self._control.mount(app)
         for vendor in self._vendors:
             for route in vendor.routes():
                 app.router.add_route(route.method, vendor.prefix + route.path, self._endpoint(vendor, route))
@@ -235,8 +267,10 @@ class Sandbox:
     ) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
         async def handle(request: web.Request) -> web.StreamResponse:
             account = vendor.account(request)
-            exchange = Exchange(request, route.name, account, lambda: vendor.serve(route, request, account))
-            return await self._serve(vendor.name, exchange)
+            return await self._serve(
+                vendor.name,
+                self._exchange(request, route.name, account, lambda: vendor.serve(route, request, account)),
+            )
 
         return handle
 
@@ -249,7 +283,12 @@ class Sandbox:
             return web.Response(status=404, body=b'{"message":"Not found"}', content_type=JSON)
 
         name = vendor.name if vendor is not None else UNKNOWN
-        return await self._serve(name, Exchange(request, UNKNOWN, "", answer))
+        return await self._serve(name, self._exchange(request, UNKNOWN, "", answer))
+
+    def _exchange(
+        self, request: web.Request, route: str, account: str, carry_out: Callable[[], Awaitable[web.Response]]
+    ) -> Exchange:
+        return Exchange(request, route, account, carry_out, world=self.world, outage=self._listener.refuse)
 
     async def _serve(self, backend: str, exchange: Exchange) -> web.StreamResponse:
         started, status = self._clock(), None
@@ -270,12 +309,26 @@ class Sandbox:
                     status=status,
                     started=started,
                     duration=self._clock() - started,
+                    fault=exchange.fault,
+                    at=datetime.now(UTC).isoformat(timespec="milliseconds"),
                 )
             )
 
     async def _answer(self, exchange: Exchange) -> web.StreamResponse:
-        fault = self._script.next(exchange.route, exchange.account)
+        fault = await self._next_fault(exchange)
         response = await (exchange.proceed() if fault is None else fault(exchange))
         if self._latency:
             await asyncio.sleep(self._latency)
         return response
+
+    async def _next_fault(self, exchange: Exchange) -> Fault | None:
+        """Find out what goes wrong with a request: what was scripted for it comes before what is drawn."""
+        fault = self._script.next(exchange.route, exchange.account)
+        if fault is not None:
+            exchange.fault = SCRIPT
+            return fault
+        switch = None if exchange.route == UNKNOWN else await self.faults.meet(exchange)
+        if switch is None:
+            return None
+        exchange.fault = switch.kind
+        return switch.rule

@@ -21,6 +21,7 @@ DEFAULT = "default"
 """The only account of the two backends whose key decides whom it is about."""
 ORGANIZATION = ("org_7f3a9c51d2e84b06", "Sandbox Organization")
 _FOR_SALE = 1_000_000
+_IN_STOCK = 2000
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +122,7 @@ class World:
         self._changed: dict[int, Location] = {}
         self._generated = lru_cache(maxsize=512)(self._generate)
         self._sold = 0
+        self._gone: set[str] = set()
         self._serial = leadping
         self.created: list[Created] = []
 
@@ -161,6 +163,33 @@ class World:
             numbers=location.numbers[:at] + location.numbers[at + 1 :],
             pool_of=location.pool_of[:at] + location.pool_of[at + 1 :],
         )
+
+    def shift(self, backend: str, account: str, *, later: bool) -> None:
+        """Move all rows of a list by one place: there is one more at its front, or one less.
+
+        For the lists that are paged by place, of accounts that are there.
+        """
+        if backend == "agents":
+            self._shift_agents(later=later)
+        elif (location := self.location(account)) is not None and location.connected:
+            if later:
+                index, _ = self._known(account)
+                self._changed[index] = replace(
+                    location, numbers=(self.buy(), *location.numbers), pool_of=(-1, *location.pool_of)
+                )
+            elif location.numbers:
+                self.remove(account, location.numbers[0])
+
+    def _shift_agents(self, *, later: bool) -> None:
+        rows = self.assignments
+        if rows and not later:
+            del rows[next(iter(rows))]
+        elif later and self.agents:
+            others, number, created = dict(rows), self.buy(), now()
+            id_ = f"num_{mix(int(number[1:])):016x}"
+            rows.clear()
+            rows[id_] = Assignment(id_, number, next(iter(self.agents)), None, "ACTIVE", created, created)
+            rows |= others
 
     def _known(self, location_id: str) -> tuple[int, Location]:
         index, location = self._ids.read(location_id), self.location(location_id)
@@ -217,12 +246,25 @@ class World:
     def for_sale(self, count: int) -> list[str]:
         """List numbers that could be bought next."""
         first = self._first_for_sale + self._sold
-        return [self._numbering.number(slot) for slot in range(first, first + count)]
+        offered = (self._numbering.number(slot) for slot in range(first, first + count))
+        return [number for number in offered if number not in self._gone]
 
     def buy(self) -> str:
         """Take a number that nobody has had before."""
-        self._sold += 1
-        return self._numbering.number(self._first_for_sale + self._sold - 1)
+        number = ""
+        while not number or number in self._gone:
+            number = self._numbering.number(self._first_for_sale + self._sold)
+            self._sold += 1
+        return number
+
+    def sell(self, location_id: str, number: str) -> bool:
+        """Let a location, which must be there, buy one of the numbers for sale; False if it is not one."""
+        if number not in self.for_sale(_IN_STOCK):
+            return False
+        self._gone.add(number)
+        self.add(location_id, number)
+        self.created.append(Created("leadconnector", location_id, number, number))
+        return True
 
     def _leadping_number(self, serial: int) -> LeadpingNumber:
         bits = mix(self.seed ^ mix(serial << 8 | 1))

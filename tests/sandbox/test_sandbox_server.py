@@ -59,7 +59,7 @@ async def test_starting_twice_is_a_mistake_and_stopping_twice_is_not() -> None:
 async def test_a_port_in_use_is_told_and_can_be_tried_again() -> None:
     """A failed start leaves a sandbox that can be started."""
     async with Sandbox(locations=0) as first:
-        second = Sandbox(locations=0, port=first._port)
+        second = Sandbox(locations=0, port=first._listener.port)
         with pytest.raises(OSError, match="in use"):
             await second.start()
     async with second:
@@ -105,7 +105,7 @@ async def test_no_secret_is_noted() -> None:
         ("POST", "/leadconnector/phone-system/number-pools", "statusCode"),
         ("GET", "/leadping/phone-numbers", "title"),
         ("GET", "/agents/api/v1/nothing", "error"),
-        ("GET", "/", "message"),
+        ("GET", "/nothing", "message"),
     ],
 )
 async def test_unknown_paths_are_answered_in_json(method: str, path: str, key: str) -> None:

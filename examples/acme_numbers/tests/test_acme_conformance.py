@@ -1,0 +1,131 @@
+"""Acme's backend keeps what every backend must keep: the kit runs against a stand-in for Acme."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from acme_numbers import Acme
+from aiohttp import web
+
+from phonesys import HttpOptions
+from phonesys.testing import Bench, ProviderConformance, Trouble
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Awaitable, Callable
+
+    Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+KEY = "acme-key-0123456789"
+PER_PAGE = 4
+
+
+class StandIn:
+    """Three offices, and whatever trouble is asked for."""
+
+    def __init__(self) -> None:
+        self.lines = {
+            office: [f"+1415555{first + i:04}" for i in range(count)]
+            for office, first, count in (("paris", 0, 10), ("oslo", 100, 3), ("empty", 200, 0))
+        }
+        self.paths: list[str] = []
+        self.trouble: Answer | None = None
+
+    async def serve(self, request: web.Request) -> web.StreamResponse:
+        """Answer as Acme does."""
+        self.paths.append(request.raw_path)
+        if self.trouble is not None:
+            return await self.trouble(request)
+        if request.headers.get("X-API-Key") != KEY:
+            return web.json_response({"message": "unknown key"}, status=401)
+        if request.path == "/offices":
+            return web.json_response({"offices": list(self.lines)})
+        lines = self.lines.get(request.path.split("/")[2])
+        start = request.query.get("after", "0")
+        if lines is None or not (start.isascii() and start.isdecimal()):
+            return web.json_response({"message": "no such office"}, status=404)
+        return web.json_response(_page(lines, int(start)))
+
+
+def _page(lines: list[str], start: int) -> dict[str, object]:
+    rows = [
+        {"e164": line, "id": f"line-{line}", "state": "live", "since": "2026-01-02T03:04:05Z"}
+        for line in lines[start : start + PER_PAGE]
+    ]
+    end = start + PER_PAGE
+    return {"lines": rows, "after": str(end) if end < len(lines) else None}
+
+
+def answers(status: int, body: str, kind: str = "application/json") -> Answer:
+    """Answer this to everything."""
+
+    async def answer(_: web.Request) -> web.StreamResponse:
+        return web.Response(status=status, text=body, content_type=kind)
+
+    return answer
+
+
+async def dropped(request: web.Request) -> web.StreamResponse:
+    """Say nothing."""
+    if request.transport is not None:
+        request.transport.close()
+    return web.Response()
+
+
+async def echo(request: web.Request) -> web.StreamResponse:
+    """Repeat what came."""
+    return web.json_response({"message": str(dict(request.headers))}, status=400)
+
+
+async def slow(_: web.Request) -> web.StreamResponse:
+    """Take for ever."""
+    await asyncio.Event().wait()
+    return web.Response()
+
+
+TROUBLES: dict[Trouble, Answer] = {
+    Trouble.UNAVAILABLE: answers(503, "{}"),
+    Trouble.RATE_LIMITED: answers(429, "{}"),
+    Trouble.UNAUTHORIZED: answers(401, "{}"),
+    Trouble.ECHO: echo,
+    Trouble.DROPPED: dropped,
+    Trouble.NOT_JSON: answers(200, "<html>", "text/html"),
+    Trouble.NULL: answers(200, "null"),
+    Trouble.EMPTY_OBJECT: answers(200, "{}"),
+    Trouble.WRONG_SHAPE: answers(200, '{"lines": {}}'),
+    Trouble.SLOW: slow,
+}
+
+
+class TestAcme(ProviderConformance):
+    """The whole kit."""
+
+    @asynccontextmanager
+    async def bench(self) -> AsyncGenerator[Bench]:
+        """Serve the stand-in on loopback."""
+        vendor = StandIn()
+        app = web.Application()
+        app.router.add_get("/{path:.*}", vendor.serve)
+        runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.05)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        port = runner.addresses[0][1]
+
+        def begin(trouble: Answer | None) -> Callable[[], None]:
+            return lambda: setattr(vendor, "trouble", trouble)
+
+        try:
+            yield Bench(
+                make=lambda: Acme(
+                    KEY, base_url=f"http://127.0.0.1:{port}", http=HttpOptions(retries=1, backoff=0)
+                ),
+                truth=vendor.lines,
+                secrets=[KEY],
+                troubles={trouble: begin(answer) for trouble, answer in TROUBLES.items()},
+                calm=begin(None),
+                asked=lambda: vendor.paths,
+                paths=r"/offices(/[^/?#]+/lines(\?after=[^/?#]*)?)?",
+            )
+        finally:
+            await runner.cleanup()

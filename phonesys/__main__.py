@@ -1,0 +1,5 @@
+"""`python -m phonesys`: the command line."""
+
+from phonesys.cli import main
+
+main()

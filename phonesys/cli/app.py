@@ -1,0 +1,40 @@
+"""The application: every command under its name."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import typer
+
+from phonesys.cli import auth
+from phonesys.cli.audits import audit_command, export, report
+from phonesys.cli.commands.change import assign, create, delete, update
+from phonesys.cli.commands.listing import find, get, numbers, pools
+from phonesys.cli.commands.providers import providers
+from phonesys.cli.commands.sandbox import sandbox
+from phonesys.cli.commands.sweep import sweep
+from phonesys.cli.inventory import diff, snapshots
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+app = typer.Typer(
+    help="Which phone numbers do we hold, where, and in what state?",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    add_completion=False,
+    # Tracebacks that show local variables would show credentials.
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["--help", "-h"]},
+)
+
+_PANELS: dict[str, tuple[Callable[..., None], ...]] = {
+    "Inventory": (sweep, numbers, pools, find, get),
+    "What is kept": (diff, snapshots, audit_command, export, report),
+    "Changes": (create, assign, update, delete),
+    "Setup": (providers, sandbox),
+}
+for _panel, _commands in _PANELS.items():
+    for _command in _commands:
+        app.command(_command.__name__.removesuffix("_command"), rich_help_panel=_panel)(_command)
+app.add_typer(auth.app, name="auth", rich_help_panel="Setup")

@@ -1,0 +1,168 @@
+"""How a sweep is going: a live display on a terminal, a line now and then anywhere else."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections import deque
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from rich.console import Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.spinner import Spinner
+from rich.table import Table
+from rich.text import Text
+
+from phonesys.cli.terminal import ERR, clean, say
+from phonesys.sweep import Outcome, SweepReport
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable, Mapping
+
+    from rich.console import RenderableType
+
+_REFRESH = 0.1
+_LINE_EVERY = 2.0
+_RATE_OVER = 5.0
+_SETTLED = tuple(outcome for outcome in Outcome if outcome is not Outcome.NOT_REACHED)
+
+
+@dataclass
+class Progress:
+    """What is known of a running sweep, in words; `totals` are the accounts by backend, None for unknown."""
+
+    report: SweepReport
+    totals: Mapping[str, int | None]
+    clock: Callable[[], float] = time.monotonic
+    _samples: deque[tuple[float, int]] = field(default_factory=deque[tuple[float, int]])
+
+    def __post_init__(self) -> None:
+        self.started = self.clock()
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the start."""
+        return self.clock() - self.started
+
+    def done(self, name: str) -> int:
+        """Count the accounts of a backend that came to something."""
+        outcomes = self.report.by_provider.get(name)
+        return sum(outcomes[outcome] for outcome in _SETTLED) if outcomes else 0
+
+    def rate(self) -> float:
+        """Numbers a second, over the last few seconds."""
+        now = self.clock()
+        self._samples.append((now, self.report.numbers))
+        while len(self._samples) > 1 and now - self._samples[0][0] > _RATE_OVER:
+            self._samples.popleft()
+        then, before = self._samples[0] if len(self._samples) > 1 else (self.started, 0)
+        return (self.report.numbers - before) / (now - then) if now > then else 0.0
+
+    def facts(self) -> list[str]:
+        """Say how it is going; what did not happen is left out, except for failures."""
+        report = self.report
+        waiting = f" ({report.waiting:,} now)" if report.waiting else ""
+        return [
+            plural(report.numbers, "number"),
+            plural(report.requests, "request"),
+            *([plural(report.retries, "retry", "retries")] if report.retries else []),
+            plural(report.waits, "wait") + waiting,
+            f"{len(report.failures):,} failed",
+        ]
+
+    def line(self) -> str:
+        """Say it all in one line."""
+        done = sum(map(self.done, self.totals))
+        total = sum(count for count in self.totals.values() if count is not None)
+        known = None not in self.totals.values()
+        accounts = f"{done:,}/{total:,} accounts" if known else plural(done, "account")
+        return " · ".join((accounts, *self.facts(), f"{self.rate():,.0f} numbers/s"))
+
+
+def plural(count: int, one: str, many: str | None = None) -> str:
+    """Count things: 1 number, 2 numbers."""
+    return f"{count:,} {one if count == 1 else many or one + 's'}"
+
+
+def closing_line(report: SweepReport) -> str:
+    """Say what the sweep took."""
+    rate = report.numbers / report.elapsed if report.elapsed else 0.0
+    retries = f"{plural(report.retries, 'retry', 'retries')}, " if report.retries else ""
+    return (
+        f"{plural(report.numbers, 'number')} in {report.elapsed:.1f} s ({rate:,.0f} numbers/s): "
+        f"{plural(report.requests, 'request')}, {retries}{plural(report.waits, 'wait')}"
+    )
+
+
+@asynccontextmanager
+async def watching(progress: Progress, *, live: bool) -> AsyncGenerator[None]:
+    """Show how it goes while the block runs."""
+    if not live:
+        say(f"sweeping {', '.join(progress.totals)}")
+        async with _repeating(lambda: say(f"{progress.elapsed:6.1f} s  {progress.line()}"), _LINE_EVERY):
+            yield
+        return
+    spinner = Spinner("dots", style="cyan")
+    display = Live(console=ERR, transient=True, auto_refresh=False)
+    with display:
+        async with _repeating(
+            lambda: display.update(render(progress, spinner), refresh=True), _REFRESH, at_once=True
+        ):
+            yield
+
+
+@asynccontextmanager
+async def _repeating(
+    action: Callable[[], None], every: float, *, at_once: bool = False
+) -> AsyncGenerator[None]:
+    async def repeat() -> None:
+        while True:
+            await asyncio.sleep(every)
+            action()
+
+    if at_once:
+        action()
+    task = asyncio.create_task(repeat())
+    try:
+        yield
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
+def render(progress: Progress, spinner: RenderableType) -> RenderableType:
+    """Draw the live display: a bar for each backend, and a line on all of them."""
+    bars = Table.grid(padding=(0, 2, 0, 0))
+    for _ in range(2):
+        bars.add_column()
+    bars.add_column(justify="right")
+    bars.add_column(justify="right")
+    for name, total in progress.totals.items():
+        done = progress.done(name)
+        count = progress.report.numbers_by_provider.get(name, 0)
+        bars.add_row(
+            Text(f"  {clean(name)}"),
+            ProgressBar(total, done, width=30, complete_style="cyan", finished_style="green"),
+            Text(f"{done:,}/{total:,}" if total is not None else plural(done, "account")),
+            Text(plural(count, "number"), "dim"),
+        )
+    return Group(_head(progress, spinner), bars, _foot(progress))
+
+
+def _head(progress: Progress, spinner: RenderableType) -> RenderableType:
+    head = Table.grid(padding=(0, 1, 0, 0))
+    minutes, seconds = divmod(int(progress.elapsed), 60)
+    head.add_row(spinner, Text("Sweeping", "bold"), Text(f"{minutes}:{seconds:02}", "dim"))
+    return head
+
+
+def _foot(progress: Progress) -> Text:
+    *facts, failed = progress.facts()
+    foot = Text("  " + " · ".join(facts) + " · ", "dim")
+    foot.append(failed, "bold red" if progress.report.failures else "dim")
+    return foot.append(f" · {progress.rate():,.0f} numbers/s", "dim")

@@ -1,0 +1,82 @@
+"""What can go wrong on demand: for scripts, one by one, and as a plan, by chance but repeatable."""
+
+from __future__ import annotations
+
+from phonesys.sandbox.faults.answers import (
+    Charset,
+    ContentType,
+    EmptyObject,
+    GzipBomb,
+    Html,
+    HugeHeaders,
+    InvalidJson,
+    Null,
+    Redirect,
+    Status,
+)
+from phonesys.sandbox.faults.connection import LostAnswer, Refused, Reset, ResetBody, Truncated
+from phonesys.sandbox.faults.engine import Faults, Switch
+from phonesys.sandbox.faults.exchange import Exchange, Fault
+from phonesys.sandbox.faults.helpers import body, delay, drop, drop_after, stall, status, truncate
+from phonesys.sandbox.faults.plan import KINDS, AnyRule, FaultPlan, parse_rule
+from phonesys.sandbox.faults.rows import (
+    BadRow,
+    DuplicateRows,
+    MissingFields,
+    MovingRows,
+    RepeatedToken,
+    UnknownEnum,
+    UnknownFields,
+    WrongShape,
+)
+from phonesys.sandbox.faults.rule import Rule, kind_of
+from phonesys.sandbox.faults.script import Script
+from phonesys.sandbox.faults.slow import Drip, Latency, StalledBody, StalledHeaders
+
+__all__ = [
+    "KINDS",
+    "AnyRule",
+    "BadRow",
+    "Charset",
+    "ContentType",
+    "Drip",
+    "DuplicateRows",
+    "EmptyObject",
+    "Exchange",
+    "Fault",
+    "FaultPlan",
+    "Faults",
+    "GzipBomb",
+    "Html",
+    "HugeHeaders",
+    "InvalidJson",
+    "Latency",
+    "LostAnswer",
+    "MissingFields",
+    "MovingRows",
+    "Null",
+    "Redirect",
+    "Refused",
+    "RepeatedToken",
+    "Reset",
+    "ResetBody",
+    "Rule",
+    "Script",
+    "StalledBody",
+    "StalledHeaders",
+    "Status",
+    "Switch",
+    "Truncated",
+    "UnknownEnum",
+    "UnknownFields",
+    "WrongShape",
+    "body",
+    "delay",
+    "drop",
+    "drop_after",
+    "kind_of",
+    "parse_rule",
+    "stall",
+    "status",
+    "truncate",
+]

@@ -1,0 +1,127 @@
+"""Which request meets which fault: the plan while the sandbox runs."""
+
+from __future__ import annotations
+
+import random
+import zlib
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Any
+
+from phonesys.errors import InvalidArgument
+from phonesys.sandbox.faults.rule import Rule, kind_of
+from phonesys.sandbox.numbering import mix
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from phonesys.sandbox.faults.exchange import Exchange
+
+_WHOLE = 2.0**64
+
+
+@dataclass(slots=True)
+class Switch:
+    """One fault that can be switched on and off; `met` counts the requests that it happened to."""
+
+    id: int
+    rule: Rule
+    on: bool
+    met: int = 0
+    _turns: Counter[tuple[str, str]] = field(default_factory=Counter[tuple[str, str]])
+    _draws: Counter[int] = field(default_factory=Counter[int])
+    memories: defaultdict[tuple[str, str], dict[str, Any]] = field(
+        default_factory=lambda: defaultdict[tuple[str, str], dict[str, Any]](dict)
+    )
+
+    @property
+    def kind(self) -> str:
+        """What plans call it."""
+        return kind_of(self.rule)
+
+    @property
+    def spent(self) -> bool:
+        """Whether it happened as often as it may."""
+        return self.rule.times is not None and self.met >= self.rule.times
+
+    def draw(self, seed: int, exchange: Exchange, target: int) -> random.Random | None:
+        """Say whether it happens to this request, with the randomness that it may use then.
+
+        Everything is derived from the seed, the request, and how often that very request came before, so that
+        neither other requests nor their order change it.
+        """
+        rule, place = self.rule, (exchange.route, exchange.account)
+        if not self.on or self.spent or not rule.concerns(*place):
+            return None
+        self._turns[place] += 1
+        if rule.requests and self._turns[place] not in rule.requests:
+            return None
+        self._draws[target] += 1
+        bits = mix(mix(seed ^ mix(self.id)) ^ mix(target << 16 | self._draws[target]))
+        if bits >= rule.rate * _WHOLE:
+            return None
+        return random.Random(mix(bits))  # noqa: S311 -- reproducible, not secret
+
+
+class Faults:
+    """The faults that a sandbox knows, in order: the first that is drawn for a request happens to it."""
+
+    def __init__(self, rules: Iterable[Rule], seed: int, routes: Callable[[], Iterable[str]]) -> None:
+        self.seed = seed
+        self.changed: Callable[[], None] = lambda: None
+        """Called after every change."""
+        self._routes = routes
+        self._switches: dict[int, Switch] = {}
+        self._next = 1
+        for rule in rules:
+            self.add(rule)
+
+    def __iter__(self) -> Iterator[Switch]:
+        return iter(tuple(self._switches.values()))  # other threads may change them
+
+    def __len__(self) -> int:
+        return len(self._switches)
+
+    def add(self, rule: Rule) -> Switch:
+        """Add a fault behind the others; raises InvalidArgument for a route that no pattern of it fits."""
+        routes = list(self._routes())
+        if not any(fnmatchcase(route, rule.route) for route in routes):
+            raise InvalidArgument(f"no such route: {rule.route}; there are: {', '.join(routes)}")
+        made = self._switches[self._next] = Switch(self._next, rule, on=not rule.off)
+        self._next += 1
+        self.changed()
+        return made
+
+    def switch(self, id_: int, *, on: bool) -> Switch:
+        """Switch a fault on or off; raises KeyError."""
+        found = self._switches[id_]
+        found.on = on
+        self.changed()
+        return found
+
+    def remove(self, id_: int) -> None:
+        """Forget a fault; raises KeyError."""
+        del self._switches[id_]
+        self.changed()
+
+    def clear(self) -> None:
+        """Forget them all."""
+        self._switches.clear()
+        self.changed()
+
+    async def meet(self, exchange: Exchange) -> Switch | None:
+        """Find the fault that happens to this request, and prepare the exchange for it."""
+        if not any(switch.on for switch in self):
+            return None
+        body = await exchange.request.read()
+        request = exchange.request
+        target = zlib.crc32(body, zlib.crc32(f"{request.method} {request.raw_path}".encode()))
+        for switch in self:
+            rng = switch.draw(self.seed, exchange, target)
+            if rng is not None:
+                switch.met += 1
+                exchange.rng = rng
+                exchange.memory = switch.memories[exchange.route, exchange.account]
+                return switch
+        return None

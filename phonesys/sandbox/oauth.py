@@ -1,0 +1,356 @@
+"""LeadConnector's OAuth: consent, codes, refresh tokens that die when used, and who holds which token."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+from aiohttp import web
+from yarl import URL
+
+from phonesys.sandbox.auth import Grant
+from phonesys.sandbox.leadconnector import BAD_TOKEN, Refused, json_answer, quota
+from phonesys.sandbox.numbering import mix, mix128, uuid_like
+from phonesys.sandbox.routes import Route
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from phonesys.sandbox.auth import Authenticator
+    from phonesys.sandbox.limits import SlidingWindows, Verdict
+    from phonesys.sandbox.world import World
+
+Spelling: TypeAlias = Literal["snake", "camel"]
+
+EVERYTHING = frozenset(
+    {"phonenumbers.read", "numberpools.read", "oauth.write", "oauth.readonly", "locations.readonly"}
+)
+_DAY = 86_399
+_COMPANY, _LOCATION = "Company", "Location"
+_VERSION = "2021-07-28"
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """Whom a token speaks for, and what it may ask."""
+
+    user_type: str
+    id: str
+    scopes: frozenset[str] = EVERYTHING
+
+
+@dataclass(slots=True)
+class Issued:
+    """An access token that was handed out; `ends` is by the sandbox's clock."""
+
+    holder: Holder
+    ends: float
+
+
+@dataclass(slots=True)
+class Spent:
+    """A refresh token that was used, and what it bought."""
+
+    at: float
+    answer: dict[str, Any]
+
+
+@dataclass(slots=True)
+class OAuthState:
+    """Everything that the vendor knows about tokens; it outlives its clients.
+
+    `refreshes` counts refresh tokens that were used, by holder; `refused` those that were refused;
+    `exchanges` location tokens that were handed out.
+    """
+
+    seed: int
+    clock: Callable[[], float]
+    expires_in: float = _DAY
+    grace: float = 0.0
+    """Seconds for which a spent refresh token answers once more what it bought."""
+    spelling: Spelling = "snake"
+    client_id: str = ""
+    client_secret: str = ""
+    company_id: str = ""
+    refreshes: Counter[str] = field(default_factory=Counter[str])
+    exchanges: Counter[str] = field(default_factory=Counter[str])
+    refused: int = 0
+    uninstalled: set[str] = field(default_factory=set[str])
+    _codes: dict[str, tuple[Holder, str | None]] = field(
+        default_factory=dict[str, "tuple[Holder, str | None]"]
+    )
+    _live: dict[str, Holder] = field(default_factory=dict[str, Holder])
+    _spent: dict[str, Spent] = field(default_factory=dict[str, Spent])
+    _access: dict[str, Issued] = field(default_factory=dict[str, Issued])
+    _serial: int = 0
+
+    def __post_init__(self) -> None:
+        self.client_id = f"{mix128(self.seed + 3):024x}-{mix(self.seed) & 0xFFFFFFFF:08x}"
+        self.client_secret = uuid_like(self.seed + 4)
+        self.company_id = f"{mix128(self.seed + 5):020x}"[:20]
+
+    # --- What tests ask for ----------------------------------------------------------------------------
+
+    def company(
+        self, scopes: Iterable[str] = EVERYTHING, *, expires_in: float | None = None
+    ) -> dict[str, Any]:
+        """Let the company's app in, without a browser: the answer that a code would have been good for."""
+        return self._issue(Holder(_COMPANY, self.company_id, frozenset(scopes)), expires_in)
+
+    def location(
+        self, location_id: str, scopes: Iterable[str] = EVERYTHING, *, expires_in: float | None = None
+    ) -> dict[str, Any]:
+        """Let one location's app in."""
+        return self._issue(Holder(_LOCATION, location_id, frozenset(scopes)), expires_in)
+
+    def code(self, holder: Holder, redirect_uri: str | None = None) -> str:
+        """Make an authorization code, good once."""
+        code = self._secret()
+        self._codes[code] = holder, redirect_uri
+        return code
+
+    def expire(self) -> None:
+        """End every access token now; refresh tokens stay."""
+        self._access.clear()
+
+    def revoke(self, holder_id: str) -> None:
+        """Throw an app out: none of its tokens is good any more."""
+        self._access = {k: v for k, v in self._access.items() if v.holder.id != holder_id}
+        self._live = {k: v for k, v in self._live.items() if v.id != holder_id}
+
+    def is_live(self, refresh_token: str) -> bool:
+        """Say whether a refresh token is still good."""
+        return refresh_token in self._live
+
+    # --- What the routes do ----------------------------------------------------------------------------
+
+    def holder(self, access_token: str) -> Holder | None:
+        """Say whom an access token speaks for; None if it has ended or never was."""
+        issued = self._access.get(access_token)
+        return issued.holder if issued is not None and self.clock() < issued.ends else None
+
+    def redeem(self, code: str, redirect_uri: str | None) -> dict[str, Any] | None:
+        """Exchange a code."""
+        holder, bound_to = self._codes.pop(code, (None, None))
+        if holder is None or (bound_to is not None and bound_to != redirect_uri):
+            return None
+        return self._issue(holder)
+
+    def refresh(self, refresh_token: str) -> dict[str, Any] | None:
+        """Spend a refresh token."""
+        holder = self._live.pop(refresh_token, None)
+        if holder is None:
+            return self._again(refresh_token)
+        self.refreshes[holder.id] += 1
+        answer = self._issue(holder)
+        self._spent[refresh_token] = Spent(self.clock(), answer)
+        return answer
+
+    def exchange(self, company: Holder, location_id: str) -> dict[str, Any]:
+        """Hand out a location's token, which has no refresh token."""
+        self.exchanges[location_id] += 1
+        answer = self._issue(Holder(_LOCATION, location_id, company.scopes))
+        del answer[self._spelled("refresh_token")]
+        return answer
+
+    def _again(self, refresh_token: str) -> dict[str, Any] | None:
+        spent = self._spent.get(refresh_token)
+        if spent is not None and self.clock() < spent.at + self.grace:
+            return spent.answer
+        self.refused += 1
+        return None
+
+    def _issue(self, holder: Holder, expires_in: float | None = None) -> dict[str, Any]:
+        life = self.expires_in if expires_in is None else expires_in
+        access, refresh = self._secret(), self._secret()
+        self._access[access] = Issued(holder, self.clock() + life)
+        self._live[refresh] = holder
+        answer = {
+            "access_token": access,
+            "token_type": "Bearer",
+            "expires_in": life,
+            "refresh_token": refresh,
+            "scope": " ".join(sorted(holder.scopes)),
+            "userType": holder.user_type,
+            "companyId": self.company_id,
+            "userId": f"{mix(self.seed):020x}",
+        }
+        if holder.user_type == _LOCATION:
+            answer["locationId"] = holder.id
+        return {self._spelled(name): value for name, value in answer.items()}
+
+    def _spelled(self, name: str) -> str:
+        if self.spelling == "snake":
+            return name
+        first, *rest = name.split("_")
+        return first + "".join(word.capitalize() for word in rest)
+
+    def _secret(self) -> str:
+        self._serial += 1
+        bits = mix128(self.seed ^ mix(self._serial << 8 | 7))
+        return f"eyJ{bits:032x}{mix(bits):016x}"
+
+
+class OAuthTokens:
+    """Access tokens that end, beside others that do not."""
+
+    def __init__(self, state: OAuthState, others: Authenticator) -> None:
+        self._state, self._others = state, others
+
+    def grant(self, headers: Mapping[str, str], /) -> Grant | None:
+        """Find the grant behind the header; a company's token opens none of the company's locations."""
+        scheme, _, token = headers.get("Authorization", "").partition(" ")
+        holder = self._state.holder(token) if scheme.lower() == "bearer" else None
+        if holder is None:
+            return self._others.grant(headers)
+        return Grant(holder.id, holder.scopes)
+
+
+_SPENT = {"error": "invalid_grant", "error_description": "This refresh token is invalid"}
+_BAD_CODE = {"error": "invalid_grant", "error_description": "Invalid grant: authorization code is invalid"}
+_NO_CLIENT = {"error": "invalid_client", "error_description": "Client authentication failed"}
+_NOT_INSTALLED = (400, "The app is not installed on this location", "Bad Request")
+_NO_SCOPE = (403, "The token is not authorized for this scope.", "Forbidden")
+_OTHER_COMPANY = (403, "The token does not have access to this company.", "Forbidden")
+_SCOPES = {
+    "leadconnector.location_token": "oauth.write",
+    "leadconnector.installed": "oauth.readonly",
+    "leadconnector.search": "locations.readonly",
+}
+_MOST_ROWS = 1000
+
+
+class LeadConnectorOAuth:
+    """Serves consent, tokens and the lists of locations.
+
+    Where the documents are silent: asking for a token counts against nobody's window; the others count
+    against the company's; a location where the app is not installed is a 400.
+    """
+
+    name = "leadconnector"
+    prefix = "/leadconnector"
+
+    def __init__(self, world: World, state: OAuthState, auth: Authenticator, limits: SlidingWindows) -> None:
+        self._world, self._state, self._auth, self._limits = world, state, auth, limits
+
+    def routes(self) -> Iterable[Route]:
+        """List what it serves."""
+        yield Route("leadconnector.consent", "GET", "/oauth/chooselocation", self._consent)
+        yield Route("leadconnector.token", "POST", "/oauth/token", self._token)
+        yield Route("leadconnector.location_token", "POST", "/oauth/locationToken", self._location_token)
+        yield Route("leadconnector.installed", "GET", "/oauth/installedLocations", self._installed)
+        yield Route("leadconnector.search", "GET", "/locations/search", self._search)
+
+    def account(self, request: web.Request, /) -> str:
+        """Find the company: everything here is about the only one there is."""
+        return self._state.company_id
+
+    async def serve(self, route: Route, request: web.Request, account: str, /) -> web.Response:
+        """Carry out; what needs a token is authenticated and counted first."""
+        try:
+            if route.name not in _SCOPES:
+                return await route.handler(request, account)
+            self._authenticate(request, _SCOPES[route.name])
+        except Refused as refused:
+            return refused.response()
+        verdict = self._limits.take(account)
+        try:
+            self._admit(request, verdict)
+            response = await route.handler(request, account)
+        except Refused as refused:
+            response = refused.response()
+        response.headers.update(quota(self._limits, verdict))
+        return response
+
+    def _admit(self, request: web.Request, verdict: Verdict) -> None:
+        if not verdict.allowed:
+            raise Refused(429, "Too Many Requests")
+        if request.headers.get("Version") != _VERSION:
+            raise Refused(400, "version header is required", "Bad Request")
+
+    def unknown(self, request: web.Request, /) -> web.Response:
+        """Answer as the vendor's framework does."""
+        return Refused(404, f"Cannot {request.method} {request.path}", "Not Found").response()
+
+    def _authenticate(self, request: web.Request, scope: str) -> None:
+        grant = self._auth.grant(request.headers)
+        if grant is None:
+            raise Refused(*BAD_TOKEN)
+        if not grant.covers(self._state.company_id):
+            raise Refused(*_OTHER_COMPANY)
+        if not grant.allows(scope):
+            raise Refused(*_NO_SCOPE)
+
+    async def _consent(self, request: web.Request, account: str) -> web.Response:
+        """Consent at once, on behalf of whoever would have been asked; `deny=1` refuses."""
+        query = request.query
+        back = URL(query.get("redirect_uri", ""))
+        if query.get("client_id") != self._state.client_id or not back.host:
+            raise Refused(400, "client_id or redirect_uri is not registered", "Bad Request")
+        if query.get("deny"):
+            answer = {"error": "access_denied"}
+        else:
+            scopes = frozenset(query.get("scope", "").split())
+            where = query.get("location")
+            holder = Holder(_LOCATION if where else _COMPANY, where or account, scopes)
+            answer = {"code": self._state.code(holder, query["redirect_uri"])}
+        raise web.HTTPFound(back.update_query(**answer, state=query.get("state", "")))
+
+    async def _token(self, request: web.Request, account: str) -> web.Response:
+        form = await request.post()
+        fields = {name: value for name, value in form.items() if isinstance(value, str)}
+        client = fields.get("client_id"), fields.get("client_secret")
+        if client != (self._state.client_id, self._state.client_secret):
+            return json_answer(_NO_CLIENT, status=401)
+        match fields.get("grant_type"):
+            case "refresh_token":
+                answer, why = self._state.refresh(fields.get("refresh_token", "")), _SPENT
+            case "authorization_code":
+                answer = self._state.redeem(fields.get("code", ""), fields.get("redirect_uri"))
+                why = _BAD_CODE
+            case _:
+                raise Refused(422, ["grant_type must be a valid enum value"], "Unprocessable Entity")
+        return json_answer(why, status=400) if answer is None else json_answer(answer)
+
+    async def _location_token(self, request: web.Request, account: str) -> web.Response:
+        form = await request.post()
+        company, location = form.get("companyId"), form.get("locationId")
+        if not (isinstance(company, str) and isinstance(location, str) and company and location):
+            wrong = ["companyId should not be empty", "locationId should not be empty"]
+            raise Refused(422, wrong, "Unprocessable Entity")
+        if company != account:
+            raise Refused(*_OTHER_COMPANY)
+        if self._world.location(location) is None or location in self._state.uninstalled:
+            raise Refused(*_NOT_INSTALLED)
+        token = request.headers["Authorization"].partition(" ")[2]
+        holder = self._state.holder(token) or Holder(_COMPANY, account)
+        return json_answer(self._state.exchange(holder, location), status=201)
+
+    async def _installed(self, request: web.Request, account: str) -> web.Response:
+        if request.query.get("appId") != self._state.client_id.partition("-")[0]:
+            raise Refused(400, "appId is not that of the token", "Bad Request")
+        wanted = request.query.get("isInstalled")
+        rows = [
+            {"_id": id_, "name": f"Location {id_}", "address": "1 Main St", "isInstalled": installed}
+            for id_ in self._world.location_ids
+            for installed in [id_ not in self._state.uninstalled]
+            if wanted is None or (wanted == "true") == installed
+        ]
+        page = _page(request, rows, 20)
+        return json_answer({"locations": page, "count": len(rows), "installToFutureLocations": True})
+
+    async def _search(self, request: web.Request, account: str) -> web.Response:
+        rows = [{"id": id_, "name": f"Location {id_}"} for id_ in self._world.location_ids]
+        return json_answer({"locations": _page(request, rows, 10)})
+
+
+def _page(request: web.Request, rows: list[dict[str, Any]], usual: int) -> list[dict[str, Any]]:
+    try:
+        skip, limit = int(request.query.get("skip", "0")), int(request.query.get("limit", str(usual)))
+    except ValueError:
+        skip = limit = -1
+    if skip < 0 or limit < 1:
+        wrong = ["skip and limit must be numbers"]
+        raise Refused(422, wrong, "Unprocessable Entity")
+    return rows[skip : skip + min(limit, _MOST_ROWS)]

@@ -1,0 +1,59 @@
+"""What the conformance kit needs to know about a backend."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Mapping, Sequence
+
+    from phonesys.provider import NumberProvider
+
+
+class Trouble(StrEnum):
+    """What can be made to happen to a backend's requests, from then on and until calm."""
+
+    UNAVAILABLE = "unavailable"
+    """503, or whatever else says that the vendor cannot answer now."""
+    RATE_LIMITED = "rate-limited"
+    UNAUTHORIZED = "unauthorized"
+    ECHO = "echo"
+    """An error whose body repeats the credential that was sent."""
+    DROPPED = "dropped"
+    """The connection ends without an answer."""
+    CUT_SHORT = "cut-short"
+    """The connection ends within the answer."""
+    NOT_JSON = "not-json"
+    """Success, with a page of HTML."""
+    NULL = "null"
+    """Success, with `null`."""
+    EMPTY_OBJECT = "empty-object"
+    WRONG_SHAPE = "wrong-shape"
+    """Success, with rows that are no list."""
+    SLOW = "slow"
+    """No answer at all, for longer than a test lasts."""
+
+
+@dataclass(frozen=True)
+class Bench:
+    """A backend on the bench: how to make it, what it must find, and how to trouble it.
+
+    What is left out skips the tests that need it, and says so.
+    """
+
+    make: Callable[[], NumberProvider]
+    """Make it anew, pointed at the stand-in for its vendor. Give it few retries and no waits."""
+    truth: Mapping[str, Collection[str]]
+    """Account to the numbers that it holds, in E.164; at least one account with several pages is best."""
+    secrets: Sequence[str] = ()
+    """The credentials that it was made with."""
+    troubles: Mapping[Trouble, Callable[[], Any]] = field(default_factory=dict[Trouble, "Callable[[], Any]"])
+    """How to make each trouble begin."""
+    calm: Callable[[], Any] = lambda: None
+    """Ends all trouble."""
+    asked: Callable[[], Collection[str]] | None = None
+    """Lists the paths that the stand-in was asked for so far, still percent-encoded."""
+    paths: str | None = None
+    """A regular expression that each of them must match as a whole."""

@@ -1,0 +1,311 @@
+"""The other commands, in this process, against a sandbox."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+import signal
+import subprocess
+import sys
+import tomllib
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from phonesys.sandbox import drop_after, status
+from tests.cli.vendors import call, end, environment, run, serving, start, toml, write
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from phonesys.sandbox import Sandbox
+
+
+@pytest.fixture(scope="module")
+def vendors() -> Iterator[Sandbox]:
+    with serving(locations=6, leadping=30, agents=20, enforce_limits=False) as sandbox:
+        yield sandbox
+
+
+@pytest.fixture(autouse=True)
+def _home(tmp_path: Path, vendors: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands run in a folder with a configuration that points at the sandbox."""
+    vendors.clear_script()
+    write(tmp_path / "phonesys.toml", toml(vendors))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("PHONESYS_CONFIG", raising=False)
+
+
+def rows(out: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in out.splitlines()]
+
+
+# Listing
+
+
+def test_numbers_of_one_account(vendors: Sandbox) -> None:
+    """An account that is named is read alone; the table holds each of its numbers."""
+    account = max(vendors.location_ids, key=lambda one: len(vendors.truth["leadconnector", one]))
+    done = call("numbers", "leadconnector", account)
+    assert done.status == 0, done
+    held = vendors.truth["leadconnector", account]
+    assert set(re.findall(r"\+\d{7,15}", done.out)) == held
+    assert f"{len(held)} numbers in 1 account" in done.err
+
+
+def test_numbers_of_a_backend_as_csv(vendors: Sandbox) -> None:
+    """Without an account, all of them."""
+    done = call("numbers", "agents", "-f", "csv")
+    found = [record["number"] for record in csv.DictReader(io.StringIO(done.out, newline=""))]
+    assert sorted(found) == sorted(vendors.truth["agents", "default"])
+
+
+def test_a_key_that_reads_one_account_reads_no_other() -> None:
+    """The account would only be a label."""
+    done = call("numbers", "leadping", "org_of_somebody_else")
+    assert (done.status, done.out) == (2, "")
+    assert "its key reads one account" in done.err
+
+
+def test_a_failure_is_status_1_and_one_row() -> None:
+    """The vendor's words, and no traceback."""
+    done = call("numbers", "leadconnector", "nobody")
+    assert done.status == 1
+    assert "400 Invalid locationId" in done.err
+
+
+def test_pools_in_all_formats(vendors: Sandbox) -> None:
+    """A list of numbers is a list in jsonl and words in csv."""
+    location = next(
+        one for one in vendors.location_ids if rows(call("pools", "leadconnector", one, "-f", "jsonl").out)
+    )
+    pools = rows(call("pools", "leadconnector", location, "-f", "jsonl").out)
+    assert all(isinstance(pool["numbers"], list) for pool in pools)
+    records = list(csv.DictReader(io.StringIO(call("pools", "leadconnector", location, "-f", "csv").out)))
+    assert [record["numbers"].split() for record in records] == [pool["numbers"] for pool in pools]
+    assert pools[0]["id"] in call("pools", "leadconnector", location).out
+
+
+def test_find_names_backend_and_account(vendors: Sandbox) -> None:
+    """Every backend is asked; a number that is nowhere is said to be nowhere, which is no failure."""
+    (account, number) = next(
+        (a, n) for (b, a), held in vendors.truth.items() if b == "leadconnector" for n in held
+    )
+    done = call("find", number, "--format", "jsonl")
+    assert [(row["backend"], row["account"], row["number"]) for row in rows(done.out)] == [
+        ("leadconnector", account, number)
+    ]
+    nowhere = call("find", "+14155552671")
+    assert (nowhere.status, nowhere.out) == (0, "")
+    assert "+14155552671 is in none of 8 accounts" in nowhere.err
+
+
+def test_find_says_which_accounts_it_could_not_ask(vendors: Sandbox) -> None:
+    """What was found is printed, and the status is 1: it may be in that one too."""
+    number = next(iter(vendors.truth["agents", "default"]))
+    vendors.script("leadping.list", status(403), repeat=True)
+    done = call("find", number, "-f", "jsonl")
+    assert done.status == 1
+    assert [row["number"] for row in rows(done.out)] == [number]
+    assert "403" in done.err
+
+
+@pytest.mark.parametrize(
+    "command", [("find", "4155552671"), ("create", "leadping", "--name", "x", "--number", "0041")]
+)
+def test_a_number_that_is_not_e164_is_refused(command: tuple[str, ...], vendors: Sandbox) -> None:
+    """With the form that was expected, status 2, and before any request."""
+    before = sum(vendors.served.values())
+    done = call(*command)
+    assert (done.status, done.out) == (2, "")
+    assert "expected '+', country code and number, as in +14155552671" in done.err
+    assert done.err.count("\n") == 1
+    assert sum(vendors.served.values()) == before
+
+
+@pytest.mark.parametrize(
+    ("command", "cannot"),
+    [
+        (("pools", "leadping", "x"), "list number pools"),
+        (("create", "agents", "--name", "x"), "create numbers"),
+        (("assign", "leadping", "--number", "+14155552671", "--agent", "a"), "assign numbers to agents"),
+        (("delete", "leadconnector", "x", "--yes"), "delete numbers"),
+        (("get", "leadconnector", "x"), "get a number"),
+    ],
+)
+def test_a_missing_ability_is_one_line(command: tuple[str, ...], cannot: str, vendors: Sandbox) -> None:
+    """It says what the backend can do instead, with status 2 and no request."""
+    before = sum(vendors.served.values())
+    done = call(*command)
+    assert (done.status, done.out, done.err.count("\n")) == (2, "", 1)
+    assert f"cannot {cannot}; it can list numbers" in done.err
+    assert sum(vendors.served.values()) == before
+
+
+def test_providers_says_what_is_ready_and_what_each_can_do(tmp_path: Path) -> None:
+    """What is configured, and what is installed without being configured."""
+    found = {row["name"]: row for row in rows(call("providers", "-f", "jsonl").out)}
+    assert found["leadconnector"]["state"] == "ready: 6 accounts"
+    assert "create numbers" in found["leadping"]["can"]
+    write(tmp_path / "phonesys.toml", "")
+    done = call("providers", "-f", "jsonl")
+    bare = {row["name"]: row for row in rows(done.out)}
+    assert done.status == 0
+    assert bare["leadping"]["can"] == found["leadping"]["can"]
+    assert "PHONESYS_LEADPING_API_KEY" in bare["leadping"]["state"]
+
+
+# Changes
+
+
+def test_a_number_is_created_changed_fetched_and_deleted(vendors: Sandbox) -> None:
+    """Each step shows the number as the vendor has it now."""
+    made = rows(call("create", "leadping", "--name", "Desk", "--number", "+14155550123", "-f", "jsonl").out)[
+        0
+    ]
+    assert (made["number"], made["label"]) == ("+14155550123", "Desk")
+    changed = call("update", "leadping", made["id"], "--name", "Front desk", "--disabled", "-f", "jsonl")
+    assert [(row["label"], row["status"]) for row in rows(changed.out)] == [("Front desk", "inactive")]
+    assert "Front desk" in call("get", "leadping", made["id"]).out
+    deleted = call("delete", "leadping", made["id"], "--yes")
+    assert (deleted.status, deleted.out) == (0, "")
+    assert "+14155550123" not in vendors.truth["leadping", "default"]
+    gone = call("get", "leadping", made["id"])
+    assert (gone.status, gone.err.count("\n")) == (1, 1)
+    assert "404" in gone.err
+
+
+def test_a_number_is_assigned(vendors: Sandbox) -> None:
+    """The vendor's words for name and number differ; the command's do not."""
+    agents = list(vendors.world.agents)
+    made = call(
+        "assign",
+        "agents",
+        "--number",
+        "+14155550144",
+        "--agent",
+        agents[0],
+        "--name",
+        "Hotline",
+        "-f",
+        "jsonl",
+    )
+    row = rows(made.out)[0]
+    assert (row["number"], row["assignee"], row["label"]) == ("+14155550144", agents[0], "Hotline")
+    moved = rows(call("update", "agents", row["id"], "--agent", agents[1], "-f", "jsonl").out)[0]
+    assert moved["assignee"] == agents[1]
+
+
+def test_a_lost_answer_says_how_to_find_out(vendors: Sandbox) -> None:
+    """Nothing is sent twice; the next command is spelled out."""
+    vendors.script("leadping.create", drop_after())
+    before = len(vendors.created)
+    done = call("create", "leadping", "--name", "Lost", "--number", "+14155550155")
+    assert (done.status, done.out) == (1, "")
+    assert "Find out with: phonesys find +14155550155" in done.err
+    assert len(vendors.created) == before + 1
+    assert call("find", "+14155550155").out
+
+
+def test_an_option_that_the_vendor_has_no_field_for_is_refused(vendors: Sandbox) -> None:
+    """It names those that there are, and nothing is sent."""
+    before = sum(vendors.served.values())
+    done = call("update", "leadping", "some-id", "--agent", "a")
+    assert done.status == 2
+    assert "--agent: update of backend 'leadping' does not take it; it takes --name, --number" in done.err
+    assert call("update", "leadping", "some-id").status == 2
+    assert sum(vendors.served.values()) == before
+
+
+def test_nobody_is_there_to_ask(vendors: Sandbox) -> None:
+    """Without a terminal, delete wants --yes; status 2, and nothing is sent."""
+    before = sum(vendors.served.values())
+    done = call("delete", "leadping", "some-id", stdin="y\n")
+    assert (done.status, done.err) == (2, "phonesys: nobody is there to ask; expected --yes\n")
+    assert sum(vendors.served.values()) == before
+
+
+def test_delete_asks_on_a_terminal_and_takes_no_for_an_answer(vendors: Sandbox, tmp_path: Path) -> None:
+    """Anything but yes deletes nothing."""
+    import os
+    import pty
+
+    number_id = next(iter(vendors.world.leadping))
+    leader, follower = pty.openpty()
+    process = start("delete", "leadping", number_id, cwd=tmp_path, stdin=follower)
+    os.close(follower)
+    os.write(leader, b"\n")
+    done = end(process)
+    os.close(leader)
+    assert done.status == 1, done
+    assert f"Delete {number_id} of leadping? (y/N)" in done.err
+    assert number_id in vendors.world.leadping
+
+
+# Setup
+
+
+def test_the_sandbox_serves_until_it_is_told_to_stop(tmp_path: Path) -> None:
+    """It prints a configuration that works, writes one that is private, and ends with status 0."""
+    process = start(
+        "sandbox", "--port", "0", "--locations", "9", "--latency", "0", "--write", "w.toml", cwd=tmp_path
+    )
+    assert process.stderr is not None
+    announced = b"".join(iter(process.stderr.readline, b"w.toml points at it, with all locations\n")).decode()
+    assert re.search(r"X-API-Key: ak_\w+", announced)
+    assert (tmp_path / "w.toml").stat().st_mode & 0o077 == 0
+    swept = call("sweep", "--config", "w.toml")
+    assert swept.status == 0, swept
+    assert re.search(r"leadconnector +9 ", swept.out)
+    process.send_signal(signal.SIGTERM)
+    done = end(process)
+    assert (done.status, done.out) == (0, "")
+
+
+def test_the_snippet_on_stdout_is_toml(tmp_path: Path) -> None:
+    """It can be redirected to phonesys.toml; Ctrl-C is a clean end."""
+    process = start("sandbox", "--port", "0", cwd=tmp_path)
+    assert process.stdout is not None
+    snippet = b"".join(iter(process.stdout.readline, b"[agents]\n")).decode()
+    process.send_signal(signal.SIGINT)
+    assert end(process).status == 0
+    assert len(tomllib.loads(snippet)["leadconnector"]["accounts"]) == 3
+
+
+def test_a_port_in_use_is_one_line(vendors: Sandbox, tmp_path: Path) -> None:
+    """Status 2, and the port."""
+    port = vendors.url.rpartition(":")[2]
+    done = run("sandbox", "--port", port, cwd=tmp_path)
+    assert (done.status, done.err) == (2, f"phonesys: --port {port}: Address already in use\n")
+
+
+@pytest.mark.parametrize("missing", ["typer", "rich"])
+def test_without_the_extra_there_is_one_line(missing: str) -> None:
+    """It says what to install, with status 2."""
+    code = f"import sys; sys.modules[{missing!r}] = None\nfrom phonesys.cli import main; main()"
+    done = subprocess.run(  # noqa: S603 -- ourselves
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, env=environment()
+    )
+    assert done.returncode == 2
+    assert done.stderr == "phonesys: the command line is an extra: pip install 'phonesys[cli]'\n"
+
+
+def test_the_library_does_not_load_the_command_line() -> None:
+    """`import phonesys` costs neither typer nor rich."""
+    code = "import sys, phonesys; print({'typer', 'rich', 'phonesys.cli'} & set(sys.modules))"
+    done = subprocess.run(  # noqa: S603 -- ourselves
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment()
+    )
+    assert done.stdout == "set()\n"
+
+
+def test_verbose_logs_to_stderr(vendors: Sandbox) -> None:
+    """-v shows what is repeated; stdout stays what it is."""
+    vendors.script("agents.list", status(503))
+    done = call("numbers", "agents", "-f", "jsonl", "-v")
+    assert done.status == 0
+    assert len(rows(done.out)) >= 20
+    assert "phonesys: attempt 1 after" in done.err

@@ -1,0 +1,203 @@
+"""From `phonesys auth login` to a sweep with what it printed."""
+
+from __future__ import annotations
+
+import json
+import stat
+import tomllib
+import webbrowser
+from typing import TYPE_CHECKING
+
+import pytest
+
+from phonesys.cli.auth import KEY_VARIABLE, SECRET_VARIABLE
+from phonesys.cli.auth import configuration as lines
+from phonesys.oauth import new_key
+from tests.cli.vendors import Result, browse, call, end, run, serving, start, write
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from phonesys.sandbox import Sandbox
+
+
+@pytest.fixture(autouse=True)
+def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty folder which is the home directory too, and nothing in the environment."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("PHONESYS_CONFIG", "PHONESYS_LEADCONNECTOR_TOKEN", KEY_VARIABLE, SECRET_VARIABLE):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def vendor() -> Iterator[Sandbox]:
+    with serving(locations=12, not_connected=1, leadping=0, agents=0, enforce_limits=False) as sandbox:
+        yield sandbox
+
+
+def login(vendor: Sandbox, port: int, *more: str) -> tuple[str, ...]:
+    return (
+        "auth", "login", "--client-id", vendor.oauth.client_id, *more,
+        "--redirect-uri", f"http://localhost:{port}/callback",
+        "--base-url", vendor.leadconnector_url, "--marketplace-url", vendor.leadconnector_url,
+    )  # fmt: skip
+
+
+def held(vendor: Sandbox, account: str | None = None) -> list[str]:
+    """What the sandbox's locations hold, or one of them."""
+    return sorted(
+        number
+        for (backend, location), numbers in vendor.truth.items()
+        if backend == "leadconnector" and account in {None, location}
+        for number in numbers
+    )
+
+
+def listed(done: Result) -> list[str]:
+    assert done.status == 0, done
+    return sorted(json.loads(line)["number"] for line in done.out.splitlines())
+
+
+@pytest.mark.parametrize("key", ["", new_key()], ids=["plain", "encrypted"])
+def test_from_login_to_a_sweep_of_the_agency(
+    vendor: Sandbox, unused_port: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str
+) -> None:
+    """Programs, with what the first one printed as the whole configuration, and no accounts anywhere."""
+    variables = {SECRET_VARIABLE: vendor.oauth.client_secret} | ({KEY_VARIABLE: key} if key else {})
+    arguments = login(vendor, unused_port, "--store", "kept/tokens.json", "--no-browser", "--timeout", "20")
+    process = start(*arguments, cwd=tmp_path, variables=variables)
+    assert process.stderr is not None
+    address = next(line for line in process.stderr if line.startswith(b"http")).decode().strip()
+    assert browse(address)
+    done = end(process)
+    assert done.status == 0, done
+    assert f"the token of company/{vendor.oauth.company_id} is in kept/tokens.json" in done.err
+    write(tmp_path / "phonesys.toml", done.out)
+    swept = [run("sweep", "-f", "jsonl", cwd=tmp_path, variables=variables)]
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    swept.append(call("sweep", "-f", "jsonl", "-v"))
+    assert [listed(one) for one in swept] == [held(vendor)] * 2
+    assert vendor.oauth.exchanges.total() == 12  # the second one had them all from the store
+    assert vendor.oauth.refreshes.total() == 0
+    stored = (tmp_path / "kept" / "tokens.json").read_text()
+    assert ("sealed" in stored) == bool(key)
+    assert stat.S_IMODE((tmp_path / "kept" / "tokens.json").stat().st_mode) == 0o600
+    for one in (done, *swept):
+        for secret in filter(None, variables.values()):
+            assert secret not in one.out + one.err
+
+
+def test_login_and_configuration_mean_the_same_store(
+    vendor: Sandbox, unused_port: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the home directory unless said otherwise; a section needs to name it no more than the login."""
+    monkeypatch.setenv(SECRET_VARIABLE, vendor.oauth.client_secret)
+    monkeypatch.setattr(webbrowser, "open", browse)
+    done = call(*login(vendor, unused_port))
+    assert done.status == 0, done
+    assert (tmp_path / ".phonesys" / "tokens.json").exists()
+    text = "".join(line for line in done.out.splitlines(keepends=True) if not line.startswith("store"))
+    assert text != done.out
+    write(tmp_path / "phonesys.toml", text)
+    assert "ready: its own accounts" in call("providers").out
+    assert listed(call("sweep", "-f", "jsonl")) == held(vendor)
+
+
+def test_a_location_that_let_the_app_in_by_itself(
+    vendor: Sandbox, unused_port: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its configuration names it, and it is what is swept."""
+    account = max(vendor.location_ids, key=lambda one: len(held(vendor, one)))
+    monkeypatch.setenv(SECRET_VARIABLE, vendor.oauth.client_secret)
+    monkeypatch.setattr(webbrowser, "open", lambda address: browse(f"{address}&location={account}"))
+    done = call(*login(vendor, unused_port, "--for", "location", "--store", "tokens.json"))
+    assert done.status == 0, done
+    assert tomllib.loads(done.out)["leadconnector"]["oauth"]["location_ids"] == [account]
+    write(tmp_path / "phonesys.toml", done.out)
+    assert "ready: 1 account" in call("providers").out
+    assert listed(call("sweep", "-f", "jsonl")) == held(vendor, account)
+
+
+def test_an_agencys_static_token_finds_its_locations(vendor: Sandbox, tmp_path: Path) -> None:
+    """By searching, since `company_id` says whose they are."""
+    write(
+        tmp_path / "phonesys.toml",
+        f"""
+        [leadconnector]
+        token = "{vendor.leadconnector_token}"
+        base_url = "{vendor.leadconnector_url}"
+        company_id = "{vendor.oauth.company_id}"
+        """,
+    )
+    assert listed(call("sweep", "-f", "jsonl")) == held(vendor)
+    account = vendor.location_ids[0]
+    assert listed(call("numbers", "leadconnector", account, "-f", "jsonl")) == held(vendor, account)
+
+
+def test_before_the_first_login_there_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Status 2, and what to do."""
+    monkeypatch.setenv(SECRET_VARIABLE, "x")
+    text = lines("a-b", "company/c", tmp_path / "t.json", encrypted=False, url="http://127.0.0.1:1")
+    write(tmp_path / "phonesys.toml", text)
+    done = call("numbers", "leadconnector", "-f", "jsonl")
+    assert (done.status, done.out) == (2, "")
+    assert "authorise first, as with `phonesys auth login`" in done.err
+    assert "Traceback" not in done.err
+
+
+@pytest.mark.parametrize(
+    ("variable", "arguments", "expected"),
+    [
+        ((KEY_VARIABLE, "no-key-at-all"), (), f"{KEY_VARIABLE}: is not a Fernet key; make one"),
+        ((SECRET_VARIABLE, " padded "), (), "client secret: expected a string that is not empty nor padded"),
+        ((SECRET_VARIABLE, "x"), ("--store", "~nobody-at-all/x"), "--store: Could not determine home"),
+        ((SECRET_VARIABLE, "x"), ("--base-url", "http://example.com"), "base_url: plain http is for"),
+        ((SECRET_VARIABLE, "x"), ("--redirect-uri", "https://example.com"), "redirect_uri: expected http://"),
+    ],
+)  # fmt: skip
+def test_a_login_that_cannot_work_asks_nobody(
+    monkeypatch: pytest.MonkeyPatch, variable: tuple[str, str], arguments: tuple[str, ...], expected: str
+) -> None:
+    """One line and status 2, before a browser is opened."""
+    monkeypatch.setattr(webbrowser, "open", lambda address: pytest.fail("a browser was opened"))
+    monkeypatch.setenv(*variable)
+    done = call("auth", "login", "--client-id", "a-b", "--store", "tokens.json", *arguments)
+    assert (done.status, done.out, done.err.count("\n")) == (2, "", 1)
+    assert done.err.startswith(f"phonesys: {expected}")
+    assert "no-key-at-all" not in done.err
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ("{}", "it is damaged, or not a file of phonesys"),
+        ('{"format":"phonesys-tokens","version":1,"sealed":"x"}', "it is encrypted, and no key was given"),
+    ],
+)
+def test_a_store_that_cannot_be_read_is_said_before_anybody_consents(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, content: str, expected: str
+) -> None:
+    """Status 2, and the file stays as it is."""
+    monkeypatch.setattr(webbrowser, "open", lambda address: pytest.fail("a browser was opened"))
+    monkeypatch.setenv(SECRET_VARIABLE, "x")
+    file = write(tmp_path / "tokens.json", content)
+    done = call("auth", "login", "--client-id", "a-b", "--store", "tokens.json")
+    assert (done.status, done.out, done.err.count("\n")) == (2, "", 1)
+    assert expected in done.err
+    assert file.read_text() == content
+
+
+def test_what_login_prints_is_toml(tmp_path: Path) -> None:
+    """Whatever is in a path or an id."""
+    path = tmp_path / 'a "b" \\ é\x7f.json'
+    printed = tomllib.loads(lines("a-b", 'company/"c"', path, encrypted=True, url=None))
+    assert printed["leadconnector"]["oauth"] == {
+        "client_id": "a-b",
+        "client_secret_env": SECRET_VARIABLE,
+        "company_id": '"c"',
+        "store": str(path),
+        "store_key_env": KEY_VARIABLE,
+    }

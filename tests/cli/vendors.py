@@ -1,0 +1,123 @@
+"""What the tests of the command line share: vendors in a thread, and two ways to run a command."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+import threading
+import urllib.request
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from typer.testing import CliRunner
+
+from phonesys.cli.app import app
+from phonesys.sandbox import Sandbox
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator
+    from pathlib import Path
+
+PROGRAM = (sys.executable, "-W", "error", "-m", "phonesys")
+
+
+@contextmanager
+def serving(**options: Any) -> Generator[Sandbox]:
+    """A sandbox in a thread of its own, for commands that run loops of theirs."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    sandbox = Sandbox(**options)
+    try:
+        asyncio.run_coroutine_threadsafe(sandbox.start(), loop).result(10)
+        yield sandbox
+    finally:
+        asyncio.run_coroutine_threadsafe(sandbox.stop(), loop).result(10)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
+
+
+def toml(sandbox: Sandbox, accounts: Iterator[str] | tuple[str, ...] | None = None) -> str:
+    """A configuration that points at the sandbox."""
+    named = sandbox.location_ids if accounts is None else tuple(accounts)
+    return f"""\
+[leadconnector]
+token = "{sandbox.leadconnector_token}"
+base_url = "{sandbox.leadconnector_url}"
+accounts = {list(named)!r}
+
+[leadping]
+api_key = "{sandbox.leadping_key}"
+base_url = "{sandbox.leadping_url}"
+
+[agents]
+api_key = "{sandbox.agents_key}"
+base_url = "{sandbox.agents_url}"
+"""
+
+
+def write(path: Path, text: str) -> Path:
+    path.write_text(text)
+    path.chmod(0o600)
+    return path
+
+
+def browse(address: str) -> bool:
+    """Open an address as a browser would, redirects included."""
+    with urllib.request.urlopen(address) as answer:  # noqa: S310 -- loopback
+        return bool(answer.status == 200)
+
+
+class Result:
+    def __init__(self, status: int | None, out: str, err: str) -> None:
+        self.status, self.out, self.err = status, out, err
+
+    def __repr__(self) -> str:
+        return f"<{self.status}\n--- out\n{self.out}\n--- err\n{self.err}>"
+
+
+def call(*arguments: str, stdin: str = "", **context: Any) -> Result:
+    """Run a command in this process: quick."""
+    done = CliRunner().invoke(
+        app, list(arguments), input=stdin, prog_name="phonesys", catch_exceptions=False, **context
+    )
+    return Result(done.exit_code, done.stdout, done.stderr)
+
+
+def environment(**variables: str) -> dict[str, str]:
+    """This environment without what would configure phonesys or colour its output."""
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(("PHONESYS_", "FORCE_"))}
+    return kept | {"PYTHONDONTWRITEBYTECODE": "1"} | variables
+
+
+def start(
+    *arguments: str, cwd: Path, variables: dict[str, str] | None = None, **options: Any
+) -> subprocess.Popen[bytes]:
+    """Start a command as a program; nothing is read ahead, which `end` would not find any more."""
+    return subprocess.Popen(  # noqa: S603 -- ourselves
+        [*PROGRAM, *arguments],
+        cwd=cwd,
+        env=environment(PYTHONPATH=os.getcwd(), **(variables or {})),  # noqa: PTH109
+        bufsize=0,
+        stdin=options.pop("stdin", subprocess.DEVNULL),
+        stdout=options.pop("stdout", subprocess.PIPE),
+        stderr=subprocess.PIPE,
+        **options,
+    )
+
+
+def end(process: subprocess.Popen[bytes], stdin: bytes | None = None) -> Result:
+    """Wait for its end."""
+    out, err = process.communicate(stdin, timeout=30)
+    return Result(process.returncode, (out or b"").decode(), err.decode())
+
+
+def run(
+    *arguments: str, cwd: Path, stdin: bytes | None = None, variables: dict[str, str] | None = None
+) -> Result:
+    """Run a command as a program: the real thing."""
+    pipe = subprocess.PIPE if stdin is not None else None
+    return end(start(*arguments, cwd=cwd, stdin=pipe, variables=variables), stdin)
