@@ -1,0 +1,171 @@
+"""The kit is worth something: it fails backends that break what it stands for."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from _pytest.outcomes import Failed
+
+from phonesys import Cursor, Page
+from phonesys.backends.agents import AgentNumber
+from phonesys.errors import CallError
+from phonesys.testing import Bench, ProviderConformance, Trouble
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, AsyncIterator
+
+SECRET = "key-0123456789"
+NUMBERS = [f"+1415555{i:04}" for i in range(12)]
+
+
+def number(text: str, **fields: Any) -> AgentNumber:
+    return AgentNumber(**{"number": text, "row_id": text, "account": "a", **fields})
+
+
+class Good:
+    """Keeps everything, in memory, in pages of five."""
+
+    name = "memory"
+
+    def __init__(self) -> None:
+        self.trouble = False
+
+    async def accounts(self) -> AsyncIterator[str]:
+        yield "a"
+
+    async def page(self, account: str, cursor: Cursor | None = None) -> Page[Any]:
+        await asyncio.sleep(0)
+        if self.trouble or account != "a":
+            error = CallError("no").about(backend=self.name, operation="page", account=account)
+            error.attempts = 1
+            raise error
+        start = cursor if isinstance(cursor, int) and 0 <= cursor < len(NUMBERS) else 0
+        return self.make(account, cursor, start)
+
+    def make(self, account: str, cursor: Cursor | None, start: int) -> Page[Any]:
+        following = (start + 5,) if start + 5 < len(NUMBERS) else ()
+        rows = tuple(number(text) for text in NUMBERS[start : start + 5])
+        return Page(account=account, provider=self.name, cursor=cursor, numbers=rows, next=following)
+
+
+class LosesAPage(Good):
+    def make(self, account: str, cursor: Cursor | None, start: int) -> Page[Any]:
+        page = super().make(account, cursor, start)
+        return Page(account=account, provider=self.name, cursor=cursor, numbers=page.numbers)
+
+
+class RepeatsARow(Good):
+    def make(self, account: str, cursor: Cursor | None, start: int) -> Page[Any]:
+        page = super().make(account, cursor, start)
+        rows = (number(NUMBERS[0]), *page.numbers) if start else page.numbers
+        return Page(account=account, provider=self.name, cursor=cursor, numbers=rows, next=page.next)
+
+
+class GoesInACircle(Good):
+    def make(self, account: str, cursor: Cursor | None, start: int) -> Page[Any]:
+        page = super().make(account, cursor, start)
+        return Page(
+            account=account, provider=self.name, cursor=cursor, numbers=page.numbers, next=page.next or (5,)
+        )
+
+
+class WritesNumbersDifferently(Good):
+    def make(self, account: str, cursor: Cursor | None, start: int) -> Page[Any]:
+        rows = (number("(415) 555-0000"),)
+        return Page(account=account, provider=self.name, cursor=cursor, numbers=rows)
+
+
+class CrashesOnStrangers(Good):
+    async def page(self, account: str, cursor: Cursor | None = None) -> Page[Any]:
+        return await super().page({"a": "a"}[account], cursor)
+
+
+class ErrsWithoutFacts(Good):
+    async def page(self, account: str, cursor: Cursor | None = None) -> Page[Any]:
+        if self.trouble:
+            raise CallError("something went wrong")
+        return await super().page(account, cursor)
+
+
+class CallsTroubleAnEmptyPage(Good):
+    async def page(self, account: str, cursor: Cursor | None = None) -> Page[Any]:
+        if self.trouble:
+            return Page(account=account, provider=self.name, cursor=cursor, numbers=())
+        return await super().page(account, cursor)
+
+
+class ShowsItsKey(Good):
+    def __repr__(self) -> str:
+        return f"<ShowsItsKey {SECRET}>"
+
+
+class LeavesTasks(Good):
+    kept: list[asyncio.Task[None]]
+
+    async def page(self, account: str, cursor: Cursor | None = None) -> Page[Any]:
+        self.kept = [asyncio.ensure_future(asyncio.sleep(30))]
+        return await super().page(account, cursor)
+
+
+class SwallowsCancellation(Good):
+    async def page(self, account: str, cursor: Cursor | None = None) -> Page[Any]:
+        try:
+            return await super().page(account, cursor)
+        except asyncio.CancelledError:
+            return self.make(account, cursor, 0)
+
+
+class Kit(ProviderConformance):
+    __test__ = False
+    backend: type[Good] = Good
+
+    @asynccontextmanager
+    async def bench(self) -> AsyncGenerator[Bench]:
+        made = self.backend()
+        yield Bench(
+            make=lambda: made,
+            truth={"a": NUMBERS},
+            secrets=[SECRET],
+            troubles={Trouble.UNAVAILABLE: lambda: setattr(made, "trouble", True)},
+            calm=lambda: setattr(made, "trouble", False),
+        )
+
+
+def attempt(backend: type[Good], test: str, *arguments: Any) -> None:
+    kit = Kit()
+    kit.backend = backend
+    getattr(kit, test)(*arguments)
+
+
+CASES: list[tuple[type[Good], str, tuple[Any, ...]]] = [
+    (LosesAPage, "test_every_number_comes_exactly_once", ()),
+    (LosesAPage, "test_a_sweep_finds_everything", ()),
+    (RepeatsARow, "test_every_number_comes_exactly_once", ()),
+    (RepeatsARow, "test_numbers_have_what_every_number_has", ()),
+    (GoesInACircle, "test_pages_may_be_read_in_any_order", ()),
+    (WritesNumbersDifferently, "test_numbers_have_what_every_number_has", ()),
+    (CrashesOnStrangers, "test_an_unknown_account_is_no_crash", ()),
+    (CrashesOnStrangers, "test_no_account_leaves_its_path", ()),
+    (ErrsWithoutFacts, "test_trouble_is_a_clear_error", (Trouble.UNAVAILABLE,)),
+    (CallsTroubleAnEmptyPage, "test_trouble_is_a_clear_error", (Trouble.UNAVAILABLE,)),
+    (ShowsItsKey, "test_secrets_are_never_shown", ()),
+    (LeavesTasks, "test_cancelling_leaves_nothing", (1,)),
+    (SwallowsCancellation, "test_cancelling_leaves_nothing", (1,)),
+]
+
+
+@pytest.mark.parametrize(
+    ("backend", "test", "arguments"), CASES, ids=lambda value: getattr(value, "__name__", None)
+)
+def test_a_broken_backend_fails(backend: type[Good], test: str, arguments: tuple[Any, ...]) -> None:
+    """With the test that is about what it breaks, which a good one passes."""
+    if test == "test_no_account_leaves_its_path":
+        with pytest.raises(pytest.skip.Exception):  # it does not say which paths were asked for
+            attempt(Good, test, *arguments)
+    else:
+        attempt(Good, test, *arguments)
+    with pytest.raises((AssertionError, Failed, KeyError)):
+        attempt(backend, test, *arguments)
