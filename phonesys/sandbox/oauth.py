@@ -24,7 +24,14 @@ if TYPE_CHECKING:
 Spelling: TypeAlias = Literal["snake", "camel"]
 
 EVERYTHING = frozenset(
-    {"phonenumbers.read", "numberpools.read", "oauth.write", "oauth.readonly", "locations.readonly"}
+    {
+        "phonenumbers.read",
+        "phonenumbers.write",
+        "numberpools.read",
+        "oauth.write",
+        "oauth.readonly",
+        "locations.readonly",
+    }
 )
 _DAY = 86_399
 _COMPANY, _LOCATION = "Company", "Location"
@@ -325,7 +332,7 @@ class LeadConnectorOAuth:
             raise Refused(*_NOT_INSTALLED)
         token = request.headers["Authorization"].partition(" ")[2]
         holder = self._state.holder(token) or Holder(_COMPANY, account)
-        return json_answer(self._state.exchange(holder, location), status=201)
+        return json_answer(self._state.exchange(holder, location))
 
     async def _installed(self, request: web.Request, account: str) -> web.Response:
         if request.query.get("appId") != self._state.client_id.partition("-")[0]:
