@@ -24,14 +24,7 @@ if TYPE_CHECKING:
 Spelling: TypeAlias = Literal["snake", "camel"]
 
 EVERYTHING = frozenset(
-    {
-        "phonenumbers.read",
-        "phonenumbers.write",
-        "numberpools.read",
-        "oauth.write",
-        "oauth.readonly",
-        "locations.readonly",
-    }
+    {"phonenumbers.read", "numberpools.read", "oauth.write", "oauth.readonly", "locations.readonly"}
 )
 _DAY = 86_399
 _COMPANY, _LOCATION = "Company", "Location"
