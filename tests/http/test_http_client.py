@@ -631,3 +631,14 @@ async def test_unauthorized_is_not_repeated_with_the_same_credential() -> None:
         with pytest.raises(Unauthorized, match="Invalid token"):
             await http.send(read())
     assert len(vendor.requests) == 1
+
+
+def test_connections_that_are_refused_cost_no_budget(jumping: Run, unused_port: int) -> None:
+    """Nothing reached the vendor, so nothing is multiplied: every call has all of its attempts."""
+
+    async def main() -> set[int]:
+        async with client(f"http://127.0.0.1:{unused_port}") as http:
+            results = await asyncio.gather(*(http.send(read()) for _ in range(100)), return_exceptions=True)
+        return {result.attempts for result in results if isinstance(result, ConnectFailed)}
+
+    assert jumping(main()) == {4}
