@@ -12,7 +12,6 @@ if TYPE_CHECKING:
 
     import msgspec
 
-T = TypeVar("T")
 R = TypeVar("R")
 
 
