@@ -31,6 +31,7 @@
     │   ├── DecodeError             the answer is not what the operation answers
     │   │   └── NotJson             it is not JSON at all
     │   ├── RepeatedPage            paging went in a circle
+    │   ├── Inconsistent            an account's pages do not add up
     │   ├── OutcomeUnknown          a write may or may not have been carried out
     │   └── BackendFault            a backend raised something that is not a PhonesysError
     └── SweepIncomplete             a sweep that had to be whole was not
@@ -277,6 +278,13 @@ class NotJson(DecodeError):
 
 class RepeatedPage(CallError):
     """Paging came back to a cursor or a page that it had already seen."""
+
+
+class Inconsistent(CallError):
+    """The pages of an account do not add up, however often it is read: a number may be missing.
+
+    Rows moved while they were read, or the vendor counts more than it lists. What was found is handed on.
+    """
 
 
 class OutcomeUnknown(CallError):

@@ -164,6 +164,8 @@ class Page(msgspec.Struct, Generic[N_co], frozen=True, kw_only=True):
     """The name that the backend bears in this system."""
     cursor: Cursor | None = None
     """Where this page began."""
+    place: int | None = None
+    """How many rows of the account come before this page, where the vendor pages by place."""
     total: int | None = None
     """How many numbers the account holds, where the vendor says so."""
     rejected: tuple[Rejected, ...] = ()

@@ -21,7 +21,8 @@ class NumberProvider(Protocol):
     """A backend: something that holds numbers in accounts, and lists them in pages.
 
     That is all a sweep needs. What else a backend can do are protocols of their own, below. A backend that
-    is an async context manager is opened and closed with the system it is in.
+    is an async context manager is opened and closed with the system it is in. One whose rows are told apart
+    by something else than `id` says so with `identity = attrgetter("number")`, or the like.
     """
 
     @property
@@ -47,6 +48,18 @@ class SearchesNumbers(Protocol):
 
     async def search(self, account: str, number: str, cursor: Cursor | None = None) -> Page[PhoneNumber]:
         """Fetch a page of what matches; `number` is E.164."""
+        ...
+
+
+@runtime_checkable
+class LooksAgain(Protocol):
+    """Pages by place, without saying how many rows there are, and can look at one place by itself.
+
+    That shows whether rows moved between two pages while a sweep read them. Its pages say their `place`.
+    """
+
+    async def still_at(self, account: str, place: int, identity: str) -> bool:
+        """Say whether that row is still at the place, from 0; True where the vendor does not tell."""
         ...
 
 
@@ -122,6 +135,7 @@ class ListsAgents(Protocol):
 
 _VERBS: dict[type, str] = {
     SearchesNumbers: "search for a number",
+    LooksAgain: "look at a place of a list again",
     GetsNumbers: "get a number",
     CreatesNumbers: "create numbers",
     AssignsNumbers: "assign numbers to agents",
@@ -132,6 +146,7 @@ _VERBS: dict[type, str] = {
 }
 _METHODS = {
     "search": SearchesNumbers,
+    "still_at": LooksAgain,
     "get": GetsNumbers,
     "create": CreatesNumbers,
     "assign": AssignsNumbers,

@@ -90,6 +90,7 @@ class PhoneSystem:
         on_error: OnError = "collect",
         keep_done: bool = True,
         deadline: float | None = None,
+        verify: bool = True,
         **accounts_by_provider: Accounts,
     ) -> Sweep:
         """Sweep the accounts that are named, and every backend that is not named whole.
@@ -101,6 +102,8 @@ class PhoneSystem:
         - `keep_done`: `False` only counts accounts that are done or empty, for sweeps without end; an account
           that is named twice may then be swept twice.
         - `deadline`: seconds after which what is left is not reached.
+        - `verify`: read an account again where its pages do not add up, and fail it where they never do;
+          `False` takes them as they come.
 
         Raises UnknownProvider and InvalidArgument, before anything is sent.
         """
@@ -111,6 +114,7 @@ class PhoneSystem:
             on_error=on_error,
             keep_done=keep_done,
             deadline=deadline,
+            verify=verify,
         )
 
     async def numbers(

@@ -27,6 +27,7 @@ from phonesys.provider import (
     GetsNumbers,
     HasPools,
     ListsAgents,
+    LooksAgain,
     SearchesNumbers,
     UpdatesNumbers,
     abilities,
@@ -57,6 +58,7 @@ class Minimal:
 
 ABILITIES: list[type[Any]] = [
     SearchesNumbers,
+    LooksAgain,
     GetsNumbers,
     CreatesNumbers,
     AssignsNumbers,
@@ -67,6 +69,7 @@ ABILITIES: list[type[Any]] = [
 ]
 METHODS = {
     SearchesNumbers: ["search"],
+    LooksAgain: ["still_at"],
     GetsNumbers: ["get"],
     CreatesNumbers: ["create"],
     AssignsNumbers: ["assign"],
@@ -76,9 +79,9 @@ METHODS = {
     ListsAgents: ["agents", "of_agent"],
 }
 BACKENDS: list[tuple[NumberProvider, set[type[Any]]]] = [
-    (LeadConnector("pit-1"), {SearchesNumbers, HasPools}),
+    (LeadConnector("pit-1"), {SearchesNumbers, LooksAgain, HasPools}),
     (Leadping("sk_1"), {SearchesNumbers, GetsNumbers, CreatesNumbers, UpdatesNumbers, DeletesNumbers}),
-    (AgentNumbers("key_1"), {GetsNumbers, AssignsNumbers, UpdatesNumbers, DeletesNumbers, ListsAgents}),
+    (AgentNumbers("key_1"), {LooksAgain, GetsNumbers, AssignsNumbers, UpdatesNumbers, DeletesNumbers, ListsAgents}),
     (Minimal(), set()),
 ]
 OURS = BACKENDS[:3]

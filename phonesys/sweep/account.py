@@ -1,85 +1,97 @@
-"""One account while it is read: every number once, and no way to go in a circle."""
+"""One account while it is read: every number once, and read again where a reading does not add up."""
 
 from __future__ import annotations
 
+from collections import Counter
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from phonesys.errors import PhonesysError, RepeatedPage
-from phonesys.model import Cursor
+from phonesys.errors import PhonesysError
+from phonesys.sweep.reading import Reading
 from phonesys.sweep.report import AccountReport, Outcome
 from phonesys.sweep.source import Source
 
 if TYPE_CHECKING:
-    from phonesys.model import Page, PhoneNumber
+    from collections.abc import Callable, Iterable
 
-_MOST_EMPTY_PAGES = 100
+    from phonesys.model import Cursor, Page, PhoneNumber
+
+_MOST_READINGS = 3
+
+_id_of = attrgetter("id")
+_number_of = attrgetter("number")  # a plain field, where `id` may be computed
 
 
 class AccountProgress(msgspec.Struct, eq=False):
     """What is known of an account so far.
 
-    Most accounts have one page, so what only several pages need is made with the second.
+    Most accounts have one page that adds up, so what everything else needs is made only then.
     """
 
     source: Source
     account: str
+    verify: bool = True
+    fetching: int = 1
+    """How many pages were named and are not dealt with."""
     pending: int = 1
-    """How many pages were named and are not yet in the consumer's hands."""
+    """The same, and how many are on their way to the consumer."""
     numbers: int = 0
     pages: int = 0
     rejected: int = 0
     duplicates: int = 0
-    empty_pages: int = 0
+    readings: int = 1
     error: PhonesysError | None = None
-    cursors: set[Cursor | None] | None = None
-    seen: set[str] | None = None
-    prints: set[int] | None = None
+    doubt: str | None = None
+    """Why it cannot be said that it was read whole."""
+    reading: Reading | None = None
+    earlier: Earlier | None = None
 
     def accept(self, page: Page[PhoneNumber]) -> Page[PhoneNumber]:
         """Return the page without what came before; raises RepeatedPage where nothing of it is new."""
-        if page.next:
-            self._name(page.next)
-        if self.cursors is None:
-            return page
-        return self._unseen(page)
+        if self.reading is None:
+            if not page.next and _adds_up_alone(page):
+                return page
+            self.reading = Reading(self._identity)
+        new = self.reading.take(page)
+        if self.earlier is not None:
+            page, new = self.earlier.unseen(page, new)
+        return _only(page, new, self._identity)
 
-    def _name(self, following: tuple[Cursor, ...]) -> None:
-        """Take note of the cursors that are named, none of them twice."""
-        if self.cursors is None:
-            self.cursors = {None}
-        for cursor in following:
-            if cursor in self.cursors:
-                raise RepeatedPage(f"paging came back to cursor {cursor!r:.80}")
-            self.cursors.add(cursor)
+    @property
+    def _identity(self) -> Callable[[PhoneNumber], str]:
+        return getattr(self.source.provider, "identity", _id_of)
 
-    def _unseen(self, page: Page[PhoneNumber]) -> Page[PhoneNumber]:
-        if not page.numbers:
-            return self._empty(page)
-        ids = [number.id for number in page.numbers]
-        print_ = hash(tuple(ids))
-        if self.seen is None or self.prints is None:
-            self.seen, self.prints = set(), set()
-        fresh = set(ids) - self.seen
-        if not fresh and (print_ in self.prints or page.next):
-            raise RepeatedPage("a page came again: none of its numbers is new")
-        self.prints.add(print_)
-        self.seen |= fresh
-        if len(fresh) == len(ids):
-            return page
-        return self._without_duplicates(page, fresh)
+    def following(self, page: Page[PhoneNumber]) -> Iterable[Cursor]:
+        """Name the cursors to fetch now that this page is read."""
+        return page.next if self.reading is None else self.reading.following(page.next)
 
-    def _without_duplicates(self, page: Page[PhoneNumber], fresh: set[str]) -> Page[PhoneNumber]:
-        once: dict[str, PhoneNumber] = {number.id: number for number in page.numbers if number.id in fresh}
-        self.duplicates += len(page.numbers) - len(once)
-        return msgspec.structs.replace(page, numbers=tuple(once.values()))
+    def has_to_be_read_again(self) -> bool:
+        """Say whether, all pages read, the account has to be read once more; the next reading is then begun.
 
-    def _empty(self, page: Page[PhoneNumber]) -> Page[PhoneNumber]:
-        self.empty_pages += 1
-        if page.next and self.empty_pages > _MOST_EMPTY_PAGES:
-            raise RepeatedPage(f"{self.empty_pages} pages without a number, and another one named")
-        return page
+        Where that would be no use, `doubt` says what does not add up.
+        """
+        reading = self.reading
+        if reading is None or reading.adds_up or not self.verify:
+            return False
+        if self.earlier is not None and self.earlier.prints == reading.prints:
+            # Two readings agree: what is odd about the list is the vendor's.
+            if reading.rows < reading.total:
+                self.doubt = f"the vendor counts {reading.total} numbers and lists {reading.found}"
+            return False
+        if self.readings == _MOST_READINGS:
+            self.doubt = f"rows moved between its pages each time that it was read, {self.readings} times"
+            return False
+        self._begin_again(reading)
+        return True
+
+    def _begin_again(self, reading: Reading) -> None:
+        self.readings += 1
+        self.earlier = self.earlier or Earlier()
+        self.earlier.remember(reading)
+        self.duplicates = max(self.duplicates, reading.duplicates)
+        self.reading = Reading(self._identity, in_order=True)
 
     def result(self, outcome: Outcome | None = None) -> AccountReport:
         """Sum the account up; without an outcome, it was read whole."""
@@ -90,6 +102,43 @@ class AccountProgress(msgspec.Struct, eq=False):
             numbers=self.numbers,
             pages=self.pages,
             rejected=self.rejected,
-            duplicates=self.duplicates,
+            duplicates=max(self.duplicates, self.reading.duplicates if self.reading else 0),
+            readings=self.readings,
             error=self.error,
         )
+
+
+class Earlier(msgspec.Struct, eq=False):
+    """What the earlier readings of an account found, and the pages of the last of them."""
+
+    ids: set[str] = msgspec.field(default_factory=set[str])
+    unreadable: set[bytes] = msgspec.field(default_factory=set[bytes])
+    prints: Counter[int] = msgspec.field(default_factory=Counter[int])
+
+    def remember(self, reading: Reading) -> None:
+        """Add a reading."""
+        self.ids |= reading.ids
+        self.unreadable |= reading.unreadable
+        self.prints = reading.prints
+
+    def unseen(self, page: Page[PhoneNumber], new: set[str]) -> tuple[Page[PhoneNumber], set[str]]:
+        """Return the page without the unreadable rows, and the ids without those, that were found before."""
+        rejected = tuple(row for row in page.rejected if row.raw not in self.unreadable)
+        return msgspec.structs.replace(page, rejected=rejected), new - self.ids
+
+
+def _adds_up_alone(page: Page[PhoneNumber]) -> bool:
+    """Say whether the one page of an account holds no row twice, and as many as the vendor counts."""
+    rows = len(page.numbers)
+    if page.total is not None and page.total > rows + len(page.rejected):
+        return False
+    return len(set(map(_number_of, page.numbers))) == rows
+
+
+def _only(
+    page: Page[PhoneNumber], ids: set[str], identity: Callable[[PhoneNumber], str]
+) -> Page[PhoneNumber]:
+    if len(ids) == len(page.numbers):
+        return page
+    once = {identity(number): number for number in page.numbers}
+    return msgspec.structs.replace(page, numbers=tuple(once[id_] for id_ in once if id_ in ids))

@@ -35,7 +35,9 @@ class AccountReport(msgspec.Struct, frozen=True, kw_only=True):
     rejected: int = 0
     """Rows that could not be read."""
     duplicates: int = 0
-    """Rows that came more than once and were handed on once: they moved while the account was read."""
+    """Rows that came more than once within one reading, and were handed on once."""
+    readings: int = 1
+    """How often it was read: again, and page after page, where a reading did not add up."""
     error: PhonesysError | None = None
 
 
@@ -91,6 +93,7 @@ class SweepReport:
     def enter(self, provider: str, account: str, result: AccountReport, *, keep: bool = True) -> None:
         """Write down what came of an account."""
         self.outcomes[result.outcome] += 1
+        self.duplicates += result.duplicates
         if (counts := self.by_provider.get(provider)) is None:
             counts = self.by_provider[provider] = Counter()
         counts[result.outcome] += 1

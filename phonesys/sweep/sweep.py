@@ -12,14 +12,16 @@ import msgspec
 
 from phonesys.errors import (
     BackendFault,
+    CallError,
     DeadlineExceeded,
+    Inconsistent,
     InvalidArgument,
     NotConnected,
     NotOpen,
     PhonesysError,
     UsageError,
 )
-from phonesys.provider import SearchesNumbers
+from phonesys.provider import LooksAgain, SearchesNumbers
 from phonesys.sweep.account import AccountProgress
 from phonesys.sweep.crew import Crew
 from phonesys.sweep.handover import Handover
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from anyio.abc import TaskGroup
 
     from phonesys.model import Cursor, Page, PhoneNumber
+    from phonesys.sweep.reading import Reading
     from phonesys.sweep.source import Source
 
 OnError: TypeAlias = Literal["collect", "raise"]
@@ -54,6 +57,7 @@ class Sweep:
         keep_done: bool = True,
         deadline: float | None = None,
         match: str | None = None,
+        verify: bool = True,
     ) -> None:
         if not isinstance(concurrency, int) or concurrency < 1:
             raise InvalidArgument(f"concurrency: expected a whole number from 1, got {concurrency!r}")
@@ -68,6 +72,7 @@ class Sweep:
         self._keep_done = keep_done
         self._deadline = deadline
         self._match = match
+        self._verify = verify
         self._work = WorkQueue(lane_size=concurrency)
         self._handover = Handover()
         self._open: dict[tuple[str, str], AccountProgress] = {}
@@ -143,7 +148,7 @@ class Sweep:
         report.numbers_by_provider[progress.source.name] += numbers
         progress.pending -= 1
         if not progress.pending:
-            self._close(progress, None)
+            self._conclude(progress)
 
     # The accounts
 
@@ -190,7 +195,7 @@ class Sweep:
             raise InvalidArgument(f"accounts: expected strings, got {account!r:.80}")
         key = source.name, account
         if key not in self._open and key not in self.report.accounts:
-            progress = self._open[key] = AccountProgress(source, account)
+            progress = self._open[key] = AccountProgress(source, account, self._verify)
             self._work.push_new(lane, (progress, None))
             self._crew.staff()
         return self._work.has_room(lane)
@@ -199,7 +204,6 @@ class Sweep:
         """Write down what came of an account, once."""
         name = progress.source.name
         if self._open.pop((name, progress.account), None) is not None:
-            self.report.duplicates += progress.duplicates
             self.report.enter(name, progress.account, progress.result(outcome), keep=self._keep_done)
             self._settle()
 
@@ -208,12 +212,22 @@ class Sweep:
     async def _fetch(self, progress: AccountProgress, cursor: Cursor | None) -> None:
         try:
             page = progress.accept(await self._ask(progress, cursor))
-        except NotConnected:
-            self._close(progress, Outcome.NOT_CONNECTED)
         except Exception as failure:  # noqa: BLE001 -- whatever a backend raises is its account's failure
-            self._give_up(progress, _ours(failure, progress.source, "page", progress.account))
-        else:
-            await self._hand_over(progress, page if self._match is None else _matching(page, self._match))
+            self._fail(progress, failure)
+            return
+        if page.next or progress.reading is not None:
+            self._queue(progress, progress.following(page))
+        await self._hand_over(progress, page if self._match is None else _matching(page, self._match))
+        if progress.reading is not None and self._verify:
+            await self._look_again(progress, progress.reading)
+        self._finish(progress)
+
+    def _queue(self, progress: AccountProgress, cursors: Iterable[Cursor | None]) -> None:
+        for cursor in cursors:
+            progress.fetching += 1
+            progress.pending += 1
+            self._work.push((progress, cursor))
+            self._crew.staff()
 
     def _ask(self, progress: AccountProgress, cursor: Cursor | None) -> Awaitable[Page[PhoneNumber]]:
         provider = progress.source.provider
@@ -222,17 +236,48 @@ class Sweep:
         return provider.page(progress.account, cursor)
 
     async def _hand_over(self, progress: AccountProgress, page: Page[PhoneNumber]) -> None:
-        """Queue the pages that follow, then give this one to the consumer as soon as it keeps up."""
-        progress.pending += len(page.next)
-        for cursor in page.next:
-            self._work.push((progress, cursor))
-            self._crew.staff()
+        """Give the page to the consumer as soon as it keeps up."""
+        if progress.earlier is not None and not (page.numbers or page.rejected):
+            return
         if not self._handover.room:
             await self._handover.wait_for_room()
+        progress.pending += 1
         self._handover.give((progress, page))
 
-    def _give_up(self, progress: AccountProgress, error: PhonesysError) -> None:
-        if progress.error is None:
+    async def _look_again(self, progress: AccountProgress, reading: Reading) -> None:
+        """Look whether rows moved between this page and those beside it."""
+        provider = progress.source.provider
+        if self._match is None and isinstance(provider, LooksAgain):
+            for place, number_id in reading.boundaries():
+                try:
+                    still = await provider.still_at(progress.account, place, number_id)
+                except Exception as failure:  # noqa: BLE001 -- as for a page
+                    self._fail(progress, failure)
+                else:
+                    reading.moved = reading.moved or not still
+
+    def _finish(self, progress: AccountProgress) -> None:
+        """Count a page as dealt with; begin the account again if it was the last and they do not add up."""
+        progress.fetching -= 1
+        progress.pending -= 1
+        if not progress.fetching and progress.error is None and progress.has_to_be_read_again():
+            self._queue(progress, [None])
+        if not progress.pending:
+            self._conclude(progress)
+
+    def _conclude(self, progress: AccountProgress) -> None:
+        """Close an account that was read and is in the consumer's hands."""
+        if progress.doubt is None:
+            self._close(progress, None)
+        else:
+            self._fail(progress, Inconsistent(progress.doubt))
+
+    def _fail(self, progress: AccountProgress, failure: Exception) -> None:
+        """End an account whose page cannot be had; without a phone system only if it never had one."""
+        if isinstance(failure, NotConnected) and progress.reading is None:
+            self._close(progress, Outcome.NOT_CONNECTED)
+        elif progress.error is None:
+            error = _ours(failure, progress.source, "page", progress.account)
             progress.error = error
             self._close(progress, Outcome.FAILED)
             self._stop_on(error)
@@ -299,6 +344,8 @@ def _ours(failure: Exception, source: Source, operation: str, account: str) -> P
     """Make any failure one of ours, without the frames that would keep its page in memory."""
     if isinstance(failure, PhonesysError):
         failure.__traceback__ = None
+        if isinstance(failure, CallError) and not failure.backend:
+            failure.about(backend=source.name, operation=operation, account=account)
         return failure
     fault = BackendFault(f"{type(failure).__name__}: {failure}")
     fault.__cause__ = failure

@@ -54,9 +54,12 @@ SURVIVED: list[AnyRule] = [
     faults.UnknownEnum(),
     faults.UnknownFields(),
     faults.MissingFields(),
+    faults.BadRow(),
+]
+MOVES: list[AnyRule] = [
     faults.DuplicateRows(),
     faults.MovingRows(),
-    faults.BadRow(),
+    faults.MovingRows(direction="earlier"),
 ]
 
 
@@ -132,6 +135,25 @@ async def test_every_number_is_found_in_spite_of_it(rule: AnyRule) -> None:
     assert (report.rejected > 0) is isinstance(rule, faults.BadRow)
 
 
+@pytest.mark.parametrize("times", [1, None])
+@pytest.mark.parametrize("rule", MOVES, ids=named)
+async def test_rows_that_move_are_noticed(rule: AnyRule, times: int | None) -> None:
+    """What moves once is read again and found; where rows never rest, nobody is done and short."""
+    plan = FaultPlan((msgspec.structs.replace(rule, times=times),))
+    async with Sandbox(
+        locations=2, numbers=20, leadping=60, agents=60, faults=plan, enforce_limits=False
+    ) as sandbox:
+        before = {account: sandbox.truth[account] for account in sandbox.truth}
+        report, found = await swept(sandbox, ONCE_MORE)
+        for account, numbers in found.items():
+            assert len(numbers) == len(set(numbers))
+            if report.accounts[account].outcome is Outcome.DONE:
+                assert before[account] & sandbox.truth[account] <= set(numbers), account
+    assert {type(failure.error).__name__ for failure in report.failures} <= {"Inconsistent"}
+    if times is not None:
+        assert not report.failures
+
+
 async def test_a_repeated_token_is_noticed() -> None:
     """Paging that goes in a circle ends, as a failure."""
     async with Sandbox(leadping=60, faults=FaultPlan((faults.RepeatedToken(),))) as sandbox:
@@ -141,7 +163,7 @@ async def test_a_repeated_token_is_noticed() -> None:
 
 def test_every_kind_is_met() -> None:
     """None of the kinds is missing above."""
-    met = [*(rule for rule, _ in FAILS), *SURVIVED, faults.RepeatedToken()]
+    met = [*(rule for rule, _ in FAILS), *SURVIVED, *MOVES, faults.RepeatedToken()]
     assert {faults.kind_of(rule) for rule in met} == KINDS.keys()
 
 

@@ -77,15 +77,26 @@ class AgentNumbers(HttpBackend):
         answer = await self.send(call)
         for row in answer.rows:
             row.account = account
+        place = (number - 1) * _size_of_pages(self.page_size, answer)
         return Page(
             account=account,
             provider=self.name,
             cursor=cursor,
+            place=place,
             numbers=answer.rows,
             next=_next(number, self.page_size, answer),
-            total=answer.paging.total,
+            total=_believed(place, answer),
             rejected=answer.rejected,
         )
+
+    async def still_at(self, account: str, place: int, identity: str) -> bool:
+        """Look at one place of the list again."""
+        answer = await self.send(
+            calls.list_numbers(page=place + 1, limit=1, status=self.status, account=account)
+        )
+        if _size(answer) > 1:
+            return True  # the vendor has its own idea of a page's size
+        return [row.id for row in answer.rows] == [identity]
 
     async def get(self, number_id: str, *, account: str | None = None) -> AgentNumber:
         """Fetch one number."""
@@ -223,11 +234,23 @@ def _pages(number: int, page_size: int, answer: Rows[AgentNumber] | Rows[Agent])
     paging, rows = answer.paging, _size(answer)
     count = paging.pages
     if count is None and paging.total is not None and paging.total >= rows:
-        count = -(-paging.total // max(1, paging.limit or page_size))
+        count = -(-paging.total // _size_of_pages(page_size, answer))
     if count is None or not 0 <= count <= MOST_PAGES:
         return None
     belied = (rows and number > count) or (paging.has_more and number >= count)
     return None if belied else count
+
+
+def _size_of_pages(asked: int, answer: Rows[AgentNumber] | Rows[Agent]) -> int:
+    """Return what the vendor makes of the size that was asked for."""
+    theirs = answer.paging.limit or 0
+    return theirs if 0 < theirs < asked else asked
+
+
+def _believed(place: int, answer: Rows[AgentNumber]) -> int | None:
+    """Return the total, unless the page itself belies it."""
+    total = answer.paging.total
+    return None if total is None or total < place + _size(answer) else total
 
 
 def _size(answer: Rows[AgentNumber] | Rows[Agent]) -> int:

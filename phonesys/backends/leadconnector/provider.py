@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from phonesys.backends.base import MOST_PAGES, HttpBackend, checked_page_size, one_auth
@@ -49,6 +50,8 @@ class LeadConnector(HttpBackend):
     - `speculate`: how many pages beyond a full one are fetched at once, since answers bear no total.
     - `limit`: 100 requests per 10 s and location (vendor's page on OAuth, "Rate limits").
     """
+
+    identity = attrgetter("number")  # the other version of the API leaves the sid out
 
     def __init__(
         self,
@@ -131,15 +134,24 @@ class LeadConnector(HttpBackend):
         listing = await self._connected(self._call(account, index, search=checked(number)))
         return await self._page(account, cursor, index, listing)
 
+    async def still_at(self, account: str, place: int, identity: str) -> bool:
+        """Look at one place of a location's list again."""
+        listing = await self._connected(self._call(account, place, page_size=1))
+        if len(listing.numbers) + len(listing.rejected) > 1:
+            return True  # the vendor has its own idea of a page's size
+        return [number.number for number in listing.numbers] == [identity]
+
     async def pools(self, location_id: str) -> tuple[NumberPool, ...]:
         """Fetch the number pools of a location."""
         return await self.send(number_pools(location_id))
 
-    def _call(self, location_id: str, index: int, search: str | None = None) -> Call[Listing]:
+    def _call(
+        self, location_id: str, index: int, *, search: str | None = None, page_size: int | None = None
+    ) -> Call[Listing]:
         return active_numbers(
             location_id,
             page=index,
-            page_size=self.page_size,
+            page_size=page_size or self.page_size,
             search_filter=search,
             skip_number_pool=not self.include_pooled,
             include_rcs_sender_ids=self.include_rcs_senders or None,
@@ -173,30 +185,36 @@ class LeadConnector(HttpBackend):
         wanted = self.with_pools and listing.numbers
         pools = await self._pools_by_number(account, again=index == 0) if wanted else _NO_POOLS
         _complete(listing, account, pools)
+        size = self._size(listing)
         return LeadConnectorPage(
             account=account,
             provider=self.name,
             cursor=cursor,
+            place=index * size,
             numbers=listing.numbers,
-            next=self._next(index, listing),
-            total=listing.total,
+            next=self._next(index, size, listing),
+            total=_believed(index * size, listing),
             rejected=listing.rejected,
             account_status=listing.account_status,
             is_under_ghl=listing.is_under_ghl,
             rcs_senders=listing.rcs_senders,
         )
 
-    def _next(self, index: int, listing: Listing) -> tuple[Cursor, ...]:
+    def _size(self, listing: Listing) -> int:
+        """Return the size of a page: what the vendor makes of what was asked for."""
+        theirs = listing.page_size or 0
+        return theirs if 0 < theirs < self.page_size else self.page_size
+
+    def _next(self, index: int, size: int, listing: Listing) -> tuple[Cursor, ...]:
         """Name the pages to fetch from here.
 
         With a total, the first page names all others. Without one, a short page is the last; a full first
         page names the next few, and each of those that is full one more, so that a few are always under way.
         """
-        rows = len(listing.numbers) + len(listing.rejected)
-        theirs = listing.page_size or 0  # what the vendor makes of what was asked for
-        size = theirs if 0 < theirs < self.page_size else self.page_size
-        if rows and (last := _last(index, rows, size, listing.total)) is not None:
-            return tuple(range(1, last + 1)) if index == 0 else ()
+        rows = _rows(listing)
+        total = _believed(index * size, listing)
+        if rows and total is not None and total <= MOST_PAGES * size:
+            return tuple(range(1, (total - 1) // size + 1)) if index == 0 else ()
         if rows < size:
             return ()
         if index == 0:
@@ -211,11 +229,14 @@ def _index(cursor: Cursor | None) -> int:
     return index
 
 
-def _last(index: int, rows: int, size: int, total: int | None) -> int | None:
-    """Count to the last page; None without a total, or with one that cannot be."""
-    if total is None or not index * size + rows <= total <= MOST_PAGES * size:
-        return None
-    return (total - 1) // size
+def _rows(listing: Listing) -> int:
+    return len(listing.numbers) + len(listing.rejected)
+
+
+def _believed(place: int, listing: Listing) -> int | None:
+    """Return the total, unless the page itself belies it."""
+    total = listing.total
+    return None if total is None or total < place + _rows(listing) else total
 
 
 def _complete(listing: Listing, account: str, pools: Mapping[str, NumberPool]) -> None:

@@ -1,0 +1,141 @@
+"""One reading of an account, from its first page to its last: what it saw, and whether that adds up."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Callable
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from phonesys.errors import RepeatedPage
+from phonesys.model import Cursor, PhoneNumber
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from phonesys.model import Page
+
+_MOST_EMPTY_PAGES = 100
+
+
+class Reading(msgspec.Struct, eq=False):
+    """What the pages of one reading said.
+
+    Rows move between pages when numbers are bought or released meanwhile. What gives that away: a row on two
+    pages, a total that changes or that the rows do not reach, a hole between two pages, or another row
+    where a page ended a moment ago.
+    """
+
+    identity: Callable[[PhoneNumber], str]
+    """What tells two rows apart."""
+    in_order: bool = False
+    """Whether each page is fetched only after the one before it."""
+    ids: set[str] = msgspec.field(default_factory=set[str])
+    prints: Counter[int] = msgspec.field(default_factory=Counter[int])
+    """The pages, by what they hold."""
+    totals: set[int] = msgspec.field(default_factory=set[int])
+    rows: int = 0
+    """All of them, repeated and unreadable ones too."""
+    unreadable: set[bytes] = msgspec.field(default_factory=set[bytes])
+    duplicates: int = 0
+    moved: bool = False
+    """Whether a row was seen in two places, or a place with two rows."""
+    cursors: set[Cursor | None] = msgspec.field(default_factory=lambda: {None})
+    waiting: deque[Cursor] = msgspec.field(default_factory=deque[Cursor])
+    starts: dict[int, int] = msgspec.field(default_factory=dict[int, int])
+    """How many rows the page has that starts at a place."""
+    ends: dict[int, str] = msgspec.field(default_factory=dict[int, str])
+    """The last row of the page that ends before a place."""
+    looks: list[int] = msgspec.field(default_factory=list[int])
+    """Places where one page ends and another starts that were not looked at again."""
+    empty_pages: int = 0
+
+    # What comes
+
+    def take(self, page: Page[PhoneNumber]) -> set[str]:
+        """Take note of a page, and return the ids that are new; raises RepeatedPage for a circle."""
+        self._name(page.next)
+        if page.total is not None:
+            self.totals.add(page.total)
+        self.rows += len(page.numbers) + len(page.rejected)
+        self.unreadable.update(row.raw for row in page.rejected)
+        ids = list(map(self.identity, page.numbers))
+        if page.place is not None:
+            self._place(page.place, ids, len(page.rejected))
+        return self._new(ids, page)
+
+    def following(self, named: tuple[Cursor, ...]) -> Iterator[Cursor]:
+        """Yield the cursors to fetch now that this page, which named some, is read."""
+        if not self.in_order:
+            yield from named
+            return
+        self.waiting.extend(named)
+        if self.waiting:
+            yield self.waiting.popleft()
+
+    def _name(self, following: tuple[Cursor, ...]) -> None:
+        for cursor in following:
+            if cursor in self.cursors:
+                raise RepeatedPage(f"paging came back to cursor {cursor!r:.80}")
+            self.cursors.add(cursor)
+
+    def _new(self, ids: list[str], page: Page[PhoneNumber]) -> set[str]:
+        if not ids:
+            self._count_empty(page)
+            return set()
+        print_ = hash(tuple(ids))
+        on_page = set(ids)
+        new = on_page - self.ids
+        if not new and (print_ in self.prints or page.next):
+            raise RepeatedPage("a page came again: none of its numbers is new")
+        self.moved = self.moved or len(new) < len(on_page)
+        self.duplicates += len(ids) - len(new)
+        self.prints[print_] += 1
+        self.ids |= new
+        return new
+
+    def _count_empty(self, page: Page[PhoneNumber]) -> None:
+        self.empty_pages += not page.rejected
+        if page.next and self.empty_pages > _MOST_EMPTY_PAGES:
+            raise RepeatedPage(f"{self.empty_pages} pages without a number, and another one named")
+
+    # Places
+
+    def _place(self, start: int, ids: list[str], rejected: int) -> None:
+        end = start + len(ids) + rejected
+        self.starts[start] = end - start
+        if ids and not rejected:  # a row that cannot be read may well be the last one
+            self.ends[end] = ids[-1]
+        self.looks += [place for place in {start, end} if place in self.starts and place in self.ends]
+
+    def boundaries(self) -> Iterator[tuple[int, str]]:
+        """Yield the rows to look at again, by place and id, each once: unless the vendor counts the rows."""
+        while self.looks and not self.totals:
+            place = self.looks.pop()
+            yield place - 1, self.ends[place]
+
+    @property
+    def _has_holes(self) -> bool:
+        pages = sorted(place for place in self.starts.items() if place[1])
+        return any(start + rows < following for (start, rows), (following, _) in pairwise(pages))
+
+    # Whether it adds up
+
+    @property
+    def found(self) -> int:
+        """How many rows there were, each counted once."""
+        return len(self.ids) + len(self.unreadable)
+
+    @property
+    def total(self) -> int:
+        """The most that the vendor counted; 0 where it does not count."""
+        return max(self.totals, default=0)
+
+    @property
+    def adds_up(self) -> bool:
+        """Whether nothing hints at rows that moved, or that were left out."""
+        if self.totals:
+            return len(self.totals) == 1 and self.found >= self.total
+        return not (self.moved or self._has_holes)
