@@ -15,18 +15,23 @@ def location_pages(pages: int, rows: int, *, total: bool = False) -> list[bytes]
     `total` writes how many there are, as version v3 may. The last element is the page after the last.
     """
     count = pages * rows - 1
-    answers = []
-    for page in range(pages):
-        places = range(page * rows, min((page + 1) * rows, count))
-        answer: dict[str, Any] = {
+    places = (range(page * rows, min((page + 1) * rows, count)) for page in range(pages))
+    extra = {"total": count} if total else {}
+    return [*(location_page(page, rows, **extra) for page in places), _EMPTY]
+
+
+def location_page(places: range, size: int, **extra: Any) -> bytes:
+    """Make one page of a LeadConnector location: the rows at these places."""
+    return _bytes(
+        {
             "numbers": [location_row(place) for place in places],
             "isUnderGhl": True,
-            "pageSize": rows,
-            "page": page,
+            "pageSize": size,
+            "page": places.start // size,
             "accountStatus": "active",
+            **extra,
         }
-        answers.append(_bytes(answer | {"total": count} if total else answer))
-    return [*answers, _EMPTY]
+    )
 
 
 def location_row(place: int) -> dict[str, Any]:

@@ -46,6 +46,11 @@ class Job(msgspec.Struct, kw_only=True, frozen=True):
         return self.locations * self.pages
 
     @property
+    def looks(self) -> int:
+        """How many places there are where two pages meet: phonesys looks at each again, in case rows moved."""
+        return self.locations * (self.pages - 1)
+
+    @property
     def numbers(self) -> int:
         """How many numbers a client must come back with."""
         return self.locations * (self.pages * self.rows - 1)

@@ -22,16 +22,17 @@ FIGURES: dict[Figure, str] = {"seconds": "wall time", "cpu": "CPU time"}
 _FAST_ENOUGH = 3.0
 
 _EXTRAS = {
+    "looks": "{:.0f} second looks where pages meet",
     "wasted": "{:.0f} requests wasted",
     "used": "{:.1%} of the allowed requests used",
     "refused": "{:.0f} refused with 429",
     "tasks_left": "{:.0f} tasks left",
 }
 _SHOWN = {
-    "deep": ("wasted",),
+    "deep": ("looks", "wasted"),
     "limited": ("used", "refused"),
     "stop": ("tasks_left",),
-    "several": ("wasted",),
+    "several": ("looks", "wasted"),
 }
 
 

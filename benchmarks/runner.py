@@ -99,7 +99,8 @@ def derive(job: Job, outcome: Outcome) -> None:
     """Add what follows from what the server saw."""
     extra = outcome.extra
     if "requests" in extra:
-        extra["wasted"] = extra["requests"] - job.requests
+        extra["looks"] = job.looks
+        extra["wasted"] = extra["requests"] - job.requests - job.looks
     if extra.get("ideal") and extra.get("span"):
         extra["used"] = extra["ideal"] / extra["span"]
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, cast
 import msgspec
 
 from benchmarks import affinity
-from benchmarks.data import location_pages, organization_pages
+from benchmarks.data import location_page, location_pages, organization_pages
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -85,6 +85,11 @@ class Site:
             _answer(encode(body), headers)
             for body in location_pages(serving.pages, serving.rows, total=serving.total)
         ]
+        # The last row of each page by itself: what is asked for to see whether rows moved.
+        self.single = {
+            place: _answer(encode(location_page(range(place, place + 1), 1)), headers)
+            for place in range(serving.rows - 1, serving.pages * serving.rows, serving.rows)
+        }
         self.organization = [
             _answer(encode(body), headers) for body in organization_pages(serving.pages, serving.rows)
         ]
@@ -111,6 +116,8 @@ class Site:
     def _location(self, target: bytes) -> bytes:
         self.stats.requests += 1
         page = _number_after(target, b"page=")
+        if _number_after(target, b"pageSize=") == 1 < self.serving.rows:
+            return self.single[page] if page in self.single else _NOT_FOUND
         return self.location[page] if page < len(self.location) else self.location[-1]
 
     def _admit(self, target: bytes, now: float) -> bool:
