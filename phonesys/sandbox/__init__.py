@@ -15,7 +15,7 @@ from phonesys.sandbox.faults import (
     status,
     truncate,
 )
-from phonesys.sandbox.log import Created, Served
+from phonesys.sandbox.log import Created, Moved, Served
 from phonesys.sandbox.server import Sandbox
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "Exchange",
     "Fault",
     "FaultPlan",
+    "Moved",
     "Sandbox",
     "Served",
     "body",

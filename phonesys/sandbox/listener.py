@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from aiohttp import web
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
 _GRACE = 0.05
 _BACKLOG = 1024
 _TRY_AGAIN = 0.05
+_STEPS_TO_CONNECT = 3  # of the loop, from an accepted socket to a connection that is known
 
 
 class Listener:
@@ -22,6 +25,7 @@ class Listener:
     def __init__(self, application: Callable[[], web.Application], host: str, port: int) -> None:
         self._application, self.host, self.port = application, host, port
         self._runner: web.AppRunner | None = None
+        self._server: asyncio.Server | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._outage: asyncio.Task[None] | None = None
         self._busy: set[web.RequestHandler] = set()
@@ -35,11 +39,11 @@ class Listener:
         runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=_GRACE)
         await runner.setup()
         try:
-            await self._listen(runner)
+            self._server = await self._listen(runner)
         except BaseException:
             await runner.cleanup()
             raise
-        self.port = runner.addresses[0][1]
+        self.port = self._server.sockets[0].getsockname()[1]
         self._runner, self._loop = runner, asyncio.get_running_loop()
 
     async def stop(self) -> None:
@@ -50,10 +54,29 @@ class Listener:
             await asyncio.wait([outage])
         runner, self._runner, self._loop = self._runner, None, None
         if runner is not None:
+            await self._close()
             await runner.cleanup()
 
-    async def _listen(self, runner: web.AppRunner) -> None:
-        await web.TCPSite(runner, self.host, self.port, backlog=_BACKLOG).start()
+    async def _listen(self, runner: web.AppRunner) -> asyncio.Server:
+        loop = asyncio.get_running_loop()
+        return await loop.create_server(_protocols(runner), self.host, self.port, backlog=_BACKLOG)
+
+    async def _close(self) -> None:
+        """Close the socket that listens, once whatever it has accepted is a connection that can be ended.
+
+        The loop forgets connections, and leaves them open, whose server is closed before they are made.
+        """
+        server, self._server = self._server, None
+        if server is None:
+            return
+        for listening in server.sockets:
+            with suppress(NotImplementedError):  # not every loop watches sockets
+                asyncio.get_running_loop().remove_reader(listening)
+            with suppress(OSError):  # on Linux new connections are refused from here on
+                listening.shutdown(socket.SHUT_RDWR)
+        for _ in range(_STEPS_TO_CONNECT):
+            await asyncio.sleep(0)
+        server.close()
 
     def refuse(self, seconds: float) -> None:
         """Be away from now on for so long; an outage that is under way already is enough.
@@ -88,19 +111,17 @@ class Listener:
                 connection.force_close()
 
     async def _be_away(self, runner: web.AppRunner, seconds: float) -> None:
-        for site in tuple(runner.sites):
-            await site.stop()
+        await self._close()
         self._end_connections(runner)
         await asyncio.sleep(seconds)
-        while not runner.sites:
+        while self._server is None:
             try:
-                await self._listen(runner)
+                self._server = await self._listen(runner)
             except OSError:  # somebody took the port meanwhile: wait until it is free
-                await _forget(runner)
                 await asyncio.sleep(_TRY_AGAIN)
 
 
-async def _forget(runner: web.AppRunner) -> None:
-    """Take out the site that could not be started: the runner notes it before it tries."""
-    for site in tuple(runner.sites):
-        await site.stop()
+def _protocols(runner: web.AppRunner) -> web.Server:
+    if runner.server is None:
+        raise RuntimeError("the application is not set up")
+    return runner.server

@@ -46,6 +46,16 @@ class Created:
     number: str
 
 
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """One row that a fault put into a list, or took out of it, while the list was read."""
+
+    backend: str
+    account: str
+    number: str
+    added: bool
+
+
 Counts: TypeAlias = Counter[tuple[str, int | None]]
 
 

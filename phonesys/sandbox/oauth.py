@@ -24,8 +24,11 @@ if TYPE_CHECKING:
 Spelling: TypeAlias = Literal["snake", "camel"]
 
 EVERYTHING = frozenset(
-    {"phonenumbers.read", "numberpools.read", "oauth.write", "oauth.readonly", "locations.readonly"}
-)
+    {
+        "phonenumbers.read", "phonenumbers.write", "numberpools.read", "oauth.write", "oauth.readonly",
+        "locations.readonly",
+    }
+)  # fmt: skip
 _DAY = 86_399
 _COMPANY, _LOCATION = "Company", "Location"
 _VERSION = "2021-07-28"

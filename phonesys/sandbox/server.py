@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from typing import TextIO
 
     from phonesys.sandbox.leadping_wire import Schema
-    from phonesys.sandbox.log import Counts, Created
+    from phonesys.sandbox.log import Counts, Created, Moved
     from phonesys.sandbox.oauth import Spelling
     from phonesys.sandbox.world import Account
 
@@ -228,6 +228,11 @@ class Sandbox:
         """Every create request that was carried out, in order, whatever became of its answer."""
         return self.world.created
 
+    @property
+    def moved(self) -> list[Moved]:
+        """Every row that the fault `moving-rows` put into a list or took out of it, in order."""
+        return self.world.moved
+
     def routes(self) -> tuple[str, ...]:
         """Name every operation that it serves, such as `leadconnector.numbers`."""
         return tuple(dict.fromkeys(route.name for vendor in self._vendors for route in vendor.routes()))
@@ -297,6 +302,8 @@ class Sandbox:
             response = await self._answer(exchange)
             status = None if exchange.dropped else response.status
             return response
+        except ConnectionResetError:  # the client left while its answer was written
+            return exchange.drop()
         finally:
             request = exchange.request
             self.log.end(

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property, lru_cache
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
-from phonesys.sandbox.log import Created
+from phonesys.sandbox.log import Created, Moved
 from phonesys.sandbox.numbering import CAPACITY, Identifiers, Numbering, Shuffle, mix, uuid_like
 
 Count: TypeAlias = int | tuple[int, int]
@@ -20,6 +20,7 @@ Account: TypeAlias = tuple[str, str]
 DEFAULT = "default"
 """The only account of the two backends whose key decides whom it is about."""
 ORGANIZATION = ("org_7f3a9c51d2e84b06", "Sandbox Organization")
+_Numbered = TypeVar("_Numbered", "LeadpingNumber", "Assignment")
 _FOR_SALE = 1_000_000
 _IN_STOCK = 2000
 
@@ -125,6 +126,7 @@ class World:
         self._gone: set[str] = set()
         self._serial = leadping
         self.created: list[Created] = []
+        self.moved: list[Moved] = []
 
     # --- LeadConnector ---------------------------------------------------------------------------------
 
@@ -164,32 +166,59 @@ class World:
             pool_of=location.pool_of[:at] + location.pool_of[at + 1 :],
         )
 
-    def shift(self, backend: str, account: str, *, later: bool) -> None:
-        """Move all rows of a list by one place: there is one more at its front, or one less.
+    # --- Lists that change while they are read ---------------------------------------------------------
 
-        For the lists that are paged by place, of accounts that are there.
+    def put(self, backend: str, account: str, at: float) -> None:
+        """Put a new number into an account's list, at this share of its length.
+
+        Leadping's list is in the order of creation, so that there it comes last.
         """
-        if backend == "agents":
-            self._shift_agents(later=later)
-        elif (location := self.location(account)) is not None and location.connected:
-            if later:
-                index, _ = self._known(account)
-                self._changed[index] = replace(
-                    location, numbers=(self.buy(), *location.numbers), pool_of=(-1, *location.pool_of)
-                )
-            elif location.numbers:
-                self.remove(account, location.numbers[0])
+        if not self._holds_a_list(backend, account):
+            return
+        number = self.buy()
+        if backend == "leadping":
+            self._add_leadping(name="Moved in", number=number)
+        elif backend == "agents":
+            self._put_assignment(number, at)
+        else:
+            index, location = self._known(account)
+            place = round(at * len(location.numbers))
+            self._changed[index] = replace(
+                location,
+                numbers=(*location.numbers[:place], number, *location.numbers[place:]),
+                pool_of=(*location.pool_of[:place], -1, *location.pool_of[place:]),
+            )
+        self.moved.append(Moved(backend, account, number, added=True))
 
-    def _shift_agents(self, *, later: bool) -> None:
-        rows = self.assignments
-        if rows and not later:
-            del rows[next(iter(rows))]
-        elif later and self.agents:
-            others, number, created = dict(rows), self.buy(), now()
-            id_ = f"num_{mix(int(number[1:])):016x}"
-            rows.clear()
-            rows[id_] = Assignment(id_, number, next(iter(self.agents)), None, "ACTIVE", created, created)
-            rows |= others
+    def take(self, backend: str, account: str, at: float) -> None:
+        """Take the number at this share of its length out of an account's list, if it holds any."""
+        if not self._holds_a_list(backend, account):
+            return
+        if backend == "leadping":
+            number = _removed(self.leadping, at)
+        elif backend == "agents":
+            number = _removed(self.assignments, at)
+        else:
+            _, location = self._known(account)
+            number = location.numbers[_place(at, len(location.numbers))] if location.numbers else None
+            if number is not None:
+                self.remove(account, number)
+        if number is not None:
+            self.moved.append(Moved(backend, account, number, added=False))
+
+    def _holds_a_list(self, backend: str, account: str) -> bool:
+        if backend == "agents":
+            return bool(self.agents)
+        location = None if backend == "leadping" else self.location(account)
+        return backend == "leadping" or (location is not None and location.connected)
+
+    def _put_assignment(self, number: str, at: float) -> None:
+        rows, created = list(self.assignments.items()), now()
+        id_ = f"num_{mix(int(number[1:])):016x}"
+        made = Assignment(id_, number, next(iter(self.agents)), None, "ACTIVE", created, created)
+        rows.insert(round(at * len(rows)), (id_, made))
+        self.assignments.clear()
+        self.assignments |= rows
 
     def _known(self, location_id: str) -> tuple[int, Location]:
         index, location = self._ids.read(location_id), self.location(location_id)
@@ -223,6 +252,21 @@ class World:
         self, *, name: str, number: str, organization_id: str | None, enabled: bool, id_: str | None
     ) -> LeadpingNumber:
         """Add a number to the organization."""
+        record = self._add_leadping(
+            name=name, number=number, organization_id=organization_id, enabled=enabled, id_=id_
+        )
+        self.created.append(Created("leadping", DEFAULT, record.id, number))
+        return record
+
+    def _add_leadping(
+        self,
+        *,
+        name: str,
+        number: str,
+        organization_id: str | None = None,
+        enabled: bool = True,
+        id_: str | None = None,
+    ) -> LeadpingNumber:
         bits = mix(self.seed ^ mix(self._serial << 8 | 1))
         record = LeadpingNumber(
             serial=self._serial,
@@ -236,7 +280,6 @@ class World:
         )
         self.leadping[record.id] = record
         self._serial += 1
-        self.created.append(Created("leadping", DEFAULT, record.id, number))
         return record
 
     def leadping_holder(self, number: str) -> LeadpingNumber | None:
@@ -362,6 +405,17 @@ def _bounds(count: Count) -> tuple[int, int]:
     if not 0 <= low <= high:
         raise ValueError(f"not a range of counts: {count}")
     return low, high
+
+
+def _place(at: float, count: int) -> int:
+    """Return the place in a list of so many, at least one, that is at this share of its length."""
+    return min(int(at * count), count - 1)
+
+
+def _removed(rows: dict[str, _Numbered], at: float) -> str | None:
+    """Remove a record, and return its number."""
+    ids = list(rows)
+    return rows.pop(ids[_place(at, len(ids))]).number if ids else None
 
 
 def _draw(bounds: tuple[int, int], bits: int) -> int:

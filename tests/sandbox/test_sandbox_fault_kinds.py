@@ -41,6 +41,19 @@ async def test_latency_comes_before_or_after_the_operation(raw: RawClient) -> No
         assert [number in {made.number for made in raw.sandbox.created}] == [done]
 
 
+async def test_a_slow_vendor_carries_out_what_nobody_waits_for(raw: RawClient) -> None:
+    """A request that was received is carried out when its turn comes, whether or not its client is there."""
+    happens(raw, faults.Latency(seconds=0.02, when="regardless"))
+    assert (await raw.create("+15005550001")).status == 200
+    pending = asyncio.ensure_future(raw.create("+15005550002"))
+    await asyncio.wait([pending], timeout=0.01)
+    pending.cancel()
+    assert len(raw.sandbox.created) == 1
+    while len(raw.sandbox.created) < 2:  # noqa: ASYNC110 -- nothing tells when it gets to it
+        await asyncio.sleep(0.005)
+    assert raw.sandbox.served["leadping.create", None] == 1
+
+
 async def test_latency_has_jitter_and_a_long_tail(raw: RawClient) -> None:
     """Waits differ, are the same for the same seed, and never exceed their end."""
     rule = faults.Latency(seconds=0.001, jitter=0.002, tail=0.001, most=0.01)
@@ -355,6 +368,68 @@ async def test_moving_rows_can_be_skipped(raw: RawClient) -> None:
     assert len(_numbers(await raw.agents(limit=10, page=1))) == 10
     await raw.agents(limit=10, page=2)
     assert len(raw.sandbox.truth["agents", "default"]) == 29
+
+
+async def test_moving_rows_are_put_where_they_are_wanted(raw: RawClient) -> None:
+    """At the end, where the oldest number comes first, a list only grows; several rows move at once."""
+    happens(raw, faults.MovingRows(where="end", rows=3))
+    first, second = [_numbers(await raw.numbers(pageSize=4, page=page)) for page in (0, 1)]
+    third = _numbers(await raw.numbers(pageSize=100))
+    assert third[:8] == first + second
+    assert [(row.number, row.added) for row in raw.sandbox.moved] == [(number, True) for number in third[8:]]
+    assert len(third) == 8 + 3
+
+
+async def test_moving_rows_can_come_and_go(raw: RawClient) -> None:
+    """An exchange leaves as many as there were: no total tells that a number was skipped."""
+    here = "leadconnector", raw.sandbox.location_ids[0]
+    before = raw.sandbox.truth[here]
+    happens(raw, faults.MovingRows(direction="exchange", where="end", rows=2))
+    await raw.numbers(pageSize=4, page=1)
+    after = raw.sandbox.truth[here]
+    assert len(after) == len(before) == 8
+    moved = raw.sandbox.moved
+    assert after - before == {row.number for row in moved if row.added} & after
+    assert before - after == {row.number for row in moved if not row.added} & before
+    assert {(row.backend, row.account) for row in moved} == {here}
+
+
+async def test_moving_rows_go_either_way(raw: RawClient) -> None:
+    """One or the other is drawn for each request."""
+    happens(raw, faults.MovingRows(direction="either", where="anywhere"))
+    for page in range(2, 22):
+        await raw.agents(limit=10, page=page)
+    assert {row.added for row in raw.sandbox.moved} == {True, False}
+    assert len(raw.sandbox.moved) == 20
+
+
+async def test_moving_rows_skip_nothing_behind_a_token(raw: RawClient) -> None:
+    """Leadping's list keeps its order of creation: what is added is at its end, and all others are found."""
+    here = "leadping", "default"
+    before = raw.sandbox.truth[here]
+    happens(raw, faults.MovingRows(direction="exchange", where="anywhere"))
+    token, seen = None, set[str]()
+    while (page := (await raw.listing(pageSize=10, continuationToken=token)).json)["items"]:
+        seen |= {row["number"] for row in page["items"]}
+        if (token := page["continuationToken"]) is None:
+            break
+    assert before & raw.sandbox.truth[here] <= seen
+    assert before != raw.sandbox.truth[here]
+    assert raw.sandbox.created == []
+
+
+async def test_moving_rows_need_a_list(raw: RawClient) -> None:
+    """Where there is nothing to move, nothing moves."""
+    for direction in ("earlier", "exchange"):
+        happens(raw, faults.MovingRows(direction=direction, rows=9, times=1))
+        assert (await raw.numbers("nowhere", page=1)).status == 400
+    assert raw.sandbox.moved == []
+    async with Sandbox(locations=1, not_connected=1, leadping=1, agents=0, agent_count=0) as empty:
+        client = RawClient(empty)
+        empty.faults.add(faults.MovingRows(direction="exchange"))
+        assert (await client.numbers(page=1)).status == 404
+        assert (await client.agents(page=2)).json["data"] == []
+        assert empty.moved == []
 
 
 async def test_row_faults_leave_other_answers_alone(raw: RawClient) -> None:

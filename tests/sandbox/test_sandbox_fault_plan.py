@@ -65,6 +65,8 @@ def test_a_plan_is_toml_or_json(tmp_path: Path) -> None:
         ("[[fault]]\nkind = 'status'\nretry_after = 'later'", "'later'"),
         ("[[fault", "[Ee]xpected|[Ii]nvalid"),
         ("faults = []", "unknown field `faults`"),
+        ("seed = " + "[" * 3000, "recursion|[Ee]xpected|[Ii]nvalid"),
+        ("seed = 0x" + "f" * 5000, "digits|[Ee]xpected"),
     ],
 )
 def test_mistakes_are_told(text: str, message: str, tmp_path: Path) -> None:
@@ -82,6 +84,8 @@ def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
     (tmp_path / "binary.toml").write_bytes(b"\xff\xfe")
     with pytest.raises(ConfigError, match=r"binary\.toml: "):
         FaultPlan.load(tmp_path / "binary.toml")
+    with pytest.raises(ConfigError, match="null"):
+        FaultPlan.load("a\0b")
 
 
 def test_mistakes_in_code_are_told() -> None:

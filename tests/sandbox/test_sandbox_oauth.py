@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
@@ -7,6 +8,7 @@ import pytest
 from yarl import URL
 
 from phonesys.sandbox import Sandbox
+from phonesys.sandbox.oauth import EVERYTHING
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -149,6 +151,18 @@ async def test_a_missing_scope_is_a_403(call: Caller) -> None:
     assert await call.numbers(narrow, here) == 403
     assert (await call("GET", "/phone-system/number-pools", narrow, locationId=here))[0] == 200
     assert (await call.exchange(state.company(scopes=["oauth.readonly"])["access_token"], here))[0] == 403
+
+
+async def test_buying_takes_a_scope_that_listing_does_not(call: Caller) -> None:
+    """`phonenumbers.write`, which tokens have unless they are made without it."""
+    here, state = call.sandbox.location_ids[0], call.sandbox.oauth
+    number = call.sandbox.world.for_sale(1)[0]
+    for scopes, status in ((["phonenumbers.read"], 403), (EVERYTHING, 201)):
+        token = state.location(here, scopes=scopes)["access_token"]
+        path = f"/phone-system/numbers/location/{here}/purchase"
+        assert (await call("POST", path, token, data=json.dumps({"phoneNumber": number})))[0] == status
+        assert (number in call.sandbox.truth["leadconnector", here]) is (status == 201)
+    assert state.location(here)["scope"].split() == sorted(EVERYTHING)
 
 
 async def test_only_known_locations_with_the_app_have_tokens(call: Caller) -> None:

@@ -1,14 +1,21 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import socket
 import subprocess
 import sys
 import time
+from typing import TYPE_CHECKING
 
 import aiohttp
 import pytest
 
-from phonesys.sandbox import Sandbox
+from phonesys.sandbox import Exchange, Sandbox
+from phonesys.sandbox.faults.exchange import begin
+
+if TYPE_CHECKING:
+    from aiohttp import web
 
 
 async def ask(sandbox: Sandbox, session: aiohttp.ClientSession, where: str = "") -> int:
@@ -42,6 +49,42 @@ async def test_it_comes_back_on_the_same_port_with_its_data() -> None:
             assert sandbox.url == url
             assert await ask(sandbox, session) == 200
             assert new in sandbox.truth["leadconnector", sandbox.location_ids[0]]
+
+
+@pytest.mark.parametrize("ends_by", ["an outage", "stopping"])
+async def test_whoever_connects_as_it_closes_is_cut_off(ends_by: str) -> None:
+    """A connection that was accepted a moment before is ended like any other, and not left open."""
+    async with Sandbox(locations=0) as sandbox:
+        host, port = sandbox.url.removeprefix("http://").split(":")
+        with socket.create_connection((host, int(port))) as probe:
+            if ends_by == "an outage":
+                sandbox.refuse_connections(30)
+            else:
+                await sandbox.stop()
+            probe.setblocking(False)
+            try:
+                async with asyncio.timeout(1):
+                    assert await asyncio.get_running_loop().sock_recv(probe, 1) == b""
+            except ConnectionResetError:
+                pass
+        gc.collect()  # a socket that was left open warns now, and warnings are errors
+
+
+async def test_a_client_that_left_is_no_error(caplog: pytest.LogCaptureFixture) -> None:
+    """Nothing is logged where an answer cannot be written any more; the request has no status."""
+
+    async def too_late(exchange: Exchange, /) -> web.StreamResponse:
+        answer = await exchange.proceed()
+        exchange.drop()
+        exchange.dropped = False
+        return await begin(exchange, answer, 10)
+
+    async with Sandbox(locations=1) as sandbox, aiohttp.ClientSession() as session:
+        sandbox.script("leadconnector.numbers", too_late, repeat=True)  # aiohttp tries again by itself
+        with pytest.raises(aiohttp.ClientError):
+            await ask(sandbox, session)
+        assert {served.status for served in sandbox.requests} == {None}
+    assert [record for record in caplog.records if record.name == "aiohttp.server"] == []
 
 
 async def test_starting_twice_is_a_mistake_and_stopping_twice_is_not() -> None:

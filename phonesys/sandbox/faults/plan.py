@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias, get_args
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, get_args
 
 import msgspec
 
@@ -79,15 +79,15 @@ class FaultPlan(msgspec.Struct, frozen=True, rename={"faults": "fault"}, forbid_
     """
 
     faults: tuple[AnyRule, ...] = ()
-    seed: int = 1
+    seed: Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)] = 1
 
     @classmethod
     def load(cls, path: str | Path) -> FaultPlan:
         """Read a `.toml` or `.json` file; raises ConfigError, which says what is wrong where."""
         try:
             raw = Path(path).read_bytes()
-        except OSError as failure:
-            raise ConfigError(f"{path}: {failure.strerror or failure}") from None
+        except (OSError, ValueError) as failure:  # ValueError: a path with a null character
+            raise ConfigError(f"{path}: {getattr(failure, 'strerror', None) or failure}") from None
         return cls.parse(raw, form="json" if Path(path).suffix == ".json" else "toml", source=str(path))
 
     @classmethod
@@ -107,7 +107,8 @@ def parse_rule(raw: bytes) -> AnyRule:
 def _checked(read: Callable[[], Any], source: str) -> Any:
     try:
         return read()
-    except (msgspec.DecodeError, ValueError) as failure:  # ValueError: bytes that are no text
+    # ValueError: bytes that are no text, and whole numbers that are none of this world.
+    except (msgspec.DecodeError, ValueError, RecursionError) as failure:
         text = str(failure)
         hint = f"; there are: {', '.join(KINDS)}" if ".kind`" in text or "`kind`" in text else ""
         raise ConfigError(f"{source}: {text}{hint}") from None

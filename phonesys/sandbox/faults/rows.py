@@ -24,7 +24,7 @@ _WORDS = frozenset(
     }
 )  # fmt: skip
 _REMEMBERED = 50
-_BY_PLACE = frozenset({"leadconnector.numbers", "agents.list"})
+_LISTS = frozenset({"leadconnector.numbers", "leadping.list", "agents.list"})
 
 
 class Found(NamedTuple):
@@ -225,19 +225,41 @@ class RepeatedToken(RowFault, frozen=True, kw_only=True, tag="repeated-token"):
 
 
 class MovingRows(Rule, frozen=True, kw_only=True, tag="moving-rows"):
-    """Change the list while it is read: each page after the first finds its rows one place further on.
+    """Change the list while it is read: numbers come or go before a page after the first is answered.
 
-    `"later"`: a number was added at the front, so that rows come twice. `"earlier"`: the first number was
-    removed, so that a row is skipped, which only a total can tell. The data really change. A listing that
-    is paged by a token (Leadping) does not show it.
+    - `direction`: `"later"` adds numbers, so that the rows behind them come twice; `"earlier"` removes some,
+      so that rows are skipped, which only a total can tell; `"either"` does one or the other, and
+      `"exchange"` removes one from anywhere for each that it adds, so that no total tells.
+    - `where`: at the `"front"`, as in lists whose newest number comes first, at the `"end"`, as in those
+      whose oldest does, or `"anywhere"`.
+    - `rows`: how many at a time.
+
+    The data really change. Leadping's list is paged by a token and in the order of creation: what is added is
+    at its end, and nothing is skipped.
     """
 
     group: ClassVar[str] = "Rows"
 
-    direction: Literal["later", "earlier"] = "later"
+    direction: Literal["later", "earlier", "either", "exchange"] = "later"
+    where: Literal["front", "end", "anywhere"] = "front"
+    rows: int = 1
+
+    def check(self) -> None:
+        """Refuse to move none."""
+        expect(self.rows >= 1, "rows: expected 1 or more", self.rows)
 
     async def __call__(self, exchange: Exchange, /) -> web.StreamResponse:
         """Move, then answer."""
-        if exchange.route in _BY_PLACE and _is_later(exchange, b""):
-            exchange.world.shift(exchange.backend, exchange.account, later=self.direction == "later")
+        if exchange.route in _LISTS and _is_later(exchange, await exchange.request.read()):
+            for _ in range(self.rows):
+                self._move(exchange)
         return await exchange.proceed()
+
+    def _move(self, exchange: Exchange) -> None:
+        world, rng, account = exchange.world, exchange.rng, (exchange.backend, exchange.account)
+        direction = rng.choice(("later", "earlier")) if self.direction == "either" else self.direction
+        at = {"front": 0.0, "end": 1.0, "anywhere": rng.random()}[self.where]
+        if direction != "later":
+            world.take(*account, rng.random() if direction == "exchange" else at)
+        if direction != "earlier":
+            world.put(*account, at)

@@ -20,7 +20,8 @@ class Latency(Rule, frozen=True, kw_only=True, tag="latency"):
     """Answer late: by `seconds`, up to `jitter` more, and a long `tail` that few requests see.
 
     The tail is Pareto's: `tail` seconds are typical of it, ten times that is rare, and `most` is the end.
-    `when` says whether the operation is carried out before or after the wait.
+    `when` says on which side of the operation the wait is. A client that leaves while it waits before the
+    operation keeps it from being carried out; with `"regardless"` it is carried out after the wait even so.
     """
 
     group: ClassVar[str] = "Time"
@@ -29,7 +30,7 @@ class Latency(Rule, frozen=True, kw_only=True, tag="latency"):
     jitter: float = 0.0
     tail: float = 0.0
     most: float = 60.0
-    when: Literal["before", "after"] = "after"
+    when: Literal["before", "after", "regardless"] = "after"
 
     def check(self) -> None:
         """Refuse what nobody can wait."""
@@ -44,12 +45,31 @@ class Latency(Rule, frozen=True, kw_only=True, tag="latency"):
     async def __call__(self, exchange: Exchange, /) -> web.StreamResponse:
         """Wait before or after carrying it out."""
         seconds = self.wait(exchange)
+        if self.when == "regardless":
+            return await _detached(exchange, seconds)
         if self.when == "before":
             await asyncio.sleep(seconds)
             return await exchange.proceed()
         response = await exchange.proceed()
         await asyncio.sleep(seconds)
         return response
+
+
+_under_way: set[asyncio.Task[web.Response]] = set()
+
+
+async def _detached(exchange: Exchange, seconds: float) -> web.Response:
+    """Carry it out after the wait, whoever is still there."""
+    await exchange.request.read()  # while it can be
+
+    async def later() -> web.Response:
+        await asyncio.sleep(seconds)
+        return await exchange.proceed()
+
+    task = asyncio.create_task(later())
+    _under_way.add(task)
+    task.add_done_callback(_under_way.discard)
+    return await asyncio.shield(task)
 
 
 class Stall(Rule, frozen=True, kw_only=True):
