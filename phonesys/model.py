@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import MAXYEAR, MINYEAR, datetime
 from enum import StrEnum
 from typing import Annotated, Any, Generic, Protocol, TypeAlias, TypeVar, runtime_checkable
 
@@ -177,7 +177,8 @@ _Moment = Annotated[datetime, msgspec.Meta(tz=True)]
 def parse_time(value: Any) -> datetime | None:
     """Read an RFC 3339 time; None for anything else, since a bad date must not cost its number.
 
-    A time without its zone is such a thing: it could not be compared with the others.
+    A time without its zone is such a thing: it could not be compared with the others. So is one of the first
+    and the last year that there are, which other zones, UTC among them, may have no name for.
     """
     if not isinstance(value, str):
         return None
@@ -185,7 +186,7 @@ def parse_time(value: Any) -> datetime | None:
         moment: datetime = msgspec.convert(value, _Moment)
     except (msgspec.ValidationError, UnicodeEncodeError):
         return None
-    return moment
+    return moment if MINYEAR < moment.year < MAXYEAR else None
 
 
 def parse_whole(value: Any) -> int | None:

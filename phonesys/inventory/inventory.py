@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
 
+from phonesys.ending import undisturbed
 from phonesys.errors import InvalidArgument, NotOpen, UsageError
 from phonesys.inventory.errors import NoSnapshot
 from phonesys.inventory.extras import extra
@@ -44,12 +45,22 @@ class Inventory:
             raise UsageError("this Inventory is open already")
         extra("inventory", "sqlalchemy")
         extra("inventory", "greenlet")  # what SQLAlchemy needs for asyncio, and does not install by itself
-        from phonesys.inventory.store.database import connect
-
-        self._opened = await connect(self._where)
+        try:
+            await undisturbed(self._connect())
+        except BaseException:
+            await self._close()
+            raise
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        await self._close()
+
+    async def _connect(self) -> None:
+        from phonesys.inventory.store.database import connect
+
+        self._opened = await connect(self._where)
+
+    async def _close(self) -> None:
         opened, self._opened = self._opened, None
         if opened is not None:
             await opened.close()

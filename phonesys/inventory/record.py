@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Sequence
 from contextlib import aclosing
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from functools import singledispatch
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
 
 import msgspec
@@ -15,12 +16,14 @@ from anyio.lowlevel import checkpoint
 from phonesys.backends.agents.wire import AgentNumber
 from phonesys.backends.leadconnector.wire import LeadConnectorNumber
 from phonesys.backends.leadping.wire import LeadpingNumber, LeadpingRow
+from phonesys.inventory import leadconnector
+from phonesys.inventory.routes import facts_of_pool
 from phonesys.model import NumberKind, NumberPool, NumberStatus
 from phonesys.sweep import Outcome
 
 if TYPE_CHECKING:
     from phonesys.backends.leadping.wire import Billing, Readiness, Routing, TenDlc
-    from phonesys.model import InboundService, Page, PhoneNumber
+    from phonesys.model import Page, PhoneNumber
     from phonesys.sweep import SweepReport
 
 
@@ -100,21 +103,60 @@ def record_of(number: PhoneNumber, backend: str) -> NumberRecord:
         provider=number.provider,
         backend=backend,
         account=number.account,
-        id=number.id,
-        number=number.number,
-        label=number.label,
-        country=number.country,
+        id=_said(number.id) or "",
+        number=_said(number.number) or "",
+        label=_said(number.label),
+        country=_said(number.country),
         kind=_KINDS.get(number.kind, NumberKind.UNKNOWN),
         status=_STATUSES.get(number.status, NumberStatus.UNKNOWN),
-        voice=can.voice,
-        sms=can.sms,
-        mms=can.mms,
-        fax=can.fax,
-        assignee=number.assignee,
+        voice=_flag(can.voice),
+        sms=_flag(can.sms),
+        mms=_flag(can.mms),
+        fax=_flag(can.fax),
+        assignee=_said(number.assignee),
         created_at=_zoned(number.created_at),
         updated_at=_zoned(number.updated_at),
         **more_of(number),
     )
+
+
+def columns_of(numbers: Sequence[PhoneNumber]) -> dict[str, Sequence[Any]]:
+    """Take down numbers a column at a time: by a record's field, its value for each of them.
+
+    Without `backend` and `account`; fields that say nothing of any number may be missing.
+    """
+    if set(map(type, numbers)) == {LeadConnectorNumber}:
+        return leadconnector.columns(cast("Sequence[LeadConnectorNumber]", numbers))
+    cells = zip(*(_cells(record_of(number, "")) for number in numbers))  # noqa: B905 -- one type
+    return dict(zip(_COLUMNS, cells, strict=bool(numbers)))
+
+
+_COLUMNS = tuple(name for name in NumberRecord.__struct_fields__ if name not in {"backend", "account"})
+_cells = attrgetter(*_COLUMNS)
+
+
+def records_in(page: Page[PhoneNumber]) -> list[NumberRecord]:
+    """Take down a page, as `record_of` does each of its numbers; quicker where there are many."""
+    numbers = page.numbers
+    columns = columns_of(numbers)
+    names, rows = tuple(columns), zip(*columns.values(), strict=True)
+    return [
+        NumberRecord(
+            backend=page.provider or number.provider,
+            account=number.account,
+            **dict(zip(names, row, strict=True)),
+        )
+        for number, row in zip(numbers, rows, strict=True)
+    ]
+
+
+def _said(text: Any) -> str | None:
+    """Make sure of a text: a record can be written with anything, and read with nothing else."""
+    return text if text is None or type(text) is str else str(text)
+
+
+def _flag(can: Any) -> bool | None:
+    return None if can is None else bool(can)
 
 
 Records: TypeAlias = Iterable[NumberRecord] | AsyncIterable[NumberRecord]
@@ -126,8 +168,8 @@ T = TypeVar("T")
 async def records_of(pages: AsyncIterable[Page[PhoneNumber]]) -> AsyncGenerator[NumberRecord]:
     """Take down every number of a sweep, or of any pages that bear their backend's name."""
     async for page in pages:
-        for number in page.numbers:
-            yield record_of(number, page.provider or number.provider)
+        for record in records_in(page):
+            yield record
 
 
 AccountOutcome: TypeAlias = tuple[str, str, str, str | None]
@@ -216,44 +258,8 @@ def _type_of(name: str) -> type:
 
 @more_of.register
 def _of_leadconnector(number: LeadConnectorNumber) -> dict[str, Any]:
-    inbound, pool = _inbound(number), facts_of_pool(number.pool)
-    return {
-        "inbound": inbound,
-        "is_routed": inbound is not None or pool.get("pool_route") is not None,
-        "forwarding_number": number.forwarding_number or None,
-        "ring_users": " ".join(number.linked_ring_all_users or ()) or None,
-        "is_default": number.is_default,
-        "vendor_status": number.account_status,
-        "origin": number.origin,
-        **pool,
-    }
-
-
-def _inbound(number: LeadConnectorNumber) -> str | None:
-    """Say what answers; the vendor lets a service outweigh forwarding, and forwarding the users."""
-    if route := _route(number.inbound, number.forwarding_number):
-        return route
-    if number.linked_ring_all_users:
-        return f"users:{' '.join(number.linked_ring_all_users)}"
-    return f"user:{number.linked_user}" if number.linked_user else None
-
-
-def _route(service: InboundService | None, forwarding: str | None) -> str | None:
-    if service is not None and service.type:
-        return f"{service.type}:{service.value}" if service.value else service.type
-    return f"forward:{forwarding}" if forwarding else None
-
-
-def facts_of_pool(pool: NumberPool | str | None) -> dict[str, Any]:
-    """Return what a record says of the pool that its number sits in."""
-    if pool is None or isinstance(pool, str):
-        return {"pool": pool}
-    return {
-        "pool": pool.id,
-        "pool_name": pool.name,
-        "pool_active": pool.is_active,
-        "pool_route": _route(pool.inbound, pool.forwarding_number),
-    }
+    columns = leadconnector.columns((number,))
+    return {name: columns[name][0] for name in leadconnector.MORE}
 
 
 @more_of.register
@@ -354,7 +360,7 @@ def _billing(billing: Billing | None) -> dict[str, Any]:
     return {**amount, "billed": bool(billing.subscription_item_id) or amount.get("billed")}
 
 
-_MOST = Decimal(10) ** 12
+_MOST_PLACES = 12
 _PRECISION = Decimal("0.000001")
 
 
@@ -364,7 +370,7 @@ def _amount(value: Any) -> dict[str, Any]:
         amount = Decimal(str(value)) if value is not None else None
     except InvalidOperation:
         return {}
-    if amount is None or not amount.is_finite() or abs(amount) >= _MOST:
+    if amount is None or not amount.is_finite() or amount.adjusted() >= _MOST_PLACES:
         return {}
     rounded = amount if amount == amount.quantize(_PRECISION) else amount.quantize(_PRECISION)
     return {"monthly_amount": f"{rounded:f}", "billed": amount > 0}

@@ -6,6 +6,7 @@ import asyncio
 from collections import deque
 from typing import TYPE_CHECKING, Self
 
+from phonesys.ending import ended, undisturbed
 from phonesys.errors import NotOpen
 from phonesys.sweep import AccountReport, Outcome, SweepReport
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from phonesys.inventory.store.database import Database
-    from phonesys.inventory.store.writing import SweepWriter
+    from phonesys.inventory.store.writing import Prepared, SweepWriter
     from phonesys.model import Page, PhoneNumber
     from phonesys.sweep import Sweep
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 # Read ahead while a transaction is under way, which then are the next transaction.
 _MOST_PAGES = 256
-_MOST_NUMBERS = 4_000
+_MOST_NUMBERS = 8_000
 
 
 class StoredSweep:
@@ -67,15 +68,20 @@ class StoredSweep:
         return self._writer
 
     async def __aenter__(self) -> Self:
+        # SQLAlchemy gives up a connection whose statement is cancelled, and leaves its transaction, and the
+        # lock on the database with it, to the garbage collector. So transactions are carried to their end.
+        await undisturbed(self._resume())
+        await self._sweep.__aenter__()
+        self._ahead.start(self._opened())
+        return self
+
+    async def _resume(self) -> None:
         from phonesys.inventory.store.writing import begin
 
-        self._writer = await begin(self._database, self._scope, self._resume_within)
-        async for (backend, account), result in self._writer.whole():
+        self._writer = writer = await begin(self._database, self._scope, self._resume_within)
+        async for (backend, account), result in writer.whole():
             self._journal.remember(backend, account, result)
             self.resumed += 1
-        await self._sweep.__aenter__()
-        self._ahead.start()
-        return self
 
     async def __aexit__(
         self,
@@ -98,12 +104,12 @@ class StoredSweep:
         while not self._stored:
             pages, settled = await self._ahead.take()
             if pages or settled:
-                await writer.write(pages, settled)
-                self._stored.extend(pages)
+                await undisturbed(writer.write(pages, settled))
+                self._stored.extend(one.page for one in pages)
             elif (error := self._ahead.error) is not None:
                 raise error
             else:
-                await self._finish(writer)
+                await undisturbed(self._finish(writer))
                 raise StopAsyncIteration
         return self._stored.popleft()
 
@@ -146,23 +152,23 @@ class _Ahead:
     def __init__(self, sweep: Sweep, journal: _Journal) -> None:
         self._sweep = sweep
         self._journal = journal
-        self._pages: list[Page[PhoneNumber]] = []
+        self._pages: list[Prepared] = []
         self._numbers = 0
         self._room = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self.error: BaseException | None = None
 
-    def start(self) -> None:
-        """Begin to read."""
-        self._task = asyncio.get_running_loop().create_task(self._read())
+    def start(self, writer: SweepWriter) -> None:
+        """Begin to read, and to prepare what is read."""
+        self._task = asyncio.get_running_loop().create_task(self._read(writer))
 
     async def stop(self) -> None:
         """End, whatever was not taken yet."""
         if self._task is not None:
             self._task.cancel()
-            await asyncio.wait([self._task])
+            await ended(self._task)
 
-    async def take(self) -> tuple[list[Page[PhoneNumber]], list[tuple[Key, AccountReport]]]:
+    async def take(self) -> tuple[list[Prepared], list[tuple[Key, AccountReport]]]:
         """Take all that was read so far, once there is something; nothing at the end.
 
         An account's outcome comes with its last page, never before.
@@ -177,10 +183,10 @@ class _Ahead:
         self._room.set()
         return pages, settled
 
-    async def _read(self) -> None:
+    async def _read(self, writer: SweepWriter) -> None:
         try:
             async for page in self._sweep:
-                self._pages.append(page)
+                self._pages.append(writer.prepare(page))
                 self._numbers += len(page.numbers)
                 self._journal.news.set()
                 while len(self._pages) >= _MOST_PAGES or self._numbers >= _MOST_NUMBERS:

@@ -8,9 +8,10 @@ from contextlib import aclosing
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Self
 
+from phonesys.ending import ended
 from phonesys.errors import InvalidArgument, NotOpen, UsageError
 from phonesys.inventory.diff import WHOLE, Change, Difference, Moves, compare, unknown
-from phonesys.inventory.record import record_of
+from phonesys.inventory.record import records_in
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -75,7 +76,7 @@ class Watch:
     async def __aexit__(self, *_: object) -> None:
         if self._task is not None:
             self._task.cancel()
-            await asyncio.wait([self._task])
+            await ended(self._task)
 
     def __aiter__(self) -> AsyncIterator[Change]:
         return self
@@ -114,7 +115,7 @@ class Watch:
             self.report = report = sweep.report
             async for page in sweep:
                 key = page.provider, page.account
-                accounts.add(key, [record_of(number, page.provider) for number in page.numbers])
+                accounts.add(key, records_in(page))
                 result = report.accounts.get(key)
                 if result is not None and (records := accounts.whole(key, result)) is not None:
                     for change in self._state.see(key, result, records, moves):

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from phonesys import (
     AccountReport,
@@ -21,6 +23,7 @@ from phonesys import (
     NumberKind,
     NumberStatus,
     Outcome,
+    Page,
     PhoneSystem,
     SweepReport,
 )
@@ -28,7 +31,8 @@ from phonesys.backends.agents.wire import AgentNumber
 from phonesys.backends.leadconnector.wire import LeadConnectorNumber
 from phonesys.backends.leadping.wire import read_listing, read_number
 from phonesys.cli.rows import NumberRow
-from phonesys.inventory.record import NumberRecord, batches, outcomes_of, record_of, records_of
+from phonesys.inventory import leadconnector as columns
+from phonesys.inventory.record import NumberRecord, batches, outcomes_of, record_of, records_in, records_of
 from phonesys.model import InboundService, NumberPool
 
 if TYPE_CHECKING:
@@ -101,6 +105,8 @@ def test_a_row_of_leadping_says_less() -> None:
         ("free", None, None),
         ("NaN", None, None),
         ("1e99", None, None),
+        ("1e999999999", None, None),
+        ("1e-999999999", "0.000000", True),
     ],
 )
 def test_amounts_are_exact_decimals_or_nothing(amount: Any, written: str | None, billed: bool | None) -> None:
@@ -114,6 +120,60 @@ def test_an_agent_is_what_answers_an_agent_s_number() -> None:
     """A number that no agent has is answered by nothing."""
     assert record_of(AgentNumber(number="+1", agent_id="a1"), "agents").inbound == "agent:a1"
     assert record_of(AgentNumber(number="+1"), "agents").is_routed is False
+
+
+WORDS = st.none() | st.sampled_from(["", "local", "toll-free", "active", "suspended", "x"])
+TIMES = st.sampled_from(
+    [None, "2024-03-01T10:00:00Z", "2024-03-01T10:00:00.5+05:30", "2024-03-01T10:00:00", "never", "\ud83d", 5]
+)
+SERVICES = st.none() | st.builds(InboundService, type=WORDS, value=WORDS)
+POOLS = st.none() | st.builds(
+    NumberPool, id=st.sampled_from("pq"), inbound=SERVICES, forwarding_number=WORDS, name=WORDS
+)
+SWITCH = st.none() | st.booleans()
+NUMBERS = st.builds(
+    LeadConnectorNumber, number=st.sampled_from(["+1", "+2"]), sid=WORDS, label=WORDS, type=WORDS,
+    can=st.none() | st.builds(Capabilities, voice=SWITCH, fax=SWITCH), is_default=SWITCH, linked_user=WORDS,
+    linked_ring_all_users=st.none() | st.sampled_from([(), ("u1",), ("u1", "u2")]), inbound=SERVICES,
+    forwarding_number=WORDS, date_added=TIMES, date_updated=TIMES, date_created=TIMES, origin=WORDS,
+    account=st.sampled_from("ab"), account_status=WORDS, pool=POOLS,
+)  # fmt: skip
+
+
+@given(st.lists(NUMBERS, max_size=4))
+def test_a_page_is_taken_down_as_its_numbers_are(numbers: list[LeadConnectorNumber]) -> None:
+    """A column at a time or one by one, and as the number's own properties have it."""
+    records = records_in(Page(account="a", provider="north", numbers=tuple(numbers)))
+    assert records == [record_of(number, "north") for number in numbers]
+    for number, record in zip(numbers, records, strict=True):
+        can = number.capabilities
+        assert (record.voice, record.sms, record.mms, record.fax) == (can.voice, can.sms, can.mms, can.fax)
+        same = (
+            "provider",
+            "account",
+            "id",
+            "label",
+            "kind",
+            "status",
+            "assignee",
+            "created_at",
+            "updated_at",
+        )
+        assert [getattr(record, name) for name in same] == [getattr(number, name) for name in same]
+
+
+def test_a_page_may_hold_numbers_of_several_kinds() -> None:
+    """As somebody's backend may, which wraps others."""
+    both = (LeadConnectorNumber(number="+1", account="a"), AgentNumber(number="+2", account="a"))
+    page: Page[Any] = Page(account="a", provider="both", numbers=both)
+    assert records_in(page) == [record_of(number, "both") for number in both]
+
+
+def test_words_that_nobody_knows_are_not_kept_forever() -> None:
+    """A vendor's nonsense takes no memory."""
+    numbers = tuple(LeadConnectorNumber(number="+1", type=f"type {i}") for i in range(1000))
+    assert {record.kind for record in records_in(Page(account="a", numbers=numbers))} == {NumberKind.UNKNOWN}
+    assert len(columns._KINDS) <= 256
 
 
 class Theirs:

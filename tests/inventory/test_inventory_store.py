@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta, timezone
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 import pytest
@@ -160,8 +160,8 @@ class Plain:
     """A number of somebody's backend, which is no struct, and says nonsense."""
 
     provider, account, label, country = "plain", "a", "half \ud83d", None
-    kind, status, capabilities = NumberKind.LOCAL, NumberStatus.ACTIVE, Capabilities()
-    assignee = created_at = updated_at = None
+    kind, status, capabilities = NumberKind.LOCAL, NumberStatus.ACTIVE, Capabilities(voice=cast("Any", 1))
+    assignee, created_at, updated_at = 7, None, None
 
     def __init__(self, index: int) -> None:
         self.id = str(index)
@@ -169,7 +169,7 @@ class Plain:
 
 
 async def test_anybodys_numbers_can_be_kept(where: str) -> None:
-    """Also those that are no structs, or hold half of a surrogate pair."""
+    """Also those that are no structs, hold half of a surrogate pair, or say things of other types."""
     backend = Memory({"a": [[Plain(1), Plain(2)]]})
     async with PhoneSystem(backend) as phones, Inventory(where) as inventory:
         await inventory.collect(phones)
@@ -178,6 +178,7 @@ async def test_anybodys_numbers_can_be_kept(where: str) -> None:
         assert await count(inventory, "numbers") == 2
     assert [record.number for record in records] == ["+14155550001", "+14155550002"]
     assert {record.label for record in records} == {"half ?"}
+    assert {(record.voice, record.assignee) for record in records} == {(True, "7")}
 
 
 def test_a_digest_tells_pages_apart() -> None:
@@ -186,8 +187,59 @@ def test_a_digest_tells_pages_apart() -> None:
         Page(account="a", numbers=(one,))
         for one in (full(), full(label="x"), full(address_sid="AD1"), AgentNumber(number="+1", account="a"))
     ]
-    assert len({rows.printed(page).digest for page in pages}) == 4
-    assert rows.printed(pages[0]) == rows.printed(Page(account="b", numbers=(full(),)))
+    assert len({rows.digest(page) for page in pages}) == 4
+    assert rows.digest(pages[0]) == rows.digest(Page(account="b", numbers=(full(),)))
+
+
+def test_a_digest_is_taken_of_whole_numbers_of_any_size() -> None:
+    """Also of those that no database has: a vendor may write them, and they end no sweep."""
+    odd = AgentNumber(number="+14155550100", account="a", row_id=2**70)
+    assert rows.digest(Page(account="a", numbers=(odd,))) != rows.digest(
+        Page(account="a", numbers=(AgentNumber(number="+14155550100", account="a", row_id=2**71),))
+    )
+
+
+@pytest.mark.parametrize("sizes", [(1,), (999, 1), (1000,), (1001, 2999), (7,) * 300])
+async def test_pages_of_any_size_come_back_in_their_order(where: str, sizes: tuple[int, ...]) -> None:
+    """Whatever number of rows a statement holds."""
+    pages = [[number(i, f"a{place}") for i in range(size)] for place, size in enumerate(sizes)]
+    backend = Memory({f"a{place}": [page] for place, page in enumerate(pages)})
+    async with PhoneSystem(backend) as phones, Inventory(where) as inventory:
+        await inventory.collect(phones)
+        kept: dict[str, list[str]] = {}
+        async for record in (await inventory.snapshot()).records():
+            kept.setdefault(record.account, []).append(record.id)
+    assert kept == {f"a{place}": [one.id for one in page] for place, page in enumerate(pages)}
+
+
+async def test_the_view_shows_every_field_of_a_record(where: str) -> None:
+    """To people with a database shell, as columns of their kind."""
+    rows_ = [
+        full(),
+        full(
+            number="+14155550101", sid="PN2", date_added="2024-02-29T18:29:59Z", label='it\'s "x"', can=None
+        ),
+        full(number="+14155550102", sid="PN3", date_added="2024-02-29T18:29:59.5Z", forwarding_number="+1"),
+        full(number="+14155550103", sid="PN4", pool=None, inbound=None, linked_user="u1"),
+    ]
+    async with PhoneSystem(Memory({"a": [rows_]})) as phones, Inventory(where) as inventory:
+        await inventory.collect(phones)
+        records = {record.id: record async for record in (await inventory.snapshot()).records()}
+        async with inventory._database.reading() as connection:
+            found = (await connection.execute(text("SELECT * FROM inventory ORDER BY created_at, id"))).all()
+    assert [row.id for row in found] == ["PN2", "PN1", "PN4", "PN3"]
+    for row in found:
+        shown = {name: getattr(row, name) for name in NumberRecord.__struct_fields__}
+        assert msgspec.convert(shown, NumberRecord, strict=False) == records[row.id]
+
+
+async def test_a_date_that_utc_does_not_have_costs_nothing_but_itself(where: str) -> None:
+    """At the beginning of time some zones were ahead of it."""
+    one = full(date_added="0001-01-01T00:00:00+05:30", date_updated="9999-12-31T23:59:59-08:00")
+    async with PhoneSystem(Memory({"a": [[one]]})) as phones, Inventory(where) as inventory:
+        await inventory.collect(phones)
+        (record,) = [record async for record in (await inventory.snapshot()).records()]
+    assert (record.id, record.created_at, record.updated_at) == ("PN1", None, None)
 
 
 # The schema

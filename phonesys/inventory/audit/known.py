@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, cast
 import msgspec
 
 from phonesys.errors import InvalidArgument
+from phonesys.inventory.routes import facts_of_pool
 
 if TYPE_CHECKING:
     from phonesys.inventory.audit.finding import Place
@@ -57,8 +58,6 @@ class Known:
 
 
 def _in_pool(record: NumberRecord, pool: NumberPool) -> NumberRecord:
-    from phonesys.inventory.record import facts_of_pool
-
     facts = facts_of_pool(pool)
     routed = record.is_routed or (None if record.is_routed is None else facts["pool_route"] is not None)
     return msgspec.structs.replace(record, **facts, is_routed=routed)

@@ -7,10 +7,10 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from sqlalchemy import func, select
+from sqlalchemy import Text, cast, func, select
 
-from phonesys.inventory.store.rows import COLUMNS, pool_from, record_from
-from phonesys.inventory.store.schema import accounts, numbers, pools, sweep_pages, sweeps
+from phonesys.inventory.store.rows import pool_from, records_from
+from phonesys.inventory.store.schema import PAGE, accounts, numbers, pages, pools, sweep_pages, sweeps
 from phonesys.sweep import Outcome
 
 if TYPE_CHECKING:
@@ -77,24 +77,27 @@ async def _stream(database: Database, query: Any) -> AsyncGenerator[Sequence[Any
             yield batch
 
 
-_NUMBER = (*(numbers.c[name] for name in COLUMNS), numbers.c.more)
+_RECORD = cast(numbers.c.record, Text)  # drivers of PostgreSQL would decode it
 _HELD = (sweep_pages.c.backend, sweep_pages.c.account)
+
+
+def _on(page: ColumnElement[int]) -> ColumnElement[bool]:
+    """Find the numbers of a page by their keys."""
+    return (numbers.c.key >= page * PAGE) & (numbers.c.key < (page + 1) * PAGE)
 
 
 async def records(
     database: Database, sweep_id: int, *, backend: str | None = None, account: str | None = None
 ) -> AsyncGenerator[list[NumberRecord]]:
     """Yield a sweep's numbers in batches, by backend and account."""
-    query = select(*_HELD, *_NUMBER).join_from(
-        sweep_pages, numbers, numbers.c.page_id == sweep_pages.c.page_id
-    )
+    query = select(*_HELD, _RECORD).join_from(sweep_pages, numbers, _on(sweep_pages.c.page_id))
     query = query.where(sweep_pages.c.sweep_id == sweep_id)
     if backend is not None:
         query = query.where(sweep_pages.c.backend == backend)
     if account is not None:
         query = query.where(sweep_pages.c.account == account)
-    async for batch in _stream(database, query.order_by(*_HELD, sweep_pages.c.place, numbers.c.place)):
-        yield [record_from(of, in_, columns) for of, in_, *columns in batch]
+    async for batch in _stream(database, query.order_by(*_HELD, sweep_pages.c.place, numbers.c.key)):
+        yield records_from(batch)
 
 
 async def pools_of(database: Database, sweep_id: int) -> AsyncGenerator[tuple[str, NumberPool]]:
@@ -150,12 +153,16 @@ async def numbers_of_pages(
     """Fetch the numbers of some pages, whose backend and account are known."""
     found: dict[int, list[NumberRecord]] = {id_: [] for id_ in owners}
     ids = sorted(owners)
+    query = select(pages.c.id, _RECORD).join_from(pages, numbers, _on(pages.c.id))
+    query = query.order_by(pages.c.id, numbers.c.key)
     async with database.reading() as connection:
         for start in range(0, len(ids), _PAGES_AT_ONCE):
             some = ids[start : start + _PAGES_AT_ONCE]
-            query = select(numbers.c.page_id, *_NUMBER).where(numbers.c.page_id.in_(some))
-            async for id_, *columns in await connection.stream(query):
-                found[id_].append(record_from(*owners[id_], columns))
+            result = await connection.stream(query.where(pages.c.id.in_(some)))
+            async for batch in result.partitions(_BATCH):
+                records_ = records_from((*owners[id_], text) for id_, text in batch)
+                for (id_, _), record in zip(batch, records_, strict=True):
+                    found[id_].append(record)
     return found
 
 

@@ -1,64 +1,97 @@
-"""A number as a row, and back: the columns that people ask for, and all else as JSON.
+"""A page's numbers as rows, and back: the record as JSON, beside what is looked for most.
 
-What is new on NumberRecord goes to `more`, and needs no migration.
+What is new on NumberRecord needs no migration.
 """
 
 from __future__ import annotations
 
-from hashlib import blake2b
+from collections.abc import Sequence
+from datetime import UTC
+from functools import cache
+from hashlib import sha256
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed
-from operator import attrgetter
-from typing import TYPE_CHECKING, Any
+from itertools import count, groupby, starmap
+from operator import attrgetter, itemgetter
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import msgspec
 
-from phonesys.inventory.record import NumberRecord, record_of
-from phonesys.inventory.store import schema
+from phonesys.inventory.record import NumberRecord, columns_of
+from phonesys.inventory.store.schema import PAGE, in_utc
 from phonesys.model import NumberPool
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterable, Mapping
 
     from phonesys.model import Page, PhoneNumber
 
-COLUMNS = tuple(
-    str(column.name) for column in schema.numbers.c if column.name not in {"page_id", "place", "more"}
-)
-_REST = tuple(name for name in NumberRecord.__struct_fields__ if name not in {*COLUMNS, "backend", "account"})
-_columns_of = attrgetter(*COLUMNS)
-_rest_of = attrgetter(*_REST)
-# What is None is left out.
-_More = msgspec.defstruct("_More", [(name, Any, None) for name in _REST], omit_defaults=True, gc=False)
-_encode = msgspec.json.Encoder().encode
-_decode = msgspec.json.Decoder(dict[str, Any]).decode
+Row: TypeAlias = tuple[int, str, str, str]
+"""A row of `numbers`, the columns in the table's order."""
 
 
-def records_of(page: Page[PhoneNumber], backend: str) -> list[NumberRecord]:
-    """Take down a page's numbers."""
-    return [record_of(number, backend) for number in page.numbers]
+class Cells(msgspec.Struct, frozen=True, gc=False):
+    """What a page's numbers are in the database, a column at a time; their keys are the page's to give."""
+
+    numbers: Sequence[str]
+    statuses: Sequence[str]
+    records: Sequence[str]
+    in_pools: bool
+
+    def rows(self, page_id: int) -> Iterable[Row]:
+        """Make the rows of a page."""
+        return zip(count(page_id * PAGE), self.numbers, self.statuses, self.records)
 
 
-def rows_of(
-    page_id: int, records: Sequence[NumberRecord], moment: Callable[[Any], Any] | None
-) -> Iterator[tuple[Any, ...]]:
-    """Write records as rows of `numbers`, the columns in the table's order."""
-    for place, record in enumerate(records):
-        *head, kind, status, created, updated = _columns_of(record)
-        if moment is not None:
-            created, updated = moment(created), moment(updated)
-        more = _encode(_More(*_rest_of(record))).decode()
+_json = msgspec.json.Encoder()
+_pack = msgspec.msgpack.Encoder().encode
+_read = msgspec.json.Decoder(list[NumberRecord]).decode
+_word = attrgetter("_value_")
+_place = itemgetter(0, 1)
+_MOMENTS = {"created_at", "updated_at"}
+
+
+def cells_of(numbers: Sequence[PhoneNumber]) -> Cells:
+    """Write numbers down, in their order."""
+    columns = columns_of(numbers)
+    for name in _MOMENTS & columns.keys():
+        columns[name] = [
+            moment if moment is None or moment.tzinfo is UTC else in_utc(moment) for moment in columns[name]
+        ]
+    try:
+        text = _text(columns)
+    except UnicodeEncodeError:  # half of a surrogate pair
+        text = None
+    if text is None or (b"\\" in text and b"\\u0000" in text):
+        columns = {name: [_clean(value) for value in column] for name, column in columns.items()}
+        text = _text(columns)
+    return Cells(
+        columns.get("number", ()),
         # Drivers are slow with enumerations.
-        yield (page_id, place, *head, kind._value_, status._value_, created, updated, more)
+        list(map(_word, columns.get("status", ()))),
+        # JSON has no line breaks within; the last line is an empty one.
+        text.decode().split("\n")[:-1],
+        any(columns.get("pool", ())),
+    )
 
 
-def record_from(backend: str, account: str, row: Sequence[Any]) -> NumberRecord:
-    """Read a record from the columns of COLUMNS and `more`."""
-    *columns, more = row
-    fields = dict(zip(COLUMNS, columns, strict=True), backend=backend, account=account)
-    if more != "{}":
-        fields |= _decode(more)
-    return msgspec.convert(fields, NumberRecord, strict=False)
+def _text(columns: Mapping[str, Sequence[Any]]) -> bytes:
+    return _json.encode_lines(starmap(_shape(tuple(columns)), zip(*columns.values(), strict=True)))
+
+
+@cache
+def _shape(names: tuple[str, ...]) -> type[msgspec.Struct]:
+    """Make what some fields of a record are written as: what is None is left out."""
+    return msgspec.defstruct("_Shape", [(name, Any, None) for name in names], omit_defaults=True, gc=False)
+
+
+def records_from(rows: Iterable[tuple[str, str, str]]) -> list[NumberRecord]:
+    """Read records, of which the backend, the account and the JSON are given."""
+    parts: list[str] = []
+    for (backend, account), some in groupby(rows, _place):
+        head = _json.encode({"backend": backend, "account": account}).decode()[:-1]
+        parts += [f"{head},{text[1:]}" for _, _, text in some]
+    return _read(f"[{','.join(parts)}]")
 
 
 def pools_of(page: Page[PhoneNumber]) -> dict[str, NumberPool]:
@@ -73,7 +106,7 @@ def pools_of(page: Page[PhoneNumber]) -> dict[str, NumberPool]:
 
 def pool_row(page_id: int, pool: NumberPool) -> dict[str, Any]:
     """Write a pool as a row of `pools`."""
-    return {"page_id": page_id, "id": pool.id, "name": pool.name, "more": _encode(pool).decode()}
+    return {"page_id": page_id, "id": pool.id, "name": pool.name, "more": _json.encode(pool).decode()}
 
 
 def pool_from(account: str, more: str) -> NumberPool:
@@ -93,41 +126,20 @@ def _release() -> bytes:
 _RELEASE = _release() + repr(NumberRecord.__struct_fields__).encode()
 
 
-class Printed(msgspec.Struct):
-    """A page's content: equal digests mean equal numbers, and nothing to write."""
+def digest(page: Page[PhoneNumber]) -> bytes:
+    """Take a page's digest: equal ones mean equal numbers, and nothing to write.
 
-    digest: bytes
-    needs_cleaning: bool
-    """Whether a text holds what PostgreSQL cannot: a zero, or half of a surrogate pair."""
-
-
-def printed(page: Page[PhoneNumber]) -> Printed:
-    """Take a page's digest: of the vendor's own structs if it has such, since records cost ten times that."""
+    Of the vendor's own structs if it has such, since records cost more than that.
+    """
     try:
-        content = _encode(page.numbers)
-    except (TypeError, ValueError):
-        return _printed_records(page)
-    return Printed(_digest(content), b"\\u0000" in content)
+        content = _pack(page.numbers)
+    except (TypeError, ValueError, OverflowError):  # the last for whole numbers beyond 64 bits
+        content = "\n".join(cells_of(page.numbers).records).encode()
+    return sha256(_RELEASE + content).digest()[:16]
 
 
-def _printed_records(page: Page[PhoneNumber]) -> Printed:
-    records = [clean(record) for record in records_of(page, "")]
-    return Printed(_digest(_encode(records)), needs_cleaning=True)
-
-
-def _digest(content: bytes) -> bytes:
-    return blake2b(content, digest_size=16, key=blake2b(_RELEASE, digest_size=32).digest()).digest()
-
-
-def clean(record: NumberRecord) -> NumberRecord:
-    """Replace in every text what a database cannot hold."""
-    changes = {
-        name: _clean(value)
-        for name, value in msgspec.structs.asdict(record).items()
-        if type(value) is str and _clean(value) != value
-    }
-    return msgspec.structs.replace(record, **changes) if changes else record
-
-
-def _clean(text: str) -> str:
-    return text.replace("\0", "\N{REPLACEMENT CHARACTER}").encode("utf-8", "replace").decode()
+def _clean(value: Any) -> Any:
+    """Replace in a text what PostgreSQL cannot hold: a zero, or half of a surrogate pair."""
+    if type(value) is not str:
+        return value
+    return value.replace("\0", "\N{REPLACEMENT CHARACTER}").encode("utf-8", "replace").decode()

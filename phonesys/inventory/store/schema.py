@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import (
     BigInteger,
-    Boolean,
     Column,
     DateTime,
     Dialect,
@@ -22,6 +21,20 @@ from sqlalchemy import (
 
 if TYPE_CHECKING:
     from sqlalchemy.types import TypeEngine
+
+
+PAGE = 1 << 32
+"""A number's key is its page's id times this, and its place on the page."""
+
+
+def in_utc(moment: datetime | None) -> datetime | None:
+    """Write a moment in UTC; None for one that UTC has no date for, at the end or the beginning of time."""
+    if moment is None or moment.tzinfo is UTC:
+        return moment
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        return None
 
 
 def in_text(moment: datetime | None) -> str | None:
@@ -103,25 +116,10 @@ sweep_pages = Table(
 numbers = Table(
     "numbers",
     metadata,
-    Column("page_id", BigInteger, primary_key=True, autoincrement=False),
-    Column("place", Integer, primary_key=True, autoincrement=False),
-    Column("id", Text, nullable=False),
+    Column("key", BigInteger, primary_key=True, autoincrement=False),
     Column("number", Text, nullable=False),
-    Column("label", Text),
-    Column("country", Text),
-    Column("voice", Boolean),
-    Column("sms", Boolean),
-    Column("mms", Boolean),
-    Column("fax", Boolean),
-    Column("assignee", Text),
-    Column("pool", Text),
-    Column("inbound", Text),
-    Column("provider", Text, nullable=False),
-    Column("kind", Text, nullable=False),
     Column("status", Text, nullable=False),
-    Column("created_at", Moment),
-    Column("updated_at", Moment),
-    Column("more", Text, nullable=False),
+    Column("record", Text, nullable=False),
 )
 
 pools = Table(

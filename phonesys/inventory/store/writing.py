@@ -4,33 +4,46 @@ from __future__ import annotations
 
 import secrets
 from datetime import UTC, datetime
-from itertools import chain
+from itertools import chain, groupby
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import bindparam, delete, exists, func, insert, select, tuple_, update
+import msgspec
+from sqlalchemy import BigInteger, bindparam, delete, exists, func, insert, select, tuple_, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from phonesys.inventory.errors import TakenOver
 from phonesys.inventory.store import rows
-from phonesys.inventory.store.schema import accounts, in_text, numbers, pages, pools, sweep_pages, sweeps
+from phonesys.inventory.store.schema import PAGE, accounts, numbers, pages, pools, sweep_pages, sweeps
+from phonesys.model import Page, PhoneNumber
 from phonesys.sweep import AccountReport, Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Collection, Iterable, Sequence
+    from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Sequence
     from datetime import timedelta
 
     from sqlalchemy import ColumnElement
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from phonesys.inventory.store.database import Database
-    from phonesys.model import Page, PhoneNumber
 
     Key = tuple[str, str]
 
 _WHOLE = (Outcome.DONE.value, Outcome.EMPTY.value, Outcome.NOT_CONNECTED.value)
 _BEGUN = AccountReport(outcome=Outcome.NOT_REACHED)
-_ROWS = 250  # by one statement, of the 32,766 parameters that SQLite takes
+_INSERT = "INSERT INTO numbers (key, number, status, record) VALUES"
+_WIDTH = 4
+_VALUES = 1000 * _WIDTH  # by one statement, of the 32,766 that SQLite takes
 _KEYS_AT_ONCE = 256  # databases bound the parameters of a statement
+
+
+class Prepared(msgspec.Struct):
+    """A page, and what is to be written of it."""
+
+    page: Page[PhoneNumber]
+    key: Key
+    digest: bytes
+    cells: rows.Cells | None
+    """Left for later where the page may be there already."""
 
 
 class SweepWriter:
@@ -43,22 +56,28 @@ class SweepWriter:
         self._writer = secrets.token_hex(8)
         self._base = base
         self._begun: dict[Key, AccountReport] = {}
-        is_sqlite = database.dialect == "sqlite"
-        self._insert = sqlite.insert if is_sqlite else postgresql.insert
-        self._moment = in_text if is_sqlite else None
-        self._bulk = _Bulk(database)
+        self._is_sqlite = database.dialect == "sqlite"
+        self._insert = sqlite.insert if self._is_sqlite else postgresql.insert
 
-    async def write(
-        self, read: Sequence[Page[PhoneNumber]], results: Iterable[tuple[Key, AccountReport]]
-    ) -> None:
+    def prepare(self, page: Page[PhoneNumber]) -> Prepared:
+        """Do what needs no database: best at once, while the page is in the processor's cache.
+
+        It bears its backend's name in this system.
+        """
+        numbers = page.numbers
+        digest = rows.digest(page) if numbers else b""
+        cells = rows.cells_of(numbers) if numbers and self._base is None else None
+        return Prepared(page, (page.provider, page.account), digest, cells)
+
+    async def write(self, read: Sequence[Prepared], results: Iterable[tuple[Key, AccountReport]]) -> None:
         """Store pages, and what came of accounts, in one transaction.
 
-        Pages bear their backend's name in this system, and come before the result of their account.
+        Pages come before the result of their account.
         """
         settled = dict(results)
         async with self._database.writing() as connection:
-            await self._hold(connection, sum(len(page.numbers) for page in read))
-            await self._store(connection, [page for page in read if page.numbers])
+            await self._hold(connection, sum(len(one.page.numbers) for one in read))
+            await self._store(connection, [one for one in read if one.page.numbers])
             counted = self._counted(read)
             await self._enter(connection, {**counted, **settled})
         # Only now: what was rolled back did not happen.
@@ -113,21 +132,18 @@ class SweepWriter:
         if done.rowcount != 1:
             raise TakenOver(f"sweep {self.id} was resumed or begun anew by somebody else")
 
-    async def _store(self, connection: AsyncConnection, read: Sequence[Page[PhoneNumber]]) -> None:
+    async def _store(self, connection: AsyncConnection, read: Sequence[Prepared]) -> None:
         """Refer to the pages, after writing those that are new."""
         if not read:
             return
-        prints = [rows.printed(page) for page in read]
-        known = await self._known(connection, {_key(page) for page in read})
-        ids = [known.get((_key(page), one.digest)) for page, one in zip(read, prints, strict=True)]
+        known = await self._known(connection, {one.key for one in read})
+        ids = [known.get((one.key, one.digest)) for one in read]
         fresh = [place for place, id_ in enumerate(ids) if id_ is None]
         if fresh:
-            made = await _new_pages(connection, [(read[place], prints[place]) for place in fresh])
+            made = await _new_pages(connection, [read[place] for place in fresh])
             for place, id_ in zip(fresh, made, strict=True):
                 ids[place] = id_
-            await self._write_numbers(
-                connection, [(made[i], read[p], prints[p]) for i, p in enumerate(fresh)]
-            )
+            await self._write_numbers(connection, zip(made, (read[place] for place in fresh), strict=True))
         await connection.execute(insert(sweep_pages), self._references(read, ids))
 
     async def _known(
@@ -153,26 +169,41 @@ class SweepWriter:
         return found
 
     async def _write_numbers(
-        self, connection: AsyncConnection, fresh: Iterable[tuple[int, Page[PhoneNumber], rows.Printed]]
+        self, connection: AsyncConnection, fresh: Iterable[tuple[int, Prepared]]
     ) -> None:
         in_pools: list[dict[str, Any]] = []
-        for id_, page, print_ in fresh:
-            records = rows.records_of(page, page.provider)
-            if print_.needs_cleaning:
-                records = [rows.clean(record) for record in records]
-            # Page by page, so that the loop is never held for long.
-            await self._bulk.write(connection, list(rows.rows_of(id_, records, self._moment)))
-            in_pools.extend(rows.pool_row(id_, pool) for pool in rows.pools_of(page).values())
+        values: list[int | str] = []
+        for id_, one in fresh:
+            cells = one.cells or rows.cells_of(one.page.numbers)
+            values += chain.from_iterable(cells.rows(id_))
+            if cells.in_pools:
+                in_pools += [rows.pool_row(id_, pool) for pool in rows.pools_of(one.page).values()]
+            # As soon as there are enough, so that the loop is never held for long.
+            while len(values) >= _VALUES:
+                await self._insert_numbers(connection, values[:_VALUES])
+                del values[:_VALUES]
+        if values:
+            await self._insert_numbers(connection, values)
         if in_pools:
             await connection.execute(insert(pools), in_pools)
 
-    def _references(
-        self, read: Sequence[Page[PhoneNumber]], ids: Sequence[int | None]
-    ) -> list[dict[str, Any]]:
+    async def _insert_numbers(self, connection: AsyncConnection, values: Sequence[int | str]) -> None:
+        """Write rows straight by the driver: SQLAlchemy's own way costs as much as the database."""
+        if self._is_sqlite:
+            # sqlite3 lets go of the interpreter's lock for every statement, and then has to wait for it.
+            more = len(values) // _WIDTH - 1
+            await connection.exec_driver_sql(
+                f"{_INSERT} (?, ?, ?, ?){', (?, ?, ?, ?)' * more}", tuple(values)
+            )
+        else:
+            every = list(zip(*[iter(values)] * _WIDTH, strict=True))
+            await connection.exec_driver_sql(f"{_INSERT} ($1, $2, $3, $4::text::jsonb)", every)
+
+    def _references(self, read: Sequence[Prepared], ids: Sequence[int | None]) -> list[dict[str, Any]]:
         places: dict[Key, int] = {}
         references: list[dict[str, Any]] = []
-        for page, id_ in zip(read, ids, strict=True):
-            key = _key(page)
+        for one, id_ in zip(read, ids, strict=True):
+            key = one.key
             place = places.get(key, self._begun.get(key, _BEGUN).pages)
             places[key] = place + 1
             references.append(
@@ -180,11 +211,11 @@ class SweepWriter:
             )
         return references
 
-    def _counted(self, read: Sequence[Page[PhoneNumber]]) -> dict[Key, AccountReport]:
+    def _counted(self, read: Sequence[Prepared]) -> dict[Key, AccountReport]:
         """Add the pages to what is known of their accounts."""
         counted: dict[Key, AccountReport] = {}
-        for page in read:
-            key = _key(page)
+        for one in read:
+            page, key = one.page, one.key
             before = counted.get(key) or self._begun.get(key, _BEGUN)
             counted[key] = AccountReport(
                 outcome=Outcome.NOT_REACHED,
@@ -208,33 +239,8 @@ class SweepWriter:
         )
 
 
-class _Bulk:
-    """Writes rows of `numbers` straight by the driver: SQLAlchemy's own way costs as much as the database."""
-
-    def __init__(self, database: Database) -> None:
-        self._one = str(insert(numbers).compile(dialect=database.engine.dialect))
-        # sqlite3 lets go of the interpreter's lock for every statement, and then has to wait for it.
-        head, _, values = self._one.partition(" VALUES ")
-        self._many = f"{head} VALUES {', '.join([values] * _ROWS)}" if database.dialect == "sqlite" else None
-
-    async def write(self, connection: AsyncConnection, every: Sequence[tuple[Any, ...]]) -> None:
-        """Write rows, the columns in the table's order."""
-        done = 0
-        if self._many is not None:
-            while len(every) - done >= _ROWS:
-                flat = tuple(chain.from_iterable(every[done : done + _ROWS]))
-                await connection.exec_driver_sql(self._many, flat)
-                done += _ROWS
-        if rest := list(every[done:]):
-            await connection.exec_driver_sql(self._one, rest)
-
-
 def _by_key(item: tuple[Key, AccountReport]) -> Key:
     return item[0]
-
-
-def _key(page: Page[PhoneNumber]) -> Key:
-    return page.provider, page.account
 
 
 def _report_of(row: Any) -> AccountReport:
@@ -261,10 +267,8 @@ def _account_row(sweep_id: int, key: Key, report: AccountReport) -> dict[str, An
     }
 
 
-async def _new_pages(
-    connection: AsyncConnection, fresh: Iterable[tuple[Page[PhoneNumber], rows.Printed]]
-) -> Sequence[int]:
-    rows_ = [{"backend": page.provider, "account": page.account, "digest": one.digest} for page, one in fresh]
+async def _new_pages(connection: AsyncConnection, fresh: Iterable[Prepared]) -> Sequence[int]:
+    rows_ = [{"backend": one.key[0], "account": one.key[1], "digest": one.digest} for one in fresh]
     made = await connection.execute(insert(pages).returning(pages.c.id, sort_by_parameter_order=True), rows_)
     ids: Sequence[int] = made.scalars().all()
     return ids
@@ -272,10 +276,25 @@ async def _new_pages(
 
 async def sweep_up(connection: AsyncConnection) -> None:
     """Delete the pages that no sweep refers to."""
-    orphans = select(pages.c.id).where(~exists().where(sweep_pages.c.page_id == pages.c.id))
-    for table in (numbers, pools):
-        await connection.execute(delete(table).where(table.c.page_id.in_(orphans)))
-    await connection.execute(delete(pages).where(pages.c.id.in_(orphans)))
+    query = select(pages.c.id).where(~exists().where(sweep_pages.c.page_id == pages.c.id))
+    orphans = (await connection.execute(query.order_by(pages.c.id))).scalars().all()
+    if not orphans:
+        return
+    gone = [{"first": first, "last": last} for first, last in _runs(orphans)]
+    first, last = bindparam("first", type_=BigInteger), bindparam("last", type_=BigInteger)
+    for statement in (
+        delete(numbers).where(numbers.c.key >= first * PAGE, numbers.c.key < (last + 1) * PAGE),
+        delete(pools).where(pools.c.page_id.between(first, last)),
+        delete(pages).where(pages.c.id.between(first, last)),
+    ):
+        await connection.execute(statement, gone)
+
+
+def _runs(ids: Iterable[int]) -> Iterator[tuple[int, int]]:
+    """Find the first and the last of ids that follow one another: those of a sweep mostly do."""
+    for _, run in groupby(enumerate(ids), key=lambda item: item[1] - item[0]):
+        held = [id_ for _, id_ in run]
+        yield held[0], held[-1]
 
 
 async def forget(connection: AsyncConnection, which: ColumnElement[bool]) -> int:

@@ -1,0 +1,148 @@
+"""What was started has ended before whoever started it goes on."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import anyio
+import pytest
+
+from phonesys import PhoneSystem
+from phonesys.ending import ended, undisturbed
+from phonesys.inventory import Inventory
+from tests.sweep.memory import simple
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+class Work:
+    """Something that takes three turns of the loop, and more to clean up."""
+
+    def __init__(self) -> None:
+        self.gate = asyncio.Event()
+        self.done = False
+
+    async def __call__(self) -> str:
+        await self.gate.wait()
+        self.done = True
+        return "done"
+
+
+async def test_an_end_is_waited_for_whoever_is_cancelled() -> None:
+    """Cancelled twice, it still waits, and then passes a cancellation on."""
+    work = Work()
+    task = asyncio.create_task(work())
+    waiting = asyncio.create_task(ended(task))
+    for _ in range(2):
+        await asyncio.sleep(0)
+        waiting.cancel()
+        await asyncio.sleep(0)
+        assert not waiting.done()
+    work.gate.set()
+    await asyncio.wait([waiting])
+    assert waiting.cancelled()
+    assert work.done
+
+
+async def test_a_scope_of_anyios_does_not_keep_the_loop_busy() -> None:
+    """A cancelled scope cancels every wait again and again; this one wait is left alone."""
+    work = Work()
+    task = asyncio.create_task(work())
+    asyncio.get_running_loop().call_later(0.03, work.gate.set)
+    turns = 0
+    with anyio.CancelScope() as scope:
+        scope.cancel()
+        turning = asyncio.create_task(_turns(task))
+        await ended(task)
+    turns = await turning
+    assert work.done
+    assert turns < 20
+
+
+async def _turns(task: asyncio.Task[str]) -> int:
+    """Count how often the loop has something to do until the task has ended."""
+    loop, turns = asyncio.get_running_loop(), 0
+    select = loop._selector.select  # type: ignore[attr-defined]
+
+    def counting(timeout: float | None = None) -> object:
+        nonlocal turns
+        turns += 1
+        return select(timeout)
+
+    loop._selector.select = counting  # type: ignore[attr-defined]
+    try:
+        await asyncio.wait([task])
+    finally:
+        loop._selector.select = select  # type: ignore[attr-defined]
+    return turns
+
+
+async def test_work_is_carried_to_its_end() -> None:
+    """What it came to is the answer; under a time-out it ends first, and the time-out is raised then."""
+    work = Work()
+    work.gate.set()
+    assert await undisturbed(work()) == "done"
+    work = Work()
+    with pytest.raises(TimeoutError):  # noqa: PT012 -- the block is what is tested
+        async with asyncio.timeout(0.001):
+            asyncio.get_running_loop().call_later(0.01, work.gate.set)
+            await undisturbed(work())
+    assert work.done
+
+
+async def test_an_error_of_the_work_is_raised() -> None:
+    """As it is."""
+
+    async def failing() -> None:
+        raise KeyError("why")
+
+    with pytest.raises(KeyError, match="why"):
+        await undisturbed(failing())
+
+
+# Where it is used
+
+
+@pytest.mark.parametrize("way", ["a scope", "twice"])
+async def test_a_watch_ends_with_its_block(way: str) -> None:
+    """Also where the wait for its end is cancelled too."""
+
+    async def watching() -> None:
+        with anyio.CancelScope() as scope:
+            async with PhoneSystem(simple(30, delay=5)) as phones, phones.watch(interval=60):
+                if way == "a scope":
+                    asyncio.get_running_loop().call_later(0.02, scope.cancel)
+                await asyncio.sleep(1)
+        ended_with_it.append(asyncio.all_tasks() == {asyncio.current_task(), outer})
+
+    ended_with_it: list[bool] = []
+    outer = asyncio.current_task()
+    task = asyncio.create_task(watching())
+    if way == "twice":
+        await asyncio.sleep(0.02)
+        task.cancel()
+        await asyncio.sleep(0)
+        task.cancel()
+    await asyncio.wait([task])
+    assert asyncio.all_tasks() == {outer}
+    assert ended_with_it == ([True] if way == "a scope" else [])
+
+
+async def test_a_stored_sweep_leaves_no_lock_on_its_database(tmp_path: Path) -> None:
+    """Cancelled in the middle of a transaction, once, twice or by a scope: the next one begins at once."""
+    store = tmp_path / "inventory.db"
+    async with PhoneSystem(simple(60, numbers=5)) as phones:
+        for turns in range(5, 95, 6):
+            async with Inventory(store) as inventory:
+                task = asyncio.create_task(inventory.collect(phones, resume=False))
+                for _ in range(turns):
+                    await asyncio.sleep(0.0005)
+                task.cancel()
+                await asyncio.sleep(0)
+                task.cancel()
+                await asyncio.wait([task])
+        async with asyncio.timeout(20), Inventory(store) as inventory:
+            assert (await inventory.collect(phones)).complete
+    assert len(asyncio.all_tasks()) == 1
