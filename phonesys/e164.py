@@ -18,6 +18,6 @@ def checked(number: str, what: str = "phone number") -> str:
     """Return the number; raises InvalidArgument, with the form that was expected, for anything else."""
     if not isinstance(number, str) or not is_e164(number):
         raise InvalidArgument(
-            f"{what}: {number!r} is not E.164; expected '+', country code and number, as in +14155552671"
+            f"{what}: {number!r:.80} is not E.164; expected '+', country code and number, as in +14155552671"
         )
     return number

@@ -31,7 +31,7 @@ class AccountLines:
         self._path = path
         self.ended = False
         """Whether all lines were read."""
-        if not self.is_stdin and not os.access(path, os.R_OK):
+        if not self.is_stdin and ("\0" in path or not os.access(path, os.R_OK)):
             raise UsageError(f"{path}: cannot read it; expected a file with an account id on each line")
 
     async def __aiter__(self) -> AsyncIterator[str]:

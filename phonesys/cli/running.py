@@ -8,11 +8,12 @@ import logging
 import os
 import signal
 import sys
+import threading
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import typer
 
-from phonesys.cli.terminal import ERR, complain
+from phonesys.cli.terminal import ERR, clean, complain
 from phonesys.errors import PhonesysError, UsageError
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 DONE, FAILED, USAGE = 0, 1, 2
 _INTERRUPTED, _TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM
+_PATIENT = 2
 
 
 def run(prepare: Callable[[], Coroutine[Any, Any, int] | int], *, verbose: bool = False) -> NoReturn:
@@ -33,13 +35,14 @@ def run(prepare: Callable[[], Coroutine[Any, Any, int] | int], *, verbose: bool 
 
 
 def _status(prepare: Callable[[], Coroutine[Any, Any, int] | int]) -> int:
+    told = _Told()
     try:
         rest = prepare()
-        return rest if isinstance(rest, int) else asyncio.run(_main(rest))
+        return rest if isinstance(rest, int) else asyncio.run(_main(rest, told))
     except KeyboardInterrupt:
         return _INTERRUPTED
     except asyncio.CancelledError:
-        return _TERMINATED
+        return told.status
     except BrokenPipeError:
         _forget_stdout()
         return FAILED
@@ -48,13 +51,43 @@ def _status(prepare: Callable[[], Coroutine[Any, Any, int] | int]) -> int:
         return USAGE if isinstance(failure, UsageError) else FAILED
 
 
-async def _main(rest: Coroutine[Any, Any, int]) -> int:
-    """Let SIGTERM end a command the way Ctrl-C does: what it opened is closed."""
-    task = asyncio.current_task()
-    assert task is not None  # noqa: S101 -- asyncio.run made it
-    with contextlib.suppress(NotImplementedError):  # Windows has no such handlers
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-    return await rest
+async def _main(rest: Coroutine[Any, Any, int], told: _Told) -> int:
+    with told.heard():
+        return await rest
+
+
+class _Told:
+    """Ends a command when Ctrl-C or SIGTERM say so: what it opened is closed.
+
+    asyncio's own handler raises KeyboardInterrupt for the second Ctrl-C, wherever the program happens to be.
+    Here the second one cancels once more what is being closed, and the third ends the process where it is.
+    """
+
+    def __init__(self) -> None:
+        self.status = _TERMINATED
+        self._times = 0
+
+    @contextlib.contextmanager
+    def heard(self) -> Generator[None]:
+        """Listen while the block runs; only the main thread can."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        self._loop, self._task = asyncio.get_running_loop(), asyncio.current_task()
+        before = {number: signal.signal(number, self._hear) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _hear(self, number: int, _frame: object) -> None:
+        self.status = 128 + number
+        self._times += 1
+        if self._times > _PATIENT or self._task is None:
+            os._exit(self.status)
+        self._task.cancel()
+        self._loop.call_soon_threadsafe(lambda: None)  # wakes it
 
 
 def _forget_stdout() -> None:
@@ -68,7 +101,7 @@ class _ToConsole(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Print one record as one line."""
-        line = f"{record.name}: {record.getMessage()}"
+        line = clean(f"{record.name}: {record.getMessage()}")
         ERR.print(line, style="dim", markup=False, highlight=False, soft_wrap=True)
 
 

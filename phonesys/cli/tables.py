@@ -58,7 +58,7 @@ def summary(report: SweepReport, names: Sequence[str], breakdown: Breakdown) -> 
         table.add_column(heading, justify="right", vertical="bottom")
     for name in names:
         table.add_row(
-            clean(name), *_counts(report.by_provider.get(name, {}), report.numbers_by_provider[name])
+            Text(clean(name)), *_counts(report.by_provider.get(name, {}), report.numbers_by_provider[name])
         )
     if len(names) > 1:
         table.add_section()
@@ -97,7 +97,8 @@ def failures(failed: Sequence[Failure]) -> RenderableType:
     table.add_column("why", overflow="fold")
     for failure in failed[:MOST_FAILURES]:
         account = "(the list of accounts)" if failure.account is None else clean(failure.account)
-        table.add_row(clean(failure.provider), account, Text(clean(_why(failure.error))))
+        # Not as strings, whose square brackets would be taken for markup.
+        table.add_row(*map(Text, (clean(failure.provider), account, clean(_why(failure.error)))))
     if len(failed) <= MOST_FAILURES:
         return table
     return Group(table, Text(f"and {len(failed) - MOST_FAILURES:,} more"))

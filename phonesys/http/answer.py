@@ -29,7 +29,11 @@ def reader(kind: type[T], *, strict: bool = True) -> Callable[[bytes], T]:
 
     Without `strict`, numbers and booleans may be written as strings.
     """
-    decode = msgspec.json.Decoder(kind, strict=strict).decode
+    return told(msgspec.json.Decoder(kind, strict=strict).decode)
+
+
+def told(decode: Callable[[bytes], T]) -> Callable[[bytes], T]:
+    """Make a decoder raise DecodeError for bytes that it cannot read."""
 
     def read(body: bytes) -> T:
         try:
@@ -55,31 +59,51 @@ def not_data(body: bytes, reason: str) -> DecodeError:
         what = "the answer is empty" if not body.strip() else "the answer is not JSON"
     else:
         kind = DecodeError
-        what = f"the answer is not what was asked for: {reason}"
+        what = f"the answer is not what was asked for: {reason[:SHOWN]}"
     shown = body[:SHOWN].decode("utf-8", "replace")
     return kind(f"{what}; it begins {shown!r}" if body else what, body=body[:EXCERPT])
 
 
 def error_of(status: int, headers: Mapping[str, str], body: bytes) -> StatusError:
     """Make the error that an answer deserves; its status is trusted, never the one in its body."""
+    request_id = headers.get("X-Request-Id") or headers.get("Request-Id") or headers.get("CF-Ray")
     return status_class(status)(
         vendor_message(body),
         status=status,
         body=body[:EXCERPT],
-        request_id=headers.get("X-Request-Id") or headers.get("Request-Id") or headers.get("CF-Ray"),
+        request_id=one_line(request_id[:SHOWN]) or None if request_id else None,
         retry_after=retry_after(headers),
     )
 
 
 def vendor_message(body: bytes) -> str:
-    """Find the sentence for people in an error body: JSON of any known shape, a proxy's page, plain text."""
+    """Find the sentence for people in an error body: JSON of any known shape, a proxy's page, plain text.
+
+    It is one line, without what moves a cursor or could not be printed.
+    """
+    if len(body) > _LONGEST:
+        return _plain(body)
     try:
         value = msgspec.json.decode(body)
     except UNREADABLE:
-        return _plain(body.decode("utf-8", "replace"))
-    return _sentence(value)[:EXCERPT]
+        return _plain(body)
+    return one_line(_sentence(value)[:EXCERPT])
 
 
+def parse_count(text: str) -> int | None:
+    """Read a count from a header; None for what is none, or beyond all counting."""
+    return int(text) if text.isdecimal() and len(text) < _MOST_DIGITS else None
+
+
+def one_line(text: str) -> str:
+    """Put spaces in place of line ends, of control characters and of halves of surrogate pairs."""
+    if not text.isprintable():
+        text = "".join(char if char.isprintable() else " " for char in text)
+    return " ".join(text.split())
+
+
+_LONGEST = 2**20  # objects take up to thirty times the room of their JSON, and no sentence needs it
+_MOST_DIGITS = 19  # what fits 64 bits; Python refuses thousands of them with a ValueError
 _MOST_SENTENCES = 10
 _DEEPEST = 8  # what is nested more than this says nothing to people, and would exhaust the stack
 _KEYS = ("message", "msg", "detail", "error_description", "error", "title", "errors", "details")
@@ -109,8 +133,8 @@ _TITLE = re.compile(r"<title[^>]*>([^<]*)", re.IGNORECASE)
 _TAGS = re.compile(r"<[^>]*>")
 
 
-def _plain(text: str) -> str:
-    start = text[:EXCERPT]
+def _plain(body: bytes) -> str:
+    start = body[:EXCERPT].decode("utf-8", "replace")
     title = _TITLE.search(start)
     words = title[1] if title and title[1].strip() else _TAGS.sub(" ", start)
-    return " ".join(words.split())[:SHOWN]
+    return one_line(words)[:SHOWN]

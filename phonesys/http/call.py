@@ -43,6 +43,7 @@ class Call(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
 
 
 _PLAIN = re.compile(r"[A-Za-z0-9_-]+").fullmatch
+_LONGEST_SEGMENT = 1000
 _DOTS = frozenset({".", ".."})
 
 
@@ -52,17 +53,15 @@ def segment(value: str, what: str) -> str:
     Raises InvalidArgument for what no vendor uses as an id and servers may resolve: nothing, dots, control
     characters.
     """
-    if _plain(value):
-        return value
     if not isinstance(value, str):
         raise InvalidArgument(f"{what}: expected a string, got {type(value).__name__}")
+    if len(value) > _LONGEST_SEGMENT:
+        raise InvalidArgument(f"{what}: {value!r:.80}… is {len(value)} characters long, which no id is")
+    if _PLAIN(value):
+        return value
     if not value.strip() or value in _DOTS or not value.isprintable():
         raise InvalidArgument(f"{what}: {value!r} cannot be one; expected an id as the vendor gives it")
     return quote(value, safe="")
-
-
-def _plain(value: object) -> bool:
-    return isinstance(value, str) and _PLAIN(value) is not None
 
 
 def query(parameters: Mapping[str, Any]) -> str:

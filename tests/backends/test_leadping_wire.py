@@ -162,6 +162,20 @@ NUMBERS: dict[str, dict[str, Any]] = {
         "events": None,
         "warmup_health_score": None,
     },
+    "number-sdk.json": {
+        "number": "+14155552671",
+        "id": "pn_1",
+        "label": "Sales Line 1",
+        "capabilities": Capabilities(voice=False, sms=True),
+        "status": NumberStatus.ACTIVE,
+        "ownership": "Organization",
+        "sms_ready": True,
+        "voice_ready": False,
+        "number_health_enabled": False,
+        "is_demo": False,
+        "organization": IdName("org_1", "Acme"),
+        "routing": Routing(sms_enabled=True, voice_enabled=True),
+    },
     "number-minimal.json": {
         "number": "+14155552671",
         "id": "+14155552671",
@@ -240,12 +254,14 @@ def one(**fields: object) -> LeadpingNumber:
 
 @pytest.mark.parametrize("name", NUMBERS)
 def test_full_answers_say_what_they_say(name: str) -> None:
-    """Both generations, every field; also the vendor's own example, whose scores are no numbers."""
+    """All generations, every field; also the vendor's own example, whose scores are no numbers."""
     expected = NUMBERS[name]
     assert facts(read_number((DATA / name).read_bytes()), expected) == expected
 
 
-@pytest.mark.parametrize("name", ["number-example.json", "number-2025.json", "number-2026.json"])
+@pytest.mark.parametrize(
+    "name", ["number-example.json", "number-2025.json", "number-2026.json", "number-sdk.json"]
+)
 def test_no_documented_field_is_dropped(name: str) -> None:
     """Each name on the wire is a field of the struct."""
     known = {field.encode_name for field in msgspec.structs.fields(LeadpingNumber)}

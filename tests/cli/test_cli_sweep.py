@@ -224,3 +224,61 @@ def _read(descriptor: int) -> bytes:
         return os.read(descriptor, 2**16)
     except OSError:  # Linux says so at the end of a terminal
         return b""
+
+
+_INTERRUPTED_WHILE_LOADING = """
+import signal, sys
+
+class Loading:
+    def find_spec(self, name, path=None, target=None):
+        if name == "phonesys.cli.app":
+            try:
+                signal.raise_signal(signal.SIGINT)
+            except KeyboardInterrupt:
+                raise RuntimeError("some module's own words for it") from None
+
+sys.meta_path.insert(0, Loading())
+from phonesys.cli import main
+main()
+"""
+
+
+def test_ctrl_c_while_the_program_is_loaded_is_quiet() -> None:
+    """Nothing was begun: status 130, and no traceback of whatever was being imported."""
+    done = subprocess.run(  # noqa: S603 -- ourselves
+        [sys.executable, "-c", _INTERRUPTED_WHILE_LOADING],
+        capture_output=True, text=True, check=False, env=environment(),
+    )  # fmt: skip
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
+_INTERRUPTED_OFTEN = """
+import signal, sys
+import anyio, typer
+from phonesys.cli.running import run
+
+async def work():
+    for _ in range(int(sys.argv[1])):
+        signal.raise_signal(signal.SIGINT)
+    await anyio.sleep(60)
+
+async def main():
+    async with anyio.create_task_group() as group:
+        group.start_soon(work)
+    return 0
+
+try:
+    run(main)
+except typer.Exit as end:
+    sys.exit(end.exit_code)
+"""
+
+
+@pytest.mark.parametrize("times", ["1", "2", "3"])
+def test_ctrl_c_may_be_pressed_again(times: str) -> None:
+    """Wherever the second one comes, among the tasks of a sweep too, the end is as clean as after one."""
+    done = subprocess.run(  # noqa: S603 -- ourselves
+        [sys.executable, "-W", "error", "-c", _INTERRUPTED_OFTEN, times],
+        capture_output=True, text=True, check=False, env=environment(), timeout=30,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")

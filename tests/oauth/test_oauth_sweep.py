@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from phonesys import LeadConnector, Outcome, PhoneSystem, RateLimit, UsageError
-from phonesys.sandbox import Sandbox, status
+from phonesys.backends.leadconnector.oauth.discovery import location_ids
+from phonesys.backends.leadconnector.oauth.wire import Locations, Row
+from phonesys.sandbox import FaultPlan, Sandbox, faults, status
 from tests.oauth.agencies import agency, backend, exchanges, refreshes, store_of
 
 if TYPE_CHECKING:
@@ -116,6 +118,35 @@ async def test_a_vendor_that_pages_smaller_than_asked_is_followed(sandbox: Sandb
     sandbox.script("leadconnector.installed", three_at_most, repeat=True)
     async with backend(sandbox, agency(sandbox, await store_of(sandbox))) as lc:
         assert [account async for account in lc.accounts()] == [row["_id"] for row in rows]
+
+
+@pytest.mark.parametrize("count", [100, 101, 350])
+async def test_a_location_without_an_id_is_missed(count: int) -> None:
+    """All that have one are swept, and the report says that there are others."""
+    async with Sandbox(
+        locations=count, numbers=1, enforce_limits=False, faults=FaultPlan((faults.MissingFields(share=0.1),))
+    ) as sandbox:
+        async with PhoneSystem(backend(sandbox, agency(sandbox, await store_of(sandbox)))) as phones:
+            _, (report, numbers) = await swept(phones)
+    (failure,) = report.failures
+    assert failure.account is None
+    assert str(failure.error).endswith("of the locations came without an id")
+    assert 0 < len(numbers) == report.outcomes[Outcome.DONE] < count
+    assert not report.complete
+
+
+async def test_a_short_page_ends_no_list_that_is_counted() -> None:
+    """A vendor that leaves rows out of a page is asked for all that it counts; an empty page is the end."""
+    asked: list[int] = []
+
+    async def page(skip: int, limit: int) -> Locations:
+        asked.append(skip)
+        rows = range(skip, min(skip + limit - (skip == 300), 5000))
+        return Locations(tuple(Row(id=str(row)) for row in rows), count=9000)
+
+    found = [id_ async for id_ in location_ids(page)]
+    assert found == [str(row) for row in range(5000) if row != 399]
+    assert max(asked) < 7000
 
 
 async def test_locations_that_were_given_are_not_looked_for(sandbox: Sandbox) -> None:

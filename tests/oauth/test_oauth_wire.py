@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from phonesys import DecodeError, InvalidArgument
+from phonesys import DecodeError, InvalidArgument, NotJson
 from phonesys.backends.leadconnector.oauth import AgencyTokens, OAuthToken
 from phonesys.backends.leadconnector.oauth.calls import location_token
 from phonesys.backends.leadconnector.oauth.wire import read_locations, read_token
@@ -69,6 +69,7 @@ def test_what_is_no_token_is_an_error_that_does_not_quote_it(raw: bytes) -> None
     with pytest.raises(DecodeError) as failure:
         read(raw)
     assert "PLANTED" not in str(failure.value) + repr(vars(failure.value))
+    assert isinstance(failure.value, NotJson) is (raw in {b"", b"PLANTED", b"\xff"})
 
 
 def test_locations_are_read_under_either_id() -> None:

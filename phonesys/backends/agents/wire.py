@@ -7,11 +7,11 @@ error that shows what came, never an empty list.
 from __future__ import annotations
 
 from datetime import datetime  # noqa: TC003 -- msgspec reads the annotations
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 import msgspec
 
-from phonesys.backends.rows import one_by_one
+from phonesys.backends.rows import Doubtful, one_by_one, row_reader
 from phonesys.http.answer import UNREADABLE, not_data
 from phonesys.model import NO_CAPABILITIES, Capabilities, NumberKind, NumberStatus, Rejected, parse_time
 
@@ -55,8 +55,8 @@ class AgentNumber(msgspec.Struct, rename=_RENAMED, gc=False, kw_only=True):
     """The vendor's word for `status`."""
     label: str | None = None
     # Undocumented, so that a date of another shape must not cost the number.
-    created: Any = None
-    updated: Any = None
+    created: Doubtful = None
+    updated: Doubtful = None
 
     account: str = ""
 
@@ -130,6 +130,7 @@ class Rows(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
 _HOLDERS = ("data", "numbers", "items", "results", "agents")
 _NOTHING: dict[str, msgspec.Raw] = {}
 _PAGING = ("pagination", "meta")
+_DATES = ("createdAt", "updatedAt")
 
 _split = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _split_array = msgspec.json.Decoder(tuple[msgspec.Raw, ...]).decode
@@ -138,7 +139,7 @@ _split_array = msgspec.json.Decoder(tuple[msgspec.Raw, ...]).decode
 def rows_reader(kind: type[T]) -> Callable[[bytes], Rows[T]]:
     """Make the function that reads a page of rows of this type out of any envelope."""
     decode_all = msgspec.json.Decoder(tuple[kind, ...], strict=False).decode  # type: ignore[valid-type]
-    decode_one = msgspec.json.Decoder(kind, strict=False).decode
+    decode_one = row_reader(kind, *_DATES)
 
     def read(body: bytes) -> Rows[T]:
         array, paging = _find_rows(body)
@@ -153,7 +154,7 @@ def rows_reader(kind: type[T]) -> Callable[[bytes], Rows[T]]:
 
 def one_reader(kind: type[T], *holders: str) -> Callable[[bytes], T]:
     """Make the function that reads one row: bare, or under one of the holders."""
-    decode = msgspec.json.Decoder(kind, strict=False).decode
+    decode = row_reader(kind, *_DATES)
 
     def read(body: bytes) -> T:
         try:

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from phonesys.backends.rows import one_by_one
+from phonesys.backends.rows import Doubtful, expect_shallow, one_by_one, row_reader
 from phonesys.http.answer import UNREADABLE, not_data, reader
 from phonesys.model import (
     NO_CAPABILITIES,
@@ -76,10 +76,10 @@ class LeadConnectorNumber(msgspec.Struct, rename=_RENAMED, gc=False, kw_only=Tru
     is_group_conversation_enabled: bool | None = None
     address_sid: str | None = None
     bundle_sid: str | None = None
-    # v3 declares these as objects and shows strings; a string that is no date must not cost the number.
-    date_added: Any = None
-    date_updated: Any = None
-    date_created: Any = None
+    # v3 declares these as objects and shows strings; whatever they are must not cost the number.
+    date_added: Doubtful = None
+    date_updated: Doubtful = None
+    date_created: Doubtful = None
     origin: str | None = None
     """`twilio`, `hosted` or `ported`."""
 
@@ -131,6 +131,9 @@ class RcsSender(msgspec.Struct, rename="camel", frozen=True, kw_only=True):
     number_type: str | None = None
     friendly_name: str | None = None
     rcs_meta: dict[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        expect_shallow(self.rcs_meta)
 
 
 class LeadConnectorPage(Page[LeadConnectorNumber], frozen=True, kw_only=True):
@@ -188,7 +191,7 @@ class _RawAnswer(_RawBody, rename="camel", frozen=True, kw_only=True):
 # Not strict: whole numbers may be written as floats.
 _decode = msgspec.json.Decoder(_Answer, strict=False).decode
 _read_raw = reader(_RawAnswer)
-_read_row = msgspec.json.Decoder(LeadConnectorNumber, strict=False).decode
+_read_row = row_reader(LeadConnectorNumber, "dateAdded", "dateUpdated", "dateCreated")
 _read_sender = msgspec.json.Decoder(RcsSender, strict=False).decode
 
 

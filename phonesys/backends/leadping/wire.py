@@ -1,7 +1,8 @@
-"""Leadping's answers as structs: list rows, and full answers of both generations of its schema.
+"""Leadping's answers as structs: list rows, and full answers of all generations of its schema.
 
 The older generation is the one that the vendor's page "Creates a phone number" shows, the newer one that of
-its OpenAPI file; the vendor renames things, so both are read. Enum values stay the strings they are.
+its OpenAPI file, and the newest that of its own Python SDK (release 1.0.83); the vendor renames things, so
+all are read. Enum values stay the strings they are.
 """
 
 from __future__ import annotations
@@ -11,8 +12,8 @@ from typing import Any
 
 import msgspec
 
-from phonesys.backends.rows import one_by_one
-from phonesys.http.answer import UNREADABLE, not_data, reader
+from phonesys.backends.rows import Doubtful, expect_shallow, one_by_one, row_reader
+from phonesys.http.answer import UNREADABLE, not_data, reader, told
 from phonesys.model import (
     NO_CAPABILITIES,
     Capabilities,
@@ -113,6 +114,9 @@ class LeadpingRow(
     inventory_state: str | None = None
     state: str | None = None
     """The vendor's word for `status`, where the row has it."""
+    # The newest generation's; full answers of the oldest call an object so.
+    location: Doubtful = None
+    """Where the number belongs, in words."""
 
     account: str = ""
 
@@ -252,7 +256,8 @@ _RENAMED = {
             "provider_error", "provider_synced_at", "provider_released_at", "ten_dlc", "is_preferred",
             "is_default", "inventory_state", "is_internal_pool", "is_approved_test_destination",
             "is_messaging_program_approved", "warmup_enabled", "warmup_state", "health_status",
-            "warmup_next_action_at", "warmup_pause_reason", "health_reason", "is_demo",
+            "warmup_next_action_at", "warmup_pause_reason", "health_reason", "is_demo", "sms_ready",
+            "voice_ready", "number_health_enabled",
         )
     },
     "score": "warmupHealthScore",
@@ -270,13 +275,21 @@ class LeadpingNumber(msgspec.Struct, rename=_RENAMED, kw_only=True):
     enabled: bool | None = None
     leadping_owned: bool | None = None
     routing: Routing | None = None
-    created: Any = None
-    modified: Any = None
+    created: Doubtful = None
+    modified: Doubtful = None
 
     # The newer generation's.
     phone_identity_id: str | None = None
     organization: IdName | None = None
     warmup: Readiness | None = None
+
+    # The newest generation's.
+    ownership: str | None = None
+    """Whose traffic it serves."""
+    sms_ready: bool | None = None
+    voice_ready: bool | None = None
+    number_health_enabled: bool | None = None
+    """Whether the number-health add-on is paid for; the vendor's default is that it is."""
 
     # The older generation's.
     business: IdName | None = None
@@ -309,8 +322,8 @@ class LeadpingNumber(msgspec.Struct, rename=_RENAMED, kw_only=True):
     warmup_state: str | None = None
     health_status: str | None = None
     # Whole numbers written as strings; the vendor's own example shows strings that are none.
-    score: Any = None
-    progress: Any = None
+    score: Doubtful = None
+    progress: Doubtful = None
     warmup_next_action_at: str | None = None
     warmup_pause_reason: str | None = None
     health_reason: str | None = None
@@ -339,9 +352,11 @@ class LeadpingNumber(msgspec.Struct, rename=_RENAMED, kw_only=True):
 
     @property
     def capabilities(self) -> Capabilities:
-        """What it is set up for: the older generation's own word, else what is routed."""
+        """What it is set up for, or ready for: the generation's own word, else what is routed."""
         if self.can is not None:
             return Capabilities(voice=self.can.voice, sms=self.can.sms)
+        if self.sms_ready is not None or self.voice_ready is not None:
+            return Capabilities(voice=self.voice_ready, sms=self.sms_ready)
         if self.routing is not None:
             return Capabilities(voice=self.routing.voice_enabled, sms=self.routing.sms_enabled)
         return NO_CAPABILITIES
@@ -385,6 +400,9 @@ class SmsWarmup(msgspec.Struct, rename="camel", frozen=True, kw_only=True):
     warmup_enabled: bool | None = None
     ui_state: dict[str, Any] | None = None
 
+    def __post_init__(self) -> None:
+        expect_shallow(self.ui_state)
+
 
 class LeadpingStatus(msgspec.Struct, rename="camel", frozen=True, kw_only=True):
     """What a number can send now and how it did (schema `PhoneNumberStatusResponse`).
@@ -400,6 +418,11 @@ class LeadpingStatus(msgspec.Struct, rename="camel", frozen=True, kw_only=True):
     opt_out_metrics: dict[str, Any] | None = None
     traffic_metrics: dict[str, Any] | None = None
     recent_events: tuple[dict[str, Any], ...] | None = None
+
+    def __post_init__(self) -> None:
+        expect_shallow(
+            self.outbound_capacity, self.opt_out_metrics, self.traffic_metrics, *(self.recent_events or ())
+        )
 
 
 class Listing(msgspec.Struct, frozen=True, kw_only=True):
@@ -426,7 +449,7 @@ class _RawAnswer(msgspec.Struct, rename="camel", frozen=True):
 # Not strict: the older generation writes whole numbers as strings.
 _decode = msgspec.json.Decoder(_Answer, strict=False).decode
 _decode_raw = msgspec.json.Decoder(_RawAnswer).decode
-_read_row = msgspec.json.Decoder(LeadpingRow, strict=False).decode
+_read_row = row_reader(LeadpingRow, "location")
 
 
 def read_listing(body: bytes) -> Listing:
@@ -452,5 +475,7 @@ def _read_rows(body: bytes) -> Listing:
     )
 
 
-read_number = reader(LeadpingNumber, strict=False)
+read_number = told(
+    row_reader(LeadpingNumber, "createdAt", "modifiedAt", "warmupHealthScore", "warmupProgressPercent")
+)
 read_status = reader(LeadpingStatus, strict=False)

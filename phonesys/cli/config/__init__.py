@@ -13,6 +13,7 @@ from phonesys.cli.config.backends import KNOWN, Configured, build
 from phonesys.cli.config.section import Section, default_variable, literal_secrets, nearest_or_all
 from phonesys.cli.terminal import complain
 from phonesys.errors import ConfigError, UnknownProvider
+from phonesys.nesting import DEEPEST, is_deep
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -22,6 +23,8 @@ __all__ = ["Configured", "Settings", "configured", "one", "read"]
 FILE = "phonesys.toml"
 VARIABLE = "PHONESYS_CONFIG"
 _OTHERS = stat.S_IRGRP | stat.S_IROTH
+_LARGEST = 16 * 2**20  # room for a token for each of a hundred thousand accounts
+_SHOWN = 200
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,13 @@ def read(file: Path | None, env: Mapping[str, str] = os.environ) -> Settings:
     if path is None and not Path(FILE).is_file():
         return Settings("environment", Path(), _from_environment(env), env)
     path = path or Path(FILE)
-    sections = _parse(path, named_by="" if file or not env.get(VARIABLE) else f"{VARIABLE}: ")
+    where = f"{VARIABLE}: {path}" if env.get(VARIABLE) and not file else str(path)
+    sections = _parse(_text(path, where), where)
+    for name, section in sections.items():
+        if not isinstance(section, dict):
+            raise ConfigError(
+                f"{path}: {name}: expected a section named for a backend, as in [leadconnector]"
+            )
     _warn_if_readable(path, sections)
     return Settings(str(path), path.parent, sections, env)
 
@@ -87,20 +96,32 @@ def _from_environment(env: Mapping[str, str]) -> dict[str, dict[str, Any]]:
     return {name: {} for name, known in KNOWN.items() if env.get(default_variable(name, known.credential))}
 
 
-def _parse(path: Path, named_by: str) -> dict[str, dict[str, Any]]:
+def _text(path: Path, where: str) -> str:
     try:
-        values: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+        with path.open("rb") as file:
+            raw = file.read(_LARGEST + 1)
+        text = raw.decode("utf-8-sig")
     except OSError as error:
-        raise ConfigError(f"{named_by}{path}: {error.strerror or error}") from None
+        raise ConfigError(f"{where}: {error.strerror or error}") from None
     except UnicodeDecodeError:
-        raise ConfigError(f"{named_by}{path}: expected UTF-8") from None
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{named_by}{path}: expected TOML: {error}") from None
-    for name, section in values.items():
-        if not isinstance(section, dict):
-            raise ConfigError(
-                f"{path}: {name}: expected a section named for a backend, as in [leadconnector]"
-            )
+        raise ConfigError(f"{where}: expected UTF-8") from None
+    except ValueError as error:  # a path with a null character in it
+        raise ConfigError(f"{where!r}: {error}") from None
+    if len(raw) > _LARGEST:
+        raise ConfigError(f"{where}: expected a configuration, got more than {_LARGEST:,} bytes")
+    return text
+
+
+def _parse(text: str, where: str) -> dict[str, dict[str, Any]]:
+    values: dict[str, Any] | None = None
+    try:
+        values = tomllib.loads(text)
+    except RecursionError:
+        pass  # told below, with what is deep and was read
+    except ValueError as error:  # tomllib's own, and numbers of thousands of digits
+        raise ConfigError(f"{where}: expected TOML: {error!s:.{_SHOWN}}") from None
+    if values is None or is_deep(values):
+        raise ConfigError(f"{where}: expected at most {DEEPEST} tables and lists in one another")
     return values
 
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _SHOWN = 60
+_BITS = 63
 _IS_SECRET = re.compile(r"(token|key|secret|password|credential)s?$", re.IGNORECASE).search
 # Whoever writes a credential where its variable's name belongs must not see it on the screen.
 _MAY_BE_SECRET = re.compile(r"(token|key|secret|password|credential)s?(_env)?$|^oauth$", re.IGNORECASE).search
@@ -82,6 +83,8 @@ class Section:
         value = self._typed(key, str, "a string")
         if value is not None and not value.strip():
             self.wrong(key, "a string that is not empty")
+        if value is not None and "\0" in value:
+            self.wrong(key, "a string without null characters")
         return value
 
     def flag(self, key: str) -> bool | None:
@@ -138,7 +141,7 @@ class Section:
             return None
         value = self.values[key]
         # True is an int to Python, and never what was meant.
-        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool) or _is_huge(value):
             self.wrong(key, expected)
         return value
 
@@ -150,6 +153,11 @@ class Section:
         for key in self.values:
             if key not in self._known:
                 raise ConfigError(f"{self.where(key)}: no such key{nearest_or_all(key, self._known)}")
+
+
+def _is_huge(value: object) -> bool:
+    """Say whether it is a whole number that TOML need not hold, and that Python may refuse to print."""
+    return isinstance(value, int) and value.bit_length() > _BITS
 
 
 def default_variable(section: str, key: str) -> str:
@@ -183,6 +191,6 @@ def _strings(values: Mapping[str, Any]) -> list[str]:
 def _as_written(value: Any) -> str:
     try:
         text = msgspec.json.encode(value).decode()
-    except (TypeError, ValueError):
-        text = repr(value)
+    except ValueError:  # a number of thousands of digits
+        return "a number that is too long to show"
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Protocol, TypeAlias, runtime_checkable
 
+from phonesys.errors import DecodeError
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 
@@ -32,8 +34,10 @@ async def location_ids(fetch: Fetch) -> AsyncIterator[str]:
 
     The first page says how many there are, or else the end is a page that is shorter. A vendor that allows
     fewer per page than it is asked for is taken at its answer. No request is under way between two ids.
+    Raises DecodeError, after all that can be named, where a location has no id: nobody would miss it.
     """
     first = await fetch(0, _PAGE)
+    nameless = _nameless(first)
     for id_ in _ids(first):
         yield id_
     step = len(first.locations)
@@ -46,16 +50,24 @@ async def location_ids(fetch: Fetch) -> AsyncIterator[str]:
     for begin in range(0, len(starts), at_once):
         pages = await _together(fetch(skip, step) for skip in starts[begin : begin + at_once])
         for page in pages:
+            nameless += _nameless(page)
             for id_ in _ids(page):
                 yield id_
-        if any(len(page.locations) < step for page in pages):
-            return
+        # Where the vendor counts, a short page may be one that rows were left out of.
+        if any(len(page.locations) < (1 if counted else step) for page in pages):
+            break
+    if nameless:
+        raise DecodeError(f"{nameless} of the locations came without an id")
 
 
 def _ids(page: Locations) -> Iterator[str]:
     for row in page.locations:
         if row.location_id and row.is_installed is not False:
             yield row.location_id
+
+
+def _nameless(page: Locations) -> int:
+    return sum(not row.location_id and row.is_installed is not False for row in page.locations)
 
 
 async def _together(fetches: Iterable[Awaitable[Locations]]) -> Sequence[Locations]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 
-from phonesys.errors import DecodeError, InvalidArgument
+from phonesys.errors import DecodeError, InvalidArgument, NotJson
 from phonesys.http.answer import UNREADABLE, reader
 from phonesys.oauth.token import Token
 from phonesys.secret import Secret
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 _SHORTEST_LIFE = 1.0
 """Seconds; what is said to end sooner is kept until it is refused, or it would be fetched over and over."""
+_LONGEST = 2**20  # no token comes near it, and objects take up to thirty times the room of their JSON
 
 
 def read_token(body: bytes, *, clock: Callable[[], float]) -> Token:
@@ -41,10 +42,15 @@ def read_token(body: bytes, *, clock: Callable[[], float]) -> Token:
 
 
 def _token_fields(body: bytes) -> dict[str, Any]:
+    if len(body) > _LONGEST:
+        return {}
     try:
         answer = msgspec.json.decode(body)
     except UNREADABLE:
-        return {}
+        answer = None
+    if answer is None and body.strip() != b"null":
+        del body  # tracebacks may show locals
+        raise NotJson("the answer is not JSON; it is not shown, since it may hold a token")
     fields = _object(answer)
     return _object(fields["data"]) if "data" in fields else fields
 
@@ -69,7 +75,7 @@ def _secret(value: str) -> Secret:
 def _seconds(value: Any) -> float | None:
     try:
         life = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
     return life if _SHORTEST_LIFE <= life < float("inf") else None
 

@@ -1,0 +1,267 @@
+"""Answers that no vendor should send: only errors of ours come out, and what comes out can be looked at."""
+
+from __future__ import annotations
+
+import pickle
+import time
+import tracemalloc
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import pytest
+from hypothesis import given
+
+from phonesys import DecodeError
+from phonesys.backends.agents import wire as agents
+from phonesys.backends.leadconnector import wire as leadconnector
+from phonesys.backends.leadconnector.oauth.wire import read_locations, read_token
+from phonesys.backends.leadping import wire as leadping
+from phonesys.backends.rows import MOST_REJECTED
+from phonesys.http.answer import error_of
+from phonesys.model import parse_time
+from phonesys.nesting import DEEPEST, is_deep
+from tests.fuzz import targets
+from tests.fuzz.answers import DEEP, LOCATIONS, TOKENS, Bomb, bombs, errors, listings
+from tests.fuzz.drawn import always_the_same, changed, damaged
+from tests.fuzz.seeds import HEADS, TOKEN_FILES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+NUMBER = "+14155552671"
+READERS: dict[str, Callable[[bytes], Any]] = {
+    "leadconnector numbers": leadconnector.read_listing,
+    "leadconnector pools": leadconnector.read_pools,
+    "leadping rows": leadping.read_listing,
+    "leadping number": leadping.read_number,
+    "leadping status": leadping.read_status,
+    "agent numbers": agents.read_numbers,
+    "agents": agents.read_agents,
+    "agent number": agents.read_number,
+    "locations": read_locations,
+    "token": lambda body: read_token(body, clock=lambda: 1000.0),
+    "error": lambda body: error_of(500, {}, body),
+}
+ALL = (targets.listing, targets.paging, targets.error_body, targets.token, targets.token_file)
+
+
+@always_the_same
+@given(changed(listings()))
+def test_listings(body: bytes) -> None:
+    """Numbers, pools, agents and statuses, of each vendor, by each vendor's reader."""
+    targets.listing(body)
+
+
+@always_the_same
+@given(changed(listings()))
+def test_paging(body: bytes) -> None:
+    """Totals, sizes and cursors that cannot be lead to no error but ours, and to no endless list of pages."""
+    targets.paging(body)
+
+
+@always_the_same
+@given(changed(errors()))
+def test_error_bodies(body: bytes) -> None:
+    """The error is made, small, in one line that can be printed, and crosses processes."""
+    targets.error_body(body)
+
+
+@always_the_same
+@given(damaged([head + b"\n\n{}" for head in HEADS]))
+def test_error_headers(raw: bytes) -> None:
+    """Waits are finite numbers of seconds or nothing, and a request's id can be printed."""
+    targets.error(raw)
+
+
+@always_the_same
+@given(changed((*TOKENS, *LOCATIONS)))
+def test_tokens(body: bytes) -> None:
+    """A token or an error; what is read can be kept and read again."""
+    targets.token(body)
+
+
+@always_the_same
+@given(changed(TOKEN_FILES))
+def test_token_files(raw: bytes) -> None:
+    """A line of a token store's file is tokens or a ConfigError."""
+    targets.token_file(raw)
+
+
+# What answers cost
+
+SIZE = 50_000
+MOST_TIME = 3.0
+"""Seconds of the processor's for one answer by one target: a hundred times what the slowest takes."""
+MOST_ROOM = 40
+"""Bytes of memory for one byte of the answer; lists of single digits are the worst."""
+REJECTED_ROOM = 1_000_000
+"""Bytes of memory for as many rejected rows as a page may have, each of one byte."""
+
+
+@pytest.mark.parametrize("bomb", bombs(SIZE), ids=str)
+def test_no_answer_costs_more_than_its_size_deserves(bomb: Bomb) -> None:
+    """What is nested, endless, or many: processor time and memory grow with the bytes, and by no power."""
+    for target in ALL:
+        before = time.process_time()
+        target(bomb.body)
+        assert time.process_time() - before < MOST_TIME, target.__name__
+
+
+@pytest.mark.parametrize("bomb", [bomb for bomb in bombs(SIZE) if bomb.is_many], ids=str)
+def test_no_answer_takes_more_memory_than_a_multiple_of_its_size(bomb: Bomb) -> None:
+    """As Python itself counts, so that the figure is the same everywhere."""
+    for reader, read in READERS.items():
+        assert _room(read, bomb.body) < MOST_ROOM * len(bomb.body) + REJECTED_ROOM, reader
+
+
+def _room(read: Callable[[bytes], Any], body: bytes) -> int:
+    tracemalloc.start()
+    try:
+        try:
+            kept = read(body)
+        except DecodeError as error:
+            kept = error
+        peak = tracemalloc.get_traced_memory()[1]
+        del kept
+    finally:
+        tracemalloc.stop()
+    return peak
+
+
+@pytest.mark.parametrize("left", [b"[", b'{"data":', b'{"numbers":[', b'{"items":[{"number":"+1","warmup":'])
+def test_nesting_exhausts_no_stack(left: bytes) -> None:
+    """A hundred thousand deep, closed or not, is an error like any other."""
+    right = left.translate(bytes.maketrans(b"[{", b"]}"), b'"abcdefghijklmnopqrstuvwxyz:+1,')[::-1]
+    for target in ALL:
+        target(left * DEEP)
+        target(left * DEEP + right * DEEP)
+
+
+# What the search found
+
+
+def test_a_page_of_nothing_but_bad_rows_is_no_page() -> None:
+    """Some bad rows are kept with their reasons; millions of them would be gigabytes of reasons."""
+    few = leadping.read_listing(b'{"items":[' + b"7," * (MOST_REJECTED - 1) + b"7]}")
+    assert len(few.rejected) == MOST_REJECTED
+    for reader, holder in (
+        ("leadconnector numbers", b"numbers"),
+        ("leadping rows", b"items"),
+        ("agents", b"data"),
+    ):
+        with pytest.raises(
+            DecodeError, match="more than 10,000 rows cannot be read, the first for: Expected"
+        ):
+            READERS[reader](b'{"' + holder + b'":[' + b"7," * MOST_REJECTED + b"7]}")
+
+
+DEEP_VALUE = b"[" * 500 + b"]" * 500
+
+
+@pytest.mark.parametrize(
+    "date", [DEEP_VALUE, b"[1]", b'{"a":{}}', b'{"a":1}', b"1e400", b"9" * 5000, b"17", b"true"]
+)
+def test_a_date_of_any_shape_costs_neither_its_number_nor_the_stack(date: bytes) -> None:
+    """The number is there, without the date, and can be printed and pickled wherever that happens."""
+    rows = {
+        "leadconnector numbers": b'{"numbers":[{"phoneNumber":"%b","dateAdded":%b,"dateUpdated":%b}]}',
+        "agent numbers": b'[{"phoneNumber":"%b","createdAt":%b,"updatedAt":%b}]',
+        "agent number": b'{"phoneNumber":"%b","createdAt":%b,"updatedAt":%b}',
+        "leadping number": b'{"number":"%b","createdAt":%b,"warmupHealthScore":%b}',
+    }
+    for reader, row in rows.items():
+        read = READERS[reader](row % (NUMBER.encode(), date, date))
+        one = read if hasattr(read, "number") else getattr(read, "numbers", None) or read.rows
+        one = one[0] if isinstance(one, tuple) else one
+        assert (one.number, one.created_at, one.updated_at) == (NUMBER, None, None)
+        assert not is_deep(msgspec.structs.asdict(one))
+        targets.number(one)
+
+
+def test_dates_beside_a_strange_one_stay() -> None:
+    """Only what is no text goes."""
+    row = '{"phoneNumber":"%s","dateAdded":"2024-01-01T00:00:00Z","dateUpdated":[]}' % NUMBER  # noqa: UP031
+    (number,) = leadconnector.read_listing(f'{{"numbers":[{row}]}}'.encode()).numbers
+    assert (number.date_added, number.date_updated) == ("2024-01-01T00:00:00Z", None)
+
+
+def test_another_field_of_a_wrong_type_still_costs_the_row() -> None:
+    """What is wrong with it is said of the row as it came."""
+    listing = leadconnector.read_listing(b'{"numbers":[{"phoneNumber":7,"dateAdded":[]},{"phoneNumber":7}]}')
+    assert [bad.reason for bad in listing.rejected] == ["Expected `str`, got `int` - at `$.phoneNumber`"] * 2
+
+
+def test_what_vendors_keep_in_objects_is_shallow() -> None:
+    """What nobody could print or pickle from a deeper stack is not taken for data."""
+    deep = b'{"a":' * (DEEPEST + 1) + b"1" + b"}" * (DEEPEST + 1)
+    for field in (b"outboundCapacity", b"optOutMetrics", b"trafficMetrics"):
+        with pytest.raises(DecodeError, match="nested more than 32 deep"):
+            leadping.read_status(b'{"number":"+1","%b":%b}' % (field, deep))
+    with pytest.raises(DecodeError, match="nested more than 32 deep"):
+        leadping.read_status(b'{"number":"+1","smsWarmup":{"uiState":%b}}' % deep)
+    with pytest.raises(DecodeError, match="nested more than 32 deep"):
+        leadping.read_status(b'{"number":"+1","recentEvents":[%b]}' % deep)
+    listing = leadconnector.read_listing(
+        b'{"numbers":[],"rcsSenderIds":[{"number":"a","rcsMeta":%b}]}' % deep
+    )
+    assert listing.rcs_senders == ()
+
+
+@pytest.mark.parametrize("value", [1, "a", None, [], {}])
+def test_depth_is_counted(value: Any) -> None:
+    """By lists and objects alike, whatever lies at the bottom."""
+    for depth in (DEEPEST - 1, DEEPEST, DEEPEST + 1):
+        nested = value
+        for level in range(depth - isinstance(value, list | dict)):
+            nested = [nested, 1] if level % 2 else {"a": nested}
+        assert is_deep(nested) is (depth > DEEPEST)
+
+
+@pytest.mark.parametrize("text", ["0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59"])
+def test_a_moment_that_utc_has_no_year_for_is_no_date(text: str) -> None:
+    """It could not be stored, nor compared in UTC, by anybody."""
+    assert parse_time(text) is None
+    assert parse_time(text.replace("0001", "0002").replace("9999", "9998")) is not None
+
+
+@pytest.mark.parametrize(
+    "life", [b"9" * 400, b"-" + b"9" * 400, b'"' + b"9" * 400 + b'"', b"1e308", b'"nan"']
+)
+def test_a_life_of_any_length_is_a_token(life: bytes) -> None:
+    """A number that no float holds says nothing of when it ends."""
+    token = read_token(b'{"access_token":"at_1","expires_in":%b}' % life, clock=lambda: 1000.0)
+    assert token.expires_at is None or token.expires_at > 1000.0
+
+
+def test_an_endless_answer_about_a_token_is_none() -> None:
+    """It is not made into objects, which would take thirty times its room."""
+    padding = b'"' + b"x" * 2**20 + b'"'
+    with pytest.raises(DecodeError, match="no access token"):
+        read_token(b'{"access_token":"at_1","padding":%b}' % padding, clock=lambda: 1000.0)
+
+
+def test_errors_are_one_line_that_a_terminal_takes() -> None:
+    """No line ends that would forge a line of a log, nothing that moves a cursor or cannot be encoded."""
+    body = b'{"message":"no\\r\\nERROR all is lost\\u001b[2J\\u202e\\u0000 way"}'
+    error = error_of(500, {"X-Request-Id": "req\udcff\x1b[2J" + "x" * 5000}, body)
+    assert error.message == "no ERROR all is lost [2J way"
+    assert error.request_id is not None
+    assert len(error.request_id) <= 200
+    assert str(error).isprintable()
+    assert error.details["message"].startswith("no\r\n")
+    assert error_of(500, {"X-Request-Id": "\x1b"}, b"").request_id is None
+
+
+def test_a_page_of_a_large_error_is_not_read_whole() -> None:
+    """The message is that of its first bytes."""
+    error = error_of(500, {}, b'{"message":"' + b"x" * 2**20 + b'"}')
+    assert error.message.startswith('{"message":"xxx')
+    assert len(pickle.dumps(error)) < targets.LARGEST_ERROR
+
+
+def test_where_a_number_belongs_never_costs_the_number() -> None:
+    """Rows of the newest generation say it in words, full answers of the oldest as an object."""
+    (row,) = leadping.read_listing(b'{"items":[{"number":"+1","location":"Austin, TX"}]}').rows
+    assert row.location == "Austin, TX"
+    (strange,) = leadping.read_listing(b'{"items":[{"number":"+1","location":{"a":{"b":[]}}}]}').rows
+    assert strange.location is None
