@@ -61,6 +61,7 @@ from phonesys.provider import NumberProvider
 from phonesys.secret import Secret
 from phonesys.sweep import AccountReport, Failure, Outcome, Sweep, SweepReport
 from phonesys.system import PhoneSystem
+from phonesys.writes import Reconciled, Write, WriteOutcome
 
 __all__ = [
     "AccountReport",
@@ -115,6 +116,7 @@ __all__ = [
     "QuotaExhausted",
     "RateLimit",
     "RateLimited",
+    "Reconciled",
     "Redirected",
     "Rejected",
     "RepeatedPage",
@@ -132,6 +134,8 @@ __all__ = [
     "UnknownProvider",
     "Unsupported",
     "UsageError",
+    "Write",
+    "WriteOutcome",
     "authorization_url",
     "exchange_code",
 ]

@@ -39,9 +39,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, cast
 
 import msgspec
+
+from phonesys.writes import CLOCK_SKEW, SETTLE, Reconciled, Write
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -191,9 +193,18 @@ class StatusError(CallError):
 
 
 class Redirected(StatusError):
-    """3xx: never followed, since a redirect would carry the credentials along."""
+    """3xx: never followed, since a redirect would carry the credentials along.
+
+    It proves that nothing happened only where it says that the request belongs elsewhere: a write that was
+    carried out is answered with 303, or 302 (RFC 9110, section 15.4.4), by servers that send to its result.
+    """
 
     harmless = True
+
+    def __init__(self, message: str = "", *, status: int = 0, **facts: Any) -> None:
+        super().__init__(message, status=status, **facts)
+        if status not in _BELONGS_ELSEWHERE:
+            self.harmless = False
 
 
 class Rejected(StatusError):
@@ -290,19 +301,57 @@ class Inconsistent(CallError):
 class OutcomeUnknown(CallError):
     """A write whose answer was lost: it may or may not have been carried out.
 
-    It was not sent again. `find_out` names the call that tells what became of it, and `__cause__` is the
-    error that hid the answer.
+    It was not sent again. `reconcile()` looks up what became of it, `find_out` says how in words, and
+    `__cause__` is the error that hid the answer.
     """
+
+    _by: Reconciles | None = None
 
     def __init__(self, message: str = "", *, find_out: str = "", cause: str = "") -> None:
         super().__init__(message)
         self.find_out = find_out
         self.cause = cause
         """What hid the answer, in words: `__cause__` does not survive pickling."""
+        self.write: Write | None = None
+        """What was to be written, as plain facts; None where it cannot be looked up."""
+
+    def about_write(self, write: Write, by: Reconciles) -> Self:
+        """Say what was to be written, and who can look it up."""
+        self.write, self._by = write, by
+        return self
+
+    async def reconcile(self, *, settle: float = SETTLE, clock_skew: float = CLOCK_SKEW) -> Reconciled[Any]:
+        """Look up whether it was carried out, as `backend.reconcile(error)` does.
+
+        Raises UsageError where the error does not know its backend, as after pickling: that method is then
+        the way.
+        """
+        if self._by is None:
+            raise UsageError(
+                f"this error does not know its backend; expected backend.reconcile(error), of an open "
+                f"{self.backend!r}"
+                if self.write is not None
+                else f"this outcome cannot be looked up; to find out: {self.find_out or 'ask the vendor'}"
+            )
+        return await self._by.reconcile(self, settle=settle, clock_skew=clock_skew)
+
+    def __reduce__(self) -> tuple[Callable[..., PhonesysError], tuple[Any, ...]]:
+        facts = {name: value for name, value in self.__dict__.items() if name != "_by"}
+        return _restore, (type(self), self.args, facts)
 
     def _what(self) -> str:
         hint = f"; to find out: {self.find_out}" if self.find_out else ""
         return f"{self.message} ({self.cause}){hint}" if self.cause else f"{self.message}{hint}"
+
+
+class Reconciles(Protocol):
+    """A backend that can look up what became of a write."""
+
+    async def reconcile(
+        self, lost: OutcomeUnknown, /, *, settle: float = SETTLE, clock_skew: float = CLOCK_SKEW
+    ) -> Reconciled[Any]:
+        """Look it up."""
+        ...
 
 
 class BackendFault(CallError):
@@ -321,6 +370,7 @@ class SweepIncomplete(PhonesysError):
         self.report = report
 
 
+_BELONGS_ELSEWHERE = frozenset({301, 307, 308})
 _BY_STATUS: dict[int, type[StatusError]] = {
     401: Unauthorized,
     403: Forbidden,

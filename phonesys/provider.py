@@ -10,7 +10,9 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from importlib.metadata import EntryPoint
 
+    from phonesys.errors import OutcomeUnknown
     from phonesys.model import Cursor, NumberPool, Page, PhoneNumber
+    from phonesys.writes import Reconciled
 
 ENTRY_POINTS = "phonesys.providers"
 """The entry-point group under which backends register."""
@@ -21,8 +23,8 @@ class NumberProvider(Protocol):
     """A backend: something that holds numbers in accounts, and lists them in pages.
 
     That is all a sweep needs. What else a backend can do are protocols of their own, below. A backend that
-    is an async context manager is opened and closed with the system it is in. One whose rows are told apart
-    by something else than `id` says so with `identity = attrgetter("number")`, or the like.
+    is an async context manager is opened and closed with the system it is in. One that never lists a number
+    twice in an account may say so, `unique_numbers = True`: rows are then told apart by it, and not by `id`.
     """
 
     @property
@@ -53,13 +55,16 @@ class SearchesNumbers(Protocol):
 
 @runtime_checkable
 class LooksAgain(Protocol):
-    """Pages by place, without saying how many rows there are, and can look at one place by itself.
+    """Pages by place, and can look at one place by itself.
 
     That shows whether rows moved between two pages while a sweep read them. Its pages say their `place`.
     """
 
-    async def still_at(self, account: str, place: int, identity: str) -> bool:
-        """Say whether that row is still at the place, from 0; True where the vendor does not tell."""
+    async def still_at(self, account: str, place: int, row: str) -> bool:
+        """Say whether that row, by its id or unique number, is still at the place, from 0.
+
+        True where the vendor does not tell.
+        """
         ...
 
 
@@ -112,6 +117,15 @@ class DeletesNumbers(Protocol):
 
 
 @runtime_checkable
+class ReconcilesWrites(Protocol):
+    """Can look up what became of a write whose answer was lost."""
+
+    async def reconcile(self, lost: OutcomeUnknown, /) -> Reconciled[PhoneNumber]:
+        """Look up whether it was carried out, for as long as it may still be under way."""
+        ...
+
+
+@runtime_checkable
 class HasPools(Protocol):
     """Keeps numbers in pools."""
 
@@ -141,6 +155,7 @@ _VERBS: dict[type, str] = {
     AssignsNumbers: "assign numbers to agents",
     UpdatesNumbers: "update numbers",
     DeletesNumbers: "delete numbers",
+    ReconcilesWrites: "look up lost writes",
     HasPools: "list number pools",
     ListsAgents: "list agents",
 }
@@ -152,6 +167,7 @@ _METHODS = {
     "assign": AssignsNumbers,
     "update": UpdatesNumbers,
     "delete": DeletesNumbers,
+    "reconcile": ReconcilesWrites,
     "pools": HasPools,
     "agents": ListsAgents,
     "of_agent": ListsAgents,

@@ -35,6 +35,7 @@ from phonesys.errors import (
     UsageError,
     status_class,
 )
+from phonesys.writes import Write
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -71,6 +72,7 @@ def made(cls: type[PhonesysError]) -> PhonesysError:
         error.resets_at = datetime(2026, 1, 2, tzinfo=UTC)
     if isinstance(error, OutcomeUnknown):
         error.find_out, error.cause = "find('+14155552671')", "the connection was lost"
+        error.write = Write(kind="assign", account="default", number="+14155552671", wanted={"agent_id": "a"})
     if isinstance(error, SweepIncomplete):
         error.numbers, error.report = ["+14155552671"], {"failed": 1}
     return error

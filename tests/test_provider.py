@@ -28,6 +28,7 @@ from phonesys.provider import (
     HasPools,
     ListsAgents,
     LooksAgain,
+    ReconcilesWrites,
     SearchesNumbers,
     UpdatesNumbers,
     abilities,
@@ -64,6 +65,7 @@ ABILITIES: list[type[Any]] = [
     AssignsNumbers,
     UpdatesNumbers,
     DeletesNumbers,
+    ReconcilesWrites,
     HasPools,
     ListsAgents,
 ]
@@ -75,13 +77,15 @@ METHODS = {
     AssignsNumbers: ["assign"],
     UpdatesNumbers: ["update"],
     DeletesNumbers: ["delete"],
+    ReconcilesWrites: ["reconcile"],
     HasPools: ["pools"],
     ListsAgents: ["agents", "of_agent"],
 }
+CHANGES = {UpdatesNumbers, DeletesNumbers, ReconcilesWrites}
 BACKENDS: list[tuple[NumberProvider, set[type[Any]]]] = [
     (LeadConnector("pit-1"), {SearchesNumbers, LooksAgain, HasPools}),
-    (Leadping("sk_1"), {SearchesNumbers, GetsNumbers, CreatesNumbers, UpdatesNumbers, DeletesNumbers}),
-    (AgentNumbers("key_1"), {LooksAgain, GetsNumbers, AssignsNumbers, UpdatesNumbers, DeletesNumbers, ListsAgents}),
+    (Leadping("sk_1"), {SearchesNumbers, GetsNumbers, CreatesNumbers, *CHANGES}),
+    (AgentNumbers("key_1"), {LooksAgain, GetsNumbers, AssignsNumbers, ListsAgents, *CHANGES}),
     (Minimal(), set()),
 ]
 OURS = BACKENDS[:3]

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from phonesys.errors import InvalidArgument, UsageError
+import msgspec
+
+from phonesys.errors import InvalidArgument, OutcomeUnknown, UsageError
 from phonesys.http.client import HttpClient
 from phonesys.provider import ClearlyUnsupported
+from phonesys.writes import CLOCK_SKEW, SETTLE, Reconciled, Write
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Mapping
@@ -67,6 +72,25 @@ class HttpBackend(ClearlyUnsupported):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name!r}>"
+
+
+class WritingBackend(HttpBackend, ABC):
+    """A backend that changes numbers, and can look up what became of a change whose answer was lost."""
+
+    async def write(self, call: Call[T], facts: Write) -> T:
+        """Carry out a call that is not safe to repeat; where its answer is lost, the error knows it."""
+        try:
+            return await self.send(call)
+        except OutcomeUnknown as unknown:
+            ended = msgspec.structs.replace(facts, ended_at=datetime.now(UTC))
+            unknown.about_write(ended, by=self)
+            raise
+
+    @abstractmethod
+    async def reconcile(
+        self, lost: OutcomeUnknown | Write, /, *, settle: float = SETTLE, clock_skew: float = CLOCK_SKEW
+    ) -> Reconciled[Any]:
+        """Look up whether a write was carried out."""
 
 
 def one_auth(given: Any, auth: Auth | None, *, what: str, kind: type[Any]) -> Auth:

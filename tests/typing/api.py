@@ -27,15 +27,19 @@ from phonesys import (
     NumberProvider,
     NumberStatus,
     Outcome,
+    OutcomeUnknown,
     Page,
     PerAccount,
     PhoneNumber,
     PhonesysError,
     PhoneSystem,
     RateLimit,
+    Reconciled,
     Secret,
     Sweep,
     SweepReport,
+    Write,
+    WriteOutcome,
 )
 from phonesys.provider import (
     AssignsNumbers,
@@ -44,6 +48,7 @@ from phonesys.provider import (
     GetsNumbers,
     HasPools,
     ListsAgents,
+    ReconcilesWrites,
     SearchesNumbers,
     UpdatesNumbers,
     require,
@@ -66,6 +71,7 @@ def each_backend_has_its_abilities(lc: LeadConnector, lp: Leadping, an: AgentNum
     _assign: list[AssignsNumbers] = [an]
     _update: list[UpdatesNumbers] = [lp, an]
     _delete: list[DeletesNumbers] = [lp, an]
+    _reconcile: list[ReconcilesWrites] = [lp, an]
     _agents: list[ListsAgents] = [an]
 
 
@@ -165,6 +171,19 @@ async def agent_numbers_are_typed(an: AgentNumbers) -> None:
     assert_type(await an.of_agent("agent_9"), tuple[AgentNumber, ...])
     assert_type(await an.agents(), tuple[Agent, ...])
     await an.delete("num_1")
+
+
+async def lost_writes_are_typed(lp: Leadping, an: AgentNumbers, lost: OutcomeUnknown) -> None:
+    found = await lost.reconcile(settle=30.0, clock_skew=5.0)
+    assert_type(found, Reconciled[Any])
+    assert_type(found.outcome, WriteOutcome)
+    assert_type(found.reason, str)
+    assert_type(lost.write, Write | None)
+    assert_type(await lp.reconcile(lost), Reconciled[LeadpingNumber])
+    facts = Write(kind="assign", account="default", number="+14155552671", wanted={"agent_id": "agent_9"})
+    known = await an.reconcile(facts)
+    assert_type(known.number, AgentNumber | None)
+    assert_type(known.candidates, tuple[AgentNumber, ...])
 
 
 async def a_program_reads_like_this(location_ids: list[str], number_id: str) -> None:

@@ -44,12 +44,12 @@ def list_agents(
     )
 
 
-def numbers_of_agent(agent_id: str, *, account: str = "") -> Call[Rows[AgentNumber]]:
-    """`GET /agents/{id}/numbers`."""
+def numbers_of_agent(agent_id: str, *, page: int | None = None, account: str = "") -> Call[Rows[AgentNumber]]:
+    """`GET /agents/{id}/numbers`; the vendor documents no pages of it."""
     return Call(
         operation="numbers_of_agent",
         method="GET",
-        target=f"/agents/{segment(agent_id, 'agent id')}/numbers",
+        target=f"/agents/{segment(agent_id, 'agent id')}/numbers" + query({"page": page}),
         decode=read_numbers,
         account=account,
     )

@@ -3,30 +3,39 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
+
+import msgspec
 
 from phonesys.backends.agents import calls
+from phonesys.backends.agents.lookup import AgentLookup
 from phonesys.backends.agents.wire import AgentNumber
-from phonesys.backends.base import MOST_PAGES, WHOLE_KEY, HttpBackend, checked_page_size, one_auth
-from phonesys.errors import CallError, DecodeError, InvalidArgument, RepeatedPage
+from phonesys.backends.base import MOST_PAGES, WHOLE_KEY, WritingBackend, checked_page_size, one_auth
+from phonesys.backends.reconcile import Judge, facts_of, given, settled
+from phonesys.errors import CallError, DecodeError, InvalidArgument, OutcomeUnknown, RepeatedPage
 from phonesys.http.auth import ApiKey, Auth
 from phonesys.model import Page
+from phonesys.writes import CLOCK_SKEW, SETTLE, Write
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
     import aiohttp
 
     from phonesys.backends.agents.wire import Agent, Rows
+    from phonesys.http.call import Call
     from phonesys.http.limits import RateLimit
     from phonesys.http.options import HttpOptions
     from phonesys.model import Cursor
     from phonesys.secret import Secret
+    from phonesys.writes import Reconciled
+
+R = TypeVar("R", "Agent", "AgentNumber")
 
 _LARGEST_PAGE = 100
 
 
-class AgentNumbers(HttpBackend):
+class AgentNumbers(WritingBackend):
     """Phone numbers assigned to agents, as Omnia Voice documents them: one account a key.
 
     - `account`: what that one account is called; `"default"` unless given. With `auth=PerAccount(…)` there
@@ -89,14 +98,14 @@ class AgentNumbers(HttpBackend):
             rejected=answer.rejected,
         )
 
-    async def still_at(self, account: str, place: int, identity: str) -> bool:
+    async def still_at(self, account: str, place: int, row: str) -> bool:
         """Look at one place of the list again."""
         answer = await self.send(
             calls.list_numbers(page=place + 1, limit=1, status=self.status, account=account)
         )
         if _size(answer) > 1:
             return True  # the vendor has its own idea of a page's size
-        return [row.id for row in answer.rows] == [identity]
+        return [number.id for number in answer.rows] == [row]
 
     async def get(self, number_id: str, *, account: str | None = None) -> AgentNumber:
         """Fetch one number."""
@@ -113,6 +122,7 @@ class AgentNumbers(HttpBackend):
         """Assign a number to an agent, which takes its live calls from then on.
 
         The vendor documents no content of the answer; where there is none, the assignment is looked up.
+        Raises OutcomeUnknown where the answer is lost.
         """
         call = calls.assign_number(
             phone_number=phone_number,
@@ -120,7 +130,9 @@ class AgentNumbers(HttpBackend):
             friendly_name=friendly_name,
             account=self._of(account),
         )
-        assigned = await self.send(call)
+        wanted = given(agent_id=agent_id, friendly_name=friendly_name)
+        facts = Write(kind="assign", account=call.account, number=phone_number, wanted=wanted)
+        assigned = await self.write(call, facts)
         if assigned is None:
             assigned = await self._look_up(phone_number, agent_id, friendly_name, account)
         return self._mine(assigned, account)
@@ -144,7 +156,10 @@ class AgentNumbers(HttpBackend):
         status: str | None = None,
         account: str | None = None,
     ) -> AgentNumber:
-        """Change the fields that are given; fetches the number where the answer does not hold it."""
+        """Change the fields that are given; fetches the number where the answer does not hold it.
+
+        Raises OutcomeUnknown where the answer is lost, or the number cannot be fetched after it.
+        """
         call = calls.update_number(
             number_id,
             friendly_name=friendly_name,
@@ -152,44 +167,115 @@ class AgentNumbers(HttpBackend):
             status=status,
             account=self._of(account),
         )
-        updated = await self.send(call)
-        return await self.get(number_id, account=account) if updated is None else self._mine(updated, account)
+        wanted = given(friendly_name=friendly_name, agent_id=agent_id, status=status)
+        facts = Write(kind="update", account=call.account, number_id=number_id, wanted=wanted)
+        updated = await self.write(call, facts)
+        return await self._read_back(call, facts) if updated is None else self._mine(updated, account)
+
+    async def _read_back(self, call: Call[AgentNumber | None], facts: Write) -> AgentNumber:
+        """Fetch what was changed; an error of this must not pass for one of the change."""
+        try:
+            return await self.get(facts.number_id or "", account=facts.account)
+        except CallError as failure:
+            unknown = OutcomeUnknown(
+                "the change was accepted, but the number could not be read back",
+                find_out=call.find_out,
+                cause=str(failure),
+            ).about(backend=self.name, operation=call.operation, account=call.account)
+            raise unknown.about_write(facts, by=self) from failure
 
     async def delete(self, number_id: str, *, account: str | None = None) -> None:
-        """Delete an assignment."""
-        await self.send(calls.delete_number(number_id, account=self._of(account)))
+        """Delete an assignment; raises OutcomeUnknown where the answer is lost."""
+        facts = Write(kind="delete", account=self._of(account), number_id=number_id)
+        await self.write(calls.delete_number(number_id, account=facts.account), facts)
+
+    async def reconcile(
+        self, lost: OutcomeUnknown | Write, /, *, settle: float = SETTLE, clock_skew: float = CLOCK_SKEW
+    ) -> Reconciled[AgentNumber]:
+        """Look up whether a write was carried out whose answer was lost.
+
+        - `settle`: for how many seconds after that the request may still be under way; it is looked up again
+          until then, unless it is done.
+        - `clock_skew`: how many seconds the vendor's clock and this one may be apart.
+        """
+        facts = facts_of(lost, self.name, ("assign", "update", "delete"))
+        look = AgentLookup(
+            Judge(facts, clock_skew),
+            get=lambda number_id: self.get(number_id, account=facts.account),
+            of_agent=lambda agent_id: self._pages_of_agent(agent_id, facts.account),
+            everything=lambda: self._all_pages(facts.account),
+        )
+        return await settled(look, facts, settle)
 
     async def of_agent(self, agent_id: str, *, account: str | None = None) -> tuple[AgentNumber, ...]:
-        """Fetch the numbers of one agent; raises DecodeError where a row cannot be read."""
-        call = calls.numbers_of_agent(agent_id, account=self._of(account))
-        answer = await self.send(call)
-        if answer.rejected:
-            bad = answer.rejected[0]
-            raise DecodeError(f"a row cannot be read: {bad.reason}", body=bad.raw).about(
-                backend=self.name, operation=call.operation, account=call.account
-            )
-        return tuple(self._mine(row, account) for row in answer.rows)
+        """Fetch the numbers of one agent; raises DecodeError where a row cannot be read.
+
+        The vendor documents no pages of them; an answer that speaks of more is read on all the same.
+        """
+        account = self._of(account)
+        rows = self._all_readable(await self._pages_of_agent(agent_id, account), "numbers_of_agent", account)
+        return tuple(self._mine(row, account) for row in rows)
 
     async def agents(
         self, *, status: str | None = None, search: str | None = None, account: str | None = None
     ) -> tuple[Agent, ...]:
-        """Fetch all agents, page by page; raises RepeatedPage where the pages go in a circle."""
-        found: dict[str, Agent] = {}
-        number, more = 1, True
-        while more:
-            call = calls.list_agents(
-                page=number, limit=self.page_size, status=status, search=search, account=self._of(account)
-            )
+        """Fetch all agents, page by page.
+
+        Raises DecodeError where a row cannot be read, and RepeatedPage where the pages go in a circle.
+        """
+        account = self._of(account)
+        pages = await self._read_on(
+            lambda page: calls.list_agents(
+                page=page, limit=self.page_size, status=status, search=search, account=account
+            ),
+            lambda page, _, answer: bool(_following(page, self.page_size, answer)),
+        )
+        rows = self._all_readable(pages, "list_agents", account)
+        return tuple({str(agent.id): agent for agent in rows}.values())
+
+    async def _pages_of_agent(self, agent_id: str, account: str) -> list[Rows[AgentNumber]]:
+        return await self._read_on(
+            lambda page: calls.numbers_of_agent(agent_id, page=None if page == 1 else page, account=account),
+            _says_more,
+        )
+
+    async def _all_pages(self, account: str) -> list[Rows[AgentNumber]]:
+        """Read all numbers, whatever their status."""
+        return await self._read_on(
+            lambda page: calls.list_numbers(page=page, limit=self.page_size, account=account),
+            lambda page, _, answer: bool(_following(page, self.page_size, answer)),
+        )
+
+    async def _read_on(
+        self, ask: Callable[[int], Call[Rows[R]]], more: Callable[[int, int, Rows[R]], bool]
+    ) -> list[Rows[R]]:
+        """Read page after page, each without the rows of earlier ones; raises RepeatedPage for a circle."""
+        pages: list[Rows[R]] = []
+        seen: set[str | bytes] = set()
+        size, following = 0, True
+        while following:
+            number = len(pages) + 1
+            call = ask(number)
             answer = await self.send(call)
-            fresh = {str(agent.id): agent for agent in answer.rows}
-            more = bool(_following(number, self.page_size, answer))
-            if more and fresh.keys() <= found.keys():
+            size += len(answer.rows) + len(answer.rejected)
+            following = more(number, size, answer)
+            fresh = tuple(row for row in answer.rows if str(row.id) not in seen)
+            met = {str(row.id) for row in answer.rows} | {row.raw for row in answer.rejected}
+            if following and met <= seen:
                 raise RepeatedPage(f"page {number} brings nothing new, yet is not the last").about(
                     backend=self.name, operation=call.operation, account=call.account
                 )
-            found |= fresh
-            number += 1
-        return tuple(found.values())
+            seen |= met
+            pages.append(msgspec.structs.replace(answer, rows=fresh))
+        return pages
+
+    def _all_readable(self, pages: list[Rows[R]], operation: str, account: str) -> list[R]:
+        """Return the rows; raises DecodeError, which shows the row, where one was rejected."""
+        for bad in (bad for page in pages for bad in page.rejected):
+            raise DecodeError(f"a row cannot be read: {bad.reason}", body=bad.raw).about(
+                backend=self.name, operation=operation, account=account
+            )
+        return [row for page in pages for row in page.rows]
 
     def _of(self, account: str | None) -> str:
         return self._account if account is None else account
@@ -224,6 +310,16 @@ def _following(number: int, page_size: int, answer: Rows[AgentNumber] | Rows[Age
     else:
         more = _size(answer) >= page_size
     return (number + 1,) if more else ()
+
+
+def _says_more(number: int, read: int, answer: Rows[AgentNumber]) -> bool:
+    """Say whether the answer itself speaks of more, for a list that is not known to be paged."""
+    paging = answer.paging
+    if paging.has_more is not None:
+        return paging.has_more
+    if paging.pages is not None:
+        return number < paging.pages
+    return paging.total is not None and read < paging.total
 
 
 def _pages(number: int, page_size: int, answer: Rows[AgentNumber] | Rows[Agent]) -> int | None:

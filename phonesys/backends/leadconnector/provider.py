@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from phonesys.backends.base import MOST_PAGES, HttpBackend, checked_page_size, one_auth
@@ -51,7 +50,7 @@ class LeadConnector(HttpBackend):
     - `limit`: 100 requests per 10 s and location (vendor's page on OAuth, "Rate limits").
     """
 
-    identity = attrgetter("number")  # the other version of the API leaves the sid out
+    unique_numbers = True  # and version v3 leaves the sid out
 
     def __init__(
         self,
@@ -134,12 +133,12 @@ class LeadConnector(HttpBackend):
         listing = await self._connected(self._call(account, index, search=checked(number)))
         return await self._page(account, cursor, index, listing)
 
-    async def still_at(self, account: str, place: int, identity: str) -> bool:
+    async def still_at(self, account: str, place: int, row: str) -> bool:
         """Look at one place of a location's list again."""
         listing = await self._connected(self._call(account, place, page_size=1))
         if len(listing.numbers) + len(listing.rejected) > 1:
             return True  # the vendor has its own idea of a page's size
-        return [number.number for number in listing.numbers] == [identity]
+        return [number.number for number in listing.numbers] == [row]
 
     async def pools(self, location_id: str) -> tuple[NumberPool, ...]:
         """Fetch the number pools of a location."""

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
-from phonesys.backends.base import WHOLE_KEY, HttpBackend, checked_page_size, one_auth
+from phonesys.backends.base import WHOLE_KEY, WritingBackend, checked_page_size, one_auth
 from phonesys.backends.leadping import calls
+from phonesys.backends.leadping.lookup import LeadpingLookup
 from phonesys.backends.leadping.requests import ListOptions
+from phonesys.backends.reconcile import Judge, facts_of, given, settled
 from phonesys.e164 import checked
-from phonesys.errors import InvalidArgument
+from phonesys.errors import CallError, InvalidArgument
 from phonesys.http.auth import Auth, Bearer
 from phonesys.http.limits import RateLimit
 from phonesys.model import Page
+from phonesys.writes import CLOCK_SKEW, SETTLE, Write
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -20,14 +24,16 @@ if TYPE_CHECKING:
     import aiohttp
 
     from phonesys.backends.leadping.wire import LeadpingNumber, LeadpingRow, LeadpingStatus, Listing
+    from phonesys.errors import OutcomeUnknown
     from phonesys.http.options import HttpOptions
     from phonesys.model import Cursor
     from phonesys.secret import Secret
+    from phonesys.writes import Reconciled
 
 _LARGEST_PAGE = 100
 
 
-class Leadping(HttpBackend):
+class Leadping(WritingBackend):
     """An organization's phone numbers; one key reads one organization.
 
     - `account`: what that organization is called here; `"default"` unless given. With
@@ -61,6 +67,7 @@ class Leadping(HttpBackend):
         self.page_size = checked_page_size(page_size, _LARGEST_PAGE)
         self.options = options
         self._account = account
+        self._without_number: Counter[tuple[str, str]] = Counter()
 
     async def accounts(self) -> AsyncIterator[str]:
         """Yield the organizations that the credentials name; the one of a single key otherwise."""
@@ -116,7 +123,8 @@ class Leadping(HttpBackend):
         """Create a number, once: `name` is up to 255 characters, `number` E.164.
 
         `business_id` is the older generation's name for `organization_id`. Raises OutcomeUnknown where the
-        answer is lost, since the vendor has no idempotency key and every request may cost money.
+        answer is lost, since the vendor has no idempotency key and every request may cost money; without a
+        `number` it can be looked up only where the name is one that nothing else bears.
         """
         call = calls.create_number(
             name=name,
@@ -127,7 +135,11 @@ class Leadping(HttpBackend):
             number_id=number_id,
             account=self._of(account),
         )
-        return self._mine(await self.send(call), account)
+        wanted = given(name=name, organization_id=organization_id, business_id=business_id, enabled=enabled)
+        facts = Write(kind="create", account=self._of(account), number=number, wanted=wanted)
+        if number is None:
+            self._without_number[facts.account, name] += 1
+        return self._mine(await self.write(call, facts), account)
 
     async def get(self, number_id: str, *, account: str | None = None) -> LeadpingNumber:
         """Fetch the full answer on one number."""
@@ -146,12 +158,22 @@ class Leadping(HttpBackend):
     ) -> LeadpingNumber:
         """Change the fields that are given.
 
-        The vendor replaces the whole record, so that what is not given is fetched first.
+        The vendor replaces the whole record, so that what is not given is fetched first. Raises
+        OutcomeUnknown where the answer is lost.
         """
         calls.check_fields(name, number)  # before anything is fetched
+        wanted = given(
+            name=name,
+            number=number,
+            organization_id=organization_id,
+            business_id=business_id,
+            enabled=enabled,
+        )
+        version = None
         unplaced = organization_id is None and business_id is None
         if name is None or number is None or enabled is None or unplaced:
-            now = await self.get(number_id, account=account)
+            now = await self._before(number_id, account)
+            version = now.updated_at or now.created_at
             name = now.label or now.number if name is None else name
             number = now.number if number is None else number
             enabled = now.enabled if enabled is None else enabled
@@ -167,11 +189,37 @@ class Leadping(HttpBackend):
             enabled=enabled,
             account=self._of(account),
         )
-        return self._mine(await self.send(call), account)
+        facts = Write(
+            kind="update", account=self._of(account), number_id=number_id, wanted=wanted, version=version
+        )
+        return self._mine(await self.write(call, facts), account)
+
+    async def _before(self, number_id: str, account: str | None) -> LeadpingNumber:
+        """Fetch a number that is to be changed."""
+        try:
+            return await self.get(number_id, account=account)
+        except CallError as error:
+            error.harmless = True  # nothing is changed yet
+            raise
 
     async def delete(self, number_id: str, *, account: str | None = None) -> None:
-        """Delete a number."""
-        await self.send(calls.delete_number(number_id, account=self._of(account)))
+        """Delete a number; raises OutcomeUnknown where the answer is lost."""
+        facts = Write(kind="delete", account=self._of(account), number_id=number_id)
+        await self.write(calls.delete_number(number_id, account=facts.account), facts)
+
+    async def reconcile(
+        self, lost: OutcomeUnknown | Write, /, *, settle: float = SETTLE, clock_skew: float = CLOCK_SKEW
+    ) -> Reconciled[LeadpingNumber]:
+        """Look up whether a write was carried out whose answer was lost.
+
+        - `settle`: for how many seconds after that the request may still be under way; it is looked up again
+          until then, unless it is done.
+        - `clock_skew`: how many seconds the vendor's clock and this one may be apart.
+        """
+        facts = facts_of(lost, self.name, ("create", "update", "delete"))
+        shared = self._without_number[facts.account, str(facts.wanted.get("name"))] > 1
+        look = LeadpingLookup(self, Judge(facts, clock_skew), shared_name=shared)
+        return await settled(look, facts, settle)
 
     async def status(
         self,

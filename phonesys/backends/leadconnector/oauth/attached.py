@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("phonesys")
 
 _UNSIGNED: Mapping[str, str] = {}
+_AT_ONCE = 64
+"""Tokens asked for at once: a cold sweep wants hundreds, and would open a connection for each."""
 
 
 def store_key(client_id: str, holder: str) -> str:
@@ -80,7 +82,7 @@ class Attached:
         self._users += 1
         if self._users > 1:
             return
-        http = client.sibling(_Signer(self._own), headers=HEADERS, base_url=self._base_url)
+        http = client.sibling(_Signer(self._own), headers=HEADERS, base_url=self._base_url, at_once=_AT_ONCE)
         try:
             await http.__aenter__()
         except BaseException:

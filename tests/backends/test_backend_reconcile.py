@@ -1,0 +1,447 @@
+"""What looking up a lost write may say, whatever others write at the same time."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from phonesys import AgentNumbers, InvalidArgument, Leadping, Reconciled, Write, WriteOutcome
+from phonesys.backends.reconcile import Judge
+from phonesys.errors import NotFound
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from phonesys.http.call import Call
+
+DONE, NOT_DONE, UNCLEAR = WriteOutcome.DONE, WriteOutcome.NOT_DONE, WriteOutcome.UNCLEAR
+NUMBER, OTHER = "+14155552671", "+14155552672"
+START = datetime.now(UTC).replace(microsecond=345_678) - timedelta(hours=1)
+SKEW = 60.0
+OURS, THEIRS = "ours", "theirs"
+
+
+@dataclass
+class Row:
+    """A number at the vendor's, and who made or changed it."""
+
+    id: str
+    number: str
+    name: str
+    agent: str
+    made_by: str
+    created: float
+    updated: float | None = None
+    enabled: bool = True
+    changed_by: set[str] = field(default_factory=set[str])
+
+
+Step = tuple[Any, ...]
+
+
+@dataclass
+class World:
+    """What a vendor holds, on a clock of its own, while others write; times count from our write's start."""
+
+    ahead: float = 0.0
+    """How far the vendor's clock is ahead of ours."""
+    digits: int = 3
+    """Of a second, that the vendor writes; None of the times at all if negative."""
+    rows: list[Row] = field(default_factory=list[Row])
+    steps: list[Step] = field(default_factory=list[Step])
+    """What others do while the numbers are looked up: one of it before each answer."""
+    made: int = 0
+
+    def add(self, number: str, name: str, agent: str, by: str, at: float, *, front: bool = False) -> Row:
+        self.made += 1
+        row = Row(f"id_{self.made}", number, name, agent, by, at)
+        self.rows.insert(0 if front else len(self.rows), row)
+        return row
+
+    def act(self, step: Step, at: float) -> None:
+        """Let somebody else do something."""
+        what, which, *rest = step
+        if what == "add":
+            number, name, agent, front = rest
+            self.add(number, name, agent, THEIRS, at, front=front)
+        elif self.rows:
+            row = self.rows[which % len(self.rows)]
+            if what == "remove":
+                self.rows.remove(row)
+            else:
+                row.name, row.agent = rest
+                row.updated = at
+                row.changed_by.add(THEIRS)
+
+    def written(self, at: float | None) -> str | None:
+        """Write a time as this vendor does."""
+        if at is None or self.digits < 0:
+            return None
+        moment = START + timedelta(seconds=at + self.ahead)
+        kept = 10 ** (6 - self.digits)
+        moment = moment.replace(microsecond=moment.microsecond // kept * kept)
+        return moment.isoformat().replace("+00:00", "Z")
+
+    def of(self, row_id: str) -> Row | None:
+        return next((row for row in self.rows if row.id == row_id), None)
+
+    def answer(self, body: Any) -> bytes:
+        raw = msgspec.json.encode(body)
+        if self.steps:
+            self.act(self.steps.pop(0), 10.0)
+        return raw
+
+
+class FakeLeadping(Leadping):
+    """Asks a world instead of the network."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__("sk_1")
+        self.world = world
+
+    async def send(self, call: Call[Any]) -> Any:
+        await asyncio.sleep(0)
+        if call.operation == "list_numbers":
+            asked = msgspec.json.decode(call.body or b"{}")
+            (name,) = asked["searchFields"]
+            rows = [row for row in self.world.rows if asked["search"] in getattr(row, name)]
+            items = [{"id": r.id, "number": r.number, "name": r.name, "enabled": r.enabled} for r in rows]
+            return call.decode(self.world.answer({"items": items, "pageSize": 100}))
+        row = self.world.of(call.target.rpartition("/")[2])
+        if row is None:
+            raise NotFound("gone", status=404)
+        full = {
+            "id": row.id, "number": row.number, "name": row.name, "enabled": row.enabled,
+            "createdAt": self.world.written(row.created), "modifiedAt": self.world.written(row.updated),
+        }  # fmt: skip
+        return call.decode(self.world.answer(full))
+
+
+class FakeAgents(AgentNumbers):
+    """The same for agent numbers, with pages of three rows."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__("key_1", page_size=3)
+        self.world = world
+
+    async def send(self, call: Call[Any]) -> Any:
+        await asyncio.sleep(0)
+        if call.operation == "get_number":
+            row = self.world.of(call.target.rpartition("/")[2])
+            if row is None:
+                raise NotFound("gone", status=404)
+            return call.decode(self.world.answer(self._row(row)))
+        if call.operation == "numbers_of_agent":
+            rows = [self._row(row) for row in self.world.rows if row.agent == call.target.split("/")[2]]
+            return call.decode(self.world.answer({"data": rows}))
+        page = int(call.target.split("page=")[1].split("&")[0])
+        rows = [self._row(row) for row in self.world.rows[3 * page - 3 : 3 * page]]
+        return call.decode(self.world.answer({"data": rows}))
+
+    def _row(self, row: Row) -> dict[str, Any]:
+        return {
+            "id": row.id, "phoneNumber": row.number, "friendlyName": row.name, "agentId": row.agent,
+            "createdAt": self.world.written(row.created), "updatedAt": self.world.written(row.updated),
+        }  # fmt: skip
+
+
+LOOP = asyncio.Runner()  # one for all: making a loop takes longer than most examples
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _closing() -> Iterator[None]:
+    yield
+    LOOP.close()
+
+
+def look(backend: FakeLeadping | FakeAgents, write: Write, skew: float = SKEW) -> Reconciled[Any]:
+    return LOOP.run(backend.reconcile(write, settle=0.0, clock_skew=skew))
+
+
+def creation(number: str | None = NUMBER) -> Write:
+    return Write(
+        kind="create",
+        account="default",
+        number=number,
+        wanted={"name": "Line"},
+        started_at=START,
+        ended_at=START,
+    )
+
+
+ASSIGNMENT = Write(
+    kind="assign",
+    account="default",
+    number=NUMBER,
+    wanted={"agent_id": "a", "friendly_name": "Line"},
+    started_at=START,
+    ended_at=START,
+)
+UPDATE = Write(
+    kind="update",
+    account="default",
+    number_id="id_1",
+    wanted={"name": "Line"},
+    started_at=START,
+    ended_at=START,
+)
+
+
+# Whatever others do.
+
+NAMES = st.sampled_from(["Line", "Line 2", "Desk"])
+AGENTS = st.sampled_from(["a", "b"])
+STEPS = st.one_of(
+    st.tuples(st.just("add"), st.just(0), st.sampled_from([NUMBER, OTHER]), NAMES, AGENTS, st.booleans()),
+    st.tuples(st.just("remove"), st.integers(0, 20)),
+    st.tuples(st.just("change"), st.integers(0, 20), NAMES, AGENTS),
+)
+WORLDS = st.builds(
+    World, ahead=st.integers(-6000, 6000).map(lambda n: n / 100), digits=st.sampled_from([-1, 0, 3, 6])
+)
+BEFORE = st.lists(st.tuples(st.integers(-20_000, -1).map(lambda n: n / 100), STEPS), max_size=8)
+SINCE = st.lists(STEPS, max_size=3)
+WHILE = st.lists(STEPS, max_size=12)
+
+
+def played(
+    world: World,
+    before: Sequence[tuple[float, Step]],
+    since: Sequence[Step],
+    during: Sequence[Step],
+    ours: Callable[[], object] | None,
+) -> None:
+    """Let the others act before our write, then ours if it is carried out, then the others again."""
+    for at, step in sorted(before, key=lambda one: one[0]):
+        world.act(step, at)
+    if ours is not None:
+        ours()
+    for place, step in enumerate(since):
+        world.act(step, 1.0 + place)
+    world.steps = list(during)
+
+
+@settings(max_examples=400, deadline=None)
+@given(WORLDS, BEFORE, SINCE, WHILE, st.booleans(), st.sampled_from([NUMBER, None]))
+def test_a_creation_is_never_guessed(
+    world: World, before: Any, since: Any, during: Any, carried_out: bool, number: str | None
+) -> None:
+    """Not done only where it is not there; done only with what is as it was asked for, made since."""
+    ours = (lambda: world.add(NUMBER, "Line", "", OURS, 0.5)) if carried_out else None
+    played(world, before, since, during, ours)
+    found = look(FakeLeadping(world), creation(number))
+    ours_still = [row for row in world.rows if row.made_by == OURS]
+    if found.outcome is NOT_DONE:
+        # Who renames what was created without a number hides it.
+        assert [row for row in ours_still if number is not None or not row.changed_by] == []
+    if found.outcome is DONE:
+        assert found.number is not None
+        assert found.number.number == NUMBER or number is None
+        _is_ours_or_its_twin(world, found.number.id, found.number.label, ours_still)
+
+
+@settings(max_examples=400, deadline=None)
+@given(WORLDS, BEFORE, SINCE, WHILE, st.booleans())
+def test_an_assignment_is_never_guessed(
+    world: World, before: Any, since: Any, during: Any, carried_out: bool
+) -> None:
+    """The same, while rows move from page to page."""
+    ours = (lambda: world.add(NUMBER, "Line", "a", OURS, 0.5)) if carried_out else None
+    played(world, before, since, during, ours)
+    found = look(FakeAgents(world), ASSIGNMENT)
+    ours_still = [row for row in world.rows if row.made_by == OURS]
+    if found.outcome is NOT_DONE:
+        assert ours_still == []
+    if found.outcome is DONE:
+        assert found.number is not None
+        assert (found.number.number, found.number.agent_id) == (NUMBER, "a")
+        _is_ours_or_its_twin(world, found.number.id, found.number.label, ours_still)
+
+
+def _is_ours_or_its_twin(world: World, row_id: str, label: str, ours: list[Row]) -> None:
+    """No vendor says who wrote a row: one like ours in everything, made at the same time, passes for it."""
+    assert label == "Line"
+    row = world.of(row_id)
+    if row is not None and row.made_by == THEIRS:
+        assert row.created + world.ahead >= -1.0
+        assert not [mine for mine in ours if mine.name == "Line" and not mine.changed_by]
+
+
+@settings(max_examples=400, deadline=None)
+@given(WORLDS, BEFORE, SINCE, WHILE, st.booleans(), st.booleans(), st.booleans())
+def test_a_change_is_never_guessed(
+    world: World, before: Any, since: Any, during: Any, carried_out: bool, fetched: bool, agents: bool
+) -> None:
+    """Not done only where it never was, even if somebody has undone it since; done only where it shows."""
+    row = world.add(NUMBER, "Before", "a", THEIRS, -250.0)
+    for at, step in sorted(before, key=lambda one: one[0]):
+        world.act(step, at)
+    version = world.written(row.created if row.updated is None else row.updated) if fetched else None
+
+    def change() -> None:
+        row.name, row.updated = "Line", 0.5
+
+    if carried_out:
+        change()
+    for place, step in enumerate(since):
+        world.act(step, 1.0 + place)
+    world.steps = list(during)
+    write = msgspec.structs.replace(
+        UPDATE,
+        wanted={"friendly_name": "Line"} if agents else {"name": "Line"},
+        version=None if version is None else datetime.fromisoformat(version),
+    )
+    found = look(FakeAgents(world) if agents else FakeLeadping(world), write)
+    assert not (found.outcome is NOT_DONE and carried_out)
+    if found.outcome is DONE:
+        assert found.number is not None
+        assert found.number.label == "Line"
+
+
+@settings(max_examples=300, deadline=None)
+@given(WORLDS, SINCE, st.booleans())
+def test_a_deletion_is_never_guessed(world: World, since: Any, carried_out: bool) -> None:
+    """Done where it is gone, whoever did it."""
+    world.add(NUMBER, "Line", "a", THEIRS, -250.0)
+    played(world, (), since, (), world.rows.clear if carried_out else None)
+    write = msgspec.structs.replace(UPDATE, kind="delete", wanted={})
+    found = look(FakeAgents(world), write)
+    assert (found.outcome is DONE) is (world.of("id_1") is None)
+
+
+# Where nobody else writes, the answer is not merely true, but there.
+
+
+@pytest.mark.parametrize("digits", [0, 3, 6])
+@pytest.mark.parametrize("carried_out", [True, False])
+@pytest.mark.parametrize("kind", ["create", "unnumbered", "assign", "update", "delete"])
+def test_alone_it_is_always_told(digits: int, carried_out: bool, kind: str) -> None:
+    """Done with the number as it is, or not done, never unclear."""
+    world = World(digits=digits)
+    world.add(OTHER, "Desk", "b", THEIRS, -250.0)
+    if carried_out:
+        match kind:
+            case "update":
+                world.rows[0].name, world.rows[0].updated = "Line", 0.5
+            case "delete":
+                world.rows.clear()
+            case _:
+                world.add(NUMBER, "Line", "a", OURS, 0.5)
+    write = {
+        "create": creation(),
+        "unnumbered": creation(None),
+        "assign": ASSIGNMENT,
+        "update": UPDATE,
+        "delete": msgspec.structs.replace(UPDATE, kind="delete", wanted={}),
+    }[kind]
+    found = look(FakeAgents(world) if kind == "assign" else FakeLeadping(world), write)
+    assert found.outcome is (DONE if carried_out else NOT_DONE)
+    assert found.reason
+    if carried_out and kind != "delete":
+        assert found.number is not None
+        assert found.number.label == "Line"
+        assert found.number.account == "default"
+    else:
+        assert found.number is None
+
+
+def test_a_number_that_was_there_before_is_not_ours() -> None:
+    """It stands in the way of ours, which was refused."""
+    world = World()
+    world.add(NUMBER, "Line", "a", THEIRS, -250.0)
+    for backend, write in ((FakeLeadping(world), creation()), (FakeAgents(world), ASSIGNMENT)):
+        assert look(backend, write).outcome is NOT_DONE
+
+
+def test_within_the_error_of_clocks_nothing_is_said() -> None:
+    """A number that was made shortly before may be ours on a slow clock; who trusts the clocks says so."""
+    world = World()
+    world.add(NUMBER, "Line", "a", THEIRS, -10.0)
+    found = look(FakeLeadping(world), creation())
+    assert (found.outcome, [number.number for number in found.candidates]) == (UNCLEAR, [NUMBER])
+    assert look(FakeLeadping(world), creation(), skew=5.0).outcome is NOT_DONE
+
+
+def test_names_that_others_bear_tell_nothing() -> None:
+    """Created without a number, several of one name are all candidates."""
+    world = World()
+    old = world.add(OTHER, "Line", "", THEIRS, -250.0)
+    assert look(FakeLeadping(world), creation(None)).outcome is NOT_DONE
+    new = world.add(NUMBER, "Line", "", OURS, 0.5)
+    found = look(FakeLeadping(world), creation(None))
+    assert (found.outcome, {number.id for number in found.candidates}) == (UNCLEAR, {old.id, new.id})
+    for _ in range(20):
+        world.add(OTHER, "Line", "", THEIRS, -250.0)
+    assert look(FakeLeadping(world), creation(None)).outcome is UNCLEAR
+
+
+def test_a_time_in_the_future_says_nothing() -> None:
+    """A clock that is wrong by hours cannot tell before from since."""
+    judge = Judge(creation(), SKEW)
+    assert judge.age(datetime.now(UTC) + timedelta(hours=3)).name == "UNKNOWN"
+
+
+@pytest.mark.parametrize("options", [{"settle": -1.0}, {"settle": float("nan")}, {"clock_skew": -1.0}])
+async def test_wrong_options_are_refused(options: dict[str, float]) -> None:
+    """Before any request."""
+    with pytest.raises(InvalidArgument, match="expected seconds"):
+        await FakeLeadping(World()).reconcile(creation(), **options)
+
+
+def test_of_two_alike_neither_is_taken() -> None:
+    """A number may be assigned twice, and either may be ours."""
+    world = World()
+    world.add(NUMBER, "Line", "a", OURS, 0.5)
+    world.add(NUMBER, "Line", "a", THEIRS, 0.7)
+    found = look(FakeAgents(world), ASSIGNMENT)
+    assert (found.outcome, len(found.candidates)) == (UNCLEAR, 2)
+
+
+def test_a_row_that_is_listed_twice_is_one() -> None:
+    """As it is where rows move, or where a vendor repeats itself."""
+    world = World()
+    row = world.add(NUMBER, "Line", "a", OURS, 0.5)
+    world.rows.append(row)
+    assert look(FakeAgents(world), ASSIGNMENT).outcome is DONE
+    assert look(FakeLeadping(world), creation()).outcome is DONE
+
+
+def test_an_old_number_that_was_changed_since_may_be_ours() -> None:
+    """A vendor may assign by changing what is there."""
+    world = World()
+    world.add(NUMBER, "Line", "a", THEIRS, -250.0).updated = 0.5
+    assert look(FakeAgents(world), ASSIGNMENT).outcome is UNCLEAR
+
+
+def test_what_was_made_again_may_have_been_deleted() -> None:
+    """Under an id that came back."""
+    world = World()
+    world.add(NUMBER, "Line", "a", THEIRS, 0.5)
+    write = msgspec.structs.replace(UPDATE, kind="delete", wanted={})
+    assert look(FakeLeadping(world), write).outcome is UNCLEAR
+
+
+@pytest.mark.parametrize(("digits", "outcome"), [(0, UNCLEAR), (3, NOT_DONE)])
+def test_a_version_tells_only_where_its_clock_is_fine_enough(digits: int, outcome: WriteOutcome) -> None:
+    """Of whole seconds, ours and somebody's after it may fall into the one in which it was fetched."""
+    world = World(digits=digits)
+    row = world.add(NUMBER, "Before", "", THEIRS, -0.1)
+    version = datetime.fromisoformat(world.written(row.created) or "")
+    assert look(FakeLeadping(world), msgspec.structs.replace(UPDATE, version=version)).outcome is outcome
+
+
+def test_not_every_number_of_a_common_name_is_fetched() -> None:
+    """It would be a request for each."""
+    world = World()
+    for _ in range(21):
+        world.add(OTHER, "Line", "", THEIRS, -250.0)
+    world.steps = [("add", 0, OTHER, "Desk", "", False)] * 3
+    assert look(FakeLeadping(world), creation(None)).outcome is UNCLEAR
+    assert len(world.steps) == 2  # one answer, the list
