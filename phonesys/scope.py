@@ -6,6 +6,7 @@ a retry, is not under way, and must not keep another account from its turn.
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Protocol
 
@@ -29,3 +30,9 @@ class Scope(Protocol):
 
 current: ContextVar[Scope | None] = ContextVar("phonesys.scope", default=None)
 """The scope of the running task; none for calls that no sweep makes."""
+
+
+def waiting() -> AbstractAsyncContextManager[None]:
+    """Hold no place among the requests under way while this is open; nothing, where no sweep counts them."""
+    scope = current.get()
+    return nullcontext() if scope is None else scope.waiting()

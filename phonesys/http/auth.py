@@ -27,7 +27,11 @@ class Auth(Protocol):
         ...
 
     async def prepare(self, call: Call[Any]) -> None:
-        """Fetch what signing this call needs; raises a CallError where that fails."""
+        """Fetch what signing this call needs; raises a CallError where that fails.
+
+        A sweep counts this as a request under way: what waits for longer than one takes does so in
+        `scope.waiting()`.
+        """
 
     def refused(self, call: Call[Any], headers: Mapping[str, str]) -> bool:
         """Take note that these headers were answered with 401; say whether others are worth a try."""

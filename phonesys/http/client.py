@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from contextlib import nullcontext
-from datetime import UTC, datetime, timedelta
-from ipaddress import ip_address
 from math import inf
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-import aiohttp
+import msgspec
 from multidict import istr
-from yarl import URL
 
 from phonesys import scope
 from phonesys.errors import (
@@ -22,44 +18,53 @@ from phonesys.errors import (
     InvalidArgument,
     NotOpen,
     OutcomeUnknown,
+    PhonesysError,
     QuotaExhausted,
     RateLimited,
     TimedOut,
     Unauthorized,
 )
-from phonesys.http.answer import error_of
+from phonesys.http.address import checked_base_url
+from phonesys.http.answer import error_of, parse_count
 from phonesys.http.auth import FetchesCredentials, StaticAuth
+from phonesys.http.connections import Connections
+from phonesys.http.head import check_call, check_headers
 from phonesys.http.limits import UNLIMITED, RateLimit, TooLong, Window, Windows
 from phonesys.http.options import HttpOptions
+from phonesys.http.quota import DailyQuotas
 from phonesys.http.retry import RetryBudget, may_repeat, next_delay
-from phonesys.http.wire import once_over, own_session, read_capped, scrubbed, translated, unreadable
+from phonesys.http.transport import Transport
+from phonesys.http.wire import TRANSLATED, scrubbed, translated, unreadable
 from phonesys.places import Places
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Mapping
+    from collections.abc import Mapping
     from types import TracebackType
+
+    import aiohttp
 
     from phonesys.http.auth import Auth
     from phonesys.http.call import Call
+    from phonesys.http.wire import Answer
 
 T = TypeVar("T")
 log = logging.getLogger("phonesys")
 
 _DAY = 86_400.0
-_NO_HEADERS: Mapping[str, str] = {}
+_PATIENCE = 4  # Where others use the same window, a call may find it full several times over.
 # Looked up in every answer, which `istr` makes three times faster.
 _REMAINING = istr("X-RateLimit-Remaining")
 _ALLOWED = istr("X-RateLimit-Max")
 _LEFT_TODAY = istr("X-RateLimit-Daily-Remaining")
 _SUCCESS, _REDIRECTION = 200, 300
 _ACCEPT = "application/json, application/problem+json"
-_NEVER_ROUNDED = inf  # aiohttp rounds time-outs above its threshold up to whole seconds
 
 
 class HttpClient:
     """Sends one vendor's calls over one aiohttp session: its own, or one handed in, which it never closes.
 
-    Raises InvalidArgument for a `base_url` that would carry credentials in the clear.
+    Raises InvalidArgument for a `base_url` that would carry credentials in the clear, for headers that cannot
+    be sent, and for TLS settings beside a session that has its own.
     """
 
     def __init__(
@@ -79,16 +84,23 @@ class HttpClient:
         self._base = checked_base_url(base_url)
         self._headers = {"Accept": _ACCEPT, **(headers or {})}
         self._limit = limit or UNLIMITED
-        self._borrowed = session
-        self._session: aiohttp.ClientSession | None = None
+        self._constant = auth.headers if isinstance(auth, StaticAuth) else None
+        for fixed in (self._headers, self._constant or {}):
+            check_headers(fixed)
+        if session is not None and self.options.ssl is not None:
+            raise InvalidArgument(
+                "HttpOptions.ssl: for a session of our own; expected it at the connector of the one handed in"
+            )
+        self._connections = Connections(self.options.ssl, session)
+        self._transport: Transport | None = None
         self._users = 0
         self._budget = RetryBudget()
-        self._quota: dict[str, datetime] = {}
+        self._quotas = DailyQuotas()
 
     async def __aenter__(self) -> Self:
         self._users += 1
         if self._users == 1:
-            self._open()
+            await self._open()
             if isinstance(self.auth, FetchesCredentials):
                 await self._attach(self.auth)
         return self
@@ -108,10 +120,20 @@ class HttpClient:
         finally:
             await self._close()
 
+    async def _open(self) -> None:
+        options = self.options
+        self._loop = asyncio.get_running_loop()
+        self._windows = Windows(self._limit, self._loop)
+        self._gate = Places(options.connections)
+        self._deadline = inf if options.deadline is None else options.deadline
+        self._transport = await Transport.open(
+            self._connections, options, self._base, self._headers, self._constant
+        )
+
     async def _close(self) -> None:
-        session, self._session = self._session, None
-        if session is not None and session is not self._borrowed:
-            await session.close()
+        transport, self._transport = self._transport, None
+        if transport is not None:
+            await transport.close()
 
     async def _attach(self, auth: FetchesCredentials) -> None:
         try:
@@ -121,35 +143,43 @@ class HttpClient:
             await self._close()
             raise
 
-    def sibling(self, auth: Auth, *, headers: Mapping[str, str], base_url: str | None = None) -> HttpClient:
-        """Make another client to the same vendor: with rate windows, credentials and headers of its own."""
-        return HttpClient(
+    def sibling(
+        self,
+        auth: Auth,
+        *,
+        headers: Mapping[str, str],
+        base_url: str | None = None,
+        at_once: int | None = None,
+    ) -> HttpClient:
+        """Make another client to the same vendor, over the same connections.
+
+        It has rate windows, credentials and headers of its own; `at_once` bounds its requests under way where
+        that is less than the options say.
+        """
+        options = self.options
+        if at_once is not None:
+            options = msgspec.structs.replace(options, connections=min(at_once, options.connections))
+        other = HttpClient(
             base_url or self._base,
             backend=self.backend,
             auth=auth,
             limit=self._limit,
             headers=headers,
-            options=self.options,
-            session=self._borrowed,
+            options=options,
+            session=self._connections.borrowed,
         )
+        other._connections = self._connections
+        return other
 
-    def _open(self) -> None:
-        options = self.options
-        self._loop = asyncio.get_running_loop()
-        self._windows = Windows(self._limit, self._loop)
-        self._gate = Places(options.connections)
-        self._timeout = self._timeouts(options.timeout)
-        self._deadline = inf if options.deadline is None else options.deadline
-        if self._borrowed is None:
-            fixed = self.auth.headers if isinstance(self.auth, StaticAuth) else _NO_HEADERS
-            self._session, self._once = own_session({**self._headers, **fixed}), None
-        else:
-            self._session, self._once = self._borrowed, once_over(self._borrowed)
+    @property
+    def detour(self) -> str | None:
+        """Why requests go aiohttp's ordinary way; None where they go the short one, which costs less."""
+        return None if self._transport is None else self._transport.detour
 
     async def send(self, call: Call[T]) -> T:
         """Carry the call out and return what it answers, or raise a CallError that says why not."""
-        if self._session is None:
-            raise NotOpen(f"backend {self.backend!r} is not open; use `async with`")
+        self._opened()
+        check_call(call)
         started = self._loop.time()
         until = started + self._deadline
         try:
@@ -157,6 +187,11 @@ class HttpClient:
         except CallError as failure:
             error = failure
         return await self._recover(call, error, started, until)
+
+    def _opened(self) -> Transport:
+        if self._transport is None:
+            raise NotOpen(f"backend {self.backend!r} is not open; use `async with`")
+        return self._transport
 
     async def _recover(self, call: Call[T], error: CallError, started: float, until: float) -> T:
         """Try again for as long as that is allowed and may help; the errors' way out."""
@@ -170,7 +205,8 @@ class HttpClient:
             delay = self._repeat_after(call, error, attempt)
             if delay is None or now + delay > until:
                 raise _final(call, error)
-            await self._pause(asyncio.sleep(delay))
+            async with scope.waiting():
+                await asyncio.sleep(delay)
             if (current := scope.current.get()) is not None:
                 current.retried()
             attempt += 1
@@ -183,16 +219,18 @@ class HttpClient:
         """Count the seconds until the next try; None where there must be none."""
         if isinstance(error, Unauthorized) and error.renewable:
             return 0.0  # a 401 proves that nothing happened, and is answered with other credentials once
-        if attempt > self.options.retries or not may_repeat(error, safe=call.safe):
+        patience = _PATIENCE if isinstance(error, RateLimited) else 1
+        if attempt > self.options.retries * patience or not may_repeat(error, safe=call.safe):
             return None
         if not self._budget.pay(error):
+            error.add_note("not tried again: the client has spent its budget for retries")
             return None
         return next_delay(error, attempt, self.options, self.options.jitter())
 
     async def _attempt(self, call: Call[T], now: float, until: float) -> T:
         """One request: wait for the account's window, sign, send, read, decode or raise."""
-        if self._quota:
-            self._check_quota(call)
+        if self._quotas:
+            self._quotas.check(call.rate_key or call.account)
         signed = self.auth.sign(call)
         if signed is None:
             signed = await self._prepared(call, until)
@@ -200,7 +238,7 @@ class HttpClient:
         # Not before the credential is there: a window that idles meanwhile is forgotten.
         window = self._windows.of(call.rate_key or call.account, now)
         if not window.take(now):
-            await self._await_turn(window, now, until)
+            await self._await_turn(call, window, now, until)
             signed = self.auth.sign(call) or signed  # it may have been renewed meanwhile
         try:
             status, headers, body = await self._exchange(call, signed, until)
@@ -226,32 +264,31 @@ class HttpClient:
         try:
             async with asyncio.timeout_at(None if until == inf else until):
                 while (signed := self.auth.sign(call)) is None:
-                    await self._pause(self.auth.prepare(call))
+                    await self.auth.prepare(call)
                 return signed
         except TimeoutError:
             error = DeadlineExceeded("no credential could be had before the deadline")
         error.harmless = True
         raise error
 
-    async def _exchange(
-        self, call: Call[Any], signed: Mapping[str, str], until: float
-    ) -> tuple[int, Mapping[str, str], bytes]:
+    async def _exchange(self, call: Call[Any], signed: Mapping[str, str], until: float) -> Answer:
         """Send one request and read its answer, inside the time that is left."""
+        if signed is not self._constant:
+            check_headers(signed)
         gate = self._gate
         if gate.free:
             gate.take()
         else:
             await self._await_place(until)
         try:
+            transport = self._opened()  # whoever had to wait may find it closed
             if (current := scope.current.get()) is not None:
                 current.sent()
-            response = await self._request(call, signed, until)
-            try:
-                return response.status, response.headers, await read_capped(response, self.options.max_body)
-            except BaseException:
-                response.close()
-                raise
-        except (aiohttp.ClientError, OSError, TimeoutError, ValueError, RuntimeError) as failure:
+            with transport.until(until):
+                return await transport.exchange(call, signed)
+        except PhonesysError:  # some of which are ValueErrors too
+            raise
+        except TRANSLATED as failure:
             error = translated(failure)
         finally:
             gate.release()
@@ -259,54 +296,36 @@ class HttpClient:
             error = DeadlineExceeded("the deadline passed before the answer came")
         raise error  # outside of `except`: aiohttp's errors hold the signed request
 
-    def _request(
-        self, call: Call[Any], signed: Mapping[str, str], until: float
-    ) -> Awaitable[aiohttp.ClientResponse]:
-        assert self._session is not None  # noqa: S101 -- `send` looked
-        return self._session.request(
-            call.method,
-            URL(self._base + call.target, encoded=True),
-            data=call.body,
-            headers=self._headers_of(call, signed),
-            allow_redirects=False,
-            timeout=self._time_left(until),
-            middlewares=self._once,
-        )
-
-    def _headers_of(self, call: Call[Any], signed: Mapping[str, str]) -> Mapping[str, str]:
-        """Return the headers that the session does not send anyway."""
-        if self._borrowed is not None:
-            signed = {**self._headers, **signed}
-        elif isinstance(self.auth, StaticAuth):
-            signed = _NO_HEADERS
-        return signed if call.body is None else {**signed, "Content-Type": call.content_type}
-
-    def _time_left(self, until: float) -> aiohttp.ClientTimeout:
-        left = until - self._loop.time()
-        total = self._timeout.total
-        return (
-            self._timeout if total is not None and left >= total else self._timeouts(min(left, total or inf))
-        )
-
-    def _timeouts(self, total: float | None) -> aiohttp.ClientTimeout:
-        return aiohttp.ClientTimeout(
-            total=None if total == inf else total,
-            sock_connect=self.options.connect_timeout,
-            sock_read=self.options.read_timeout,
-            ceil_threshold=_NEVER_ROUNDED,
-        )
-
-    async def _await_turn(self, window: Window, now: float, until: float) -> None:
-        try:
-            await self._pause(window.turn(now, until))
-        except TooLong as wait:
-            delay = wait.delay
-        else:
+    async def _await_turn(self, call: Call[Any], window: Window, now: float, until: float) -> None:
+        delay = await self._turn(window, now, until)
+        if self._quotas:  # the day's last request may have gone out meanwhile
+            try:
+                self._quotas.check(call.rate_key or call.account)
+            except QuotaExhausted:
+                if delay is None:
+                    window.give_back(self._loop.time())
+                raise
+        if delay is None:
             return
         error = DeadlineExceeded(f"the rate window is full for another {delay:.1f} s, beyond the deadline")
         error.harmless = True
         error.retry_after = delay
         raise error
+
+    async def _turn(self, window: Window, now: float, until: float) -> float | None:
+        """Wait for a slot and take it; return how long that would last where it lasts too long."""
+        taken = False
+        try:
+            async with scope.waiting():
+                await window.turn(now, until)
+                taken = True
+        except TooLong as wait:
+            return wait.delay
+        except BaseException:
+            if taken:  # and not used: cancelled on the way back to its place
+                window.give_back(self._loop.time())
+            raise
+        return None
 
     async def _await_place(self, until: float) -> None:
         try:
@@ -317,12 +336,6 @@ class HttpClient:
             error = DeadlineExceeded("no connection came free before the deadline")
         error.harmless = True
         raise error
-
-    async def _pause(self, wait: Any) -> None:
-        """Wait without holding a place among the sweep's requests under way."""
-        current = scope.current.get()
-        async with nullcontext() if current is None else current.waiting():
-            await wait
 
     def _refusal(
         self,
@@ -336,32 +349,24 @@ class HttpClient:
         error = error_of(status, headers, body)
         if isinstance(error, Unauthorized):
             error.renewable = self.auth.refused(call, signed)
-        # A wait of more than a day is a vendor's mistake, not a promise to hold the account to.
-        if isinstance(error, RateLimited) and error.retry_after is not None and error.retry_after <= _DAY:
-            window.block(self._loop.time() + error.retry_after)
+        if isinstance(error, RateLimited):
+            if self._quotas:
+                self._quotas.check(call.rate_key or call.account)
+            # A wait of more than a day is a vendor's mistake, not a promise to hold the account to.
+            absurd = error.retry_after is not None and error.retry_after > _DAY
+            window.refused(self._loop.time(), None if absurd else error.retry_after)
         return error
 
     def _synchronise(
         self, call: Call[Any], window: Window, remaining: str, headers: Mapping[str, str]
     ) -> None:
         """Take over what the vendor says is left, of the window and of the day; ignore nonsense."""
-        if remaining.isdecimal() and (allowed := headers.get(_ALLOWED, "")).isdecimal():
-            window.observe(int(remaining), int(allowed), self._loop.time())
+        left, allowed = parse_count(remaining), parse_count(headers.get(_ALLOWED, ""))
+        if left is not None and allowed is not None:
+            window.observe(left, allowed, self._loop.time())
         if headers.get(_LEFT_TODAY) == "0":
-            midnight = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-            self._quota[call.rate_key or call.account] = midnight + timedelta(days=1)
-
-    def _check_quota(self, call: Call[Any]) -> None:
-        key = call.rate_key or call.account
-        resets_at = self._quota.get(key)
-        if resets_at is None:
-            return
-        if datetime.now(UTC) < resets_at:
-            raise QuotaExhausted(
-                f"the day's requests are used up; they start anew at {resets_at:%Y-%m-%d %H:%M} UTC",
-                resets_at=resets_at,
-            )
-        del self._quota[key]
+            self._quotas.spend(call.rate_key or call.account)
+            window.dismiss()
 
     def _explain(self, error: CallError, call: Call[Any], attempt: int, elapsed: float) -> None:
         error.about(backend=self.backend, operation=call.operation, account=call.account)
@@ -381,27 +386,3 @@ def _final(call: Call[Any], error: CallError) -> CallError:
     unknown.attempts, unknown.elapsed = error.attempts, error.elapsed
     unknown.__cause__ = error
     return unknown
-
-
-def checked_base_url(base_url: str) -> str:
-    """Return the URL without its last slash; raises InvalidArgument unless it is https, or loopback."""
-    try:
-        url = URL(base_url)
-    except (ValueError, TypeError):
-        url = URL()
-    if url.user or url.query_string or url.fragment:  # which may hold a credential, so it is not shown
-        raise InvalidArgument("base_url: expected https://host/path, without user, query or fragment")
-    if not url.host or url.scheme not in {"http", "https"}:
-        raise InvalidArgument(f"base_url: expected https://host/path, got {base_url!r}")
-    if url.scheme == "http" and not _is_loopback(url.host):
-        raise InvalidArgument(f"base_url: plain http is for loopback only; expected https, got {base_url!r}")
-    return str(url).rstrip("/")
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False

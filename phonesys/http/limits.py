@@ -3,6 +3,8 @@
 A slot is taken before a request is sent and stays taken until one window after its answer arrived. The
 vendor counted the request somewhere between those two moments, so whatever the network's jitter, it can
 never see more than the limit in a window of its own.
+
+Others may use the same window, in programs that know nothing of this one: `share` keeps what is known of it.
 """
 
 from __future__ import annotations
@@ -10,14 +12,19 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from math import inf
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import msgspec
 
 from phonesys.errors import InvalidArgument
+from phonesys.http.share import Share
+from phonesys.http.traces import Traces
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop, Future, TimerHandle
+
+    Waiter: TypeAlias = tuple[float, Future[None]]
+    """Until when it can wait, and what it waits for."""
 
 
 class RateLimit(msgspec.Struct, frozen=True):
@@ -38,6 +45,11 @@ UNLIMITED = RateLimit(2**62, per=1.0)
 """For a vendor that states no limit: only what its answers ask for is obeyed."""
 
 
+_ANY = 2**62
+_FEW_WINDOWS = 256
+_FEW_ANSWERS = 16
+
+
 class TooLong(Exception):
     """A slot cannot be free in time; `delay` is the least number of seconds that it would take."""
 
@@ -51,32 +63,42 @@ class Window:
 
     Times are those of the event loop's clock, in seconds. Arithmetic is in `take`, `settle` and `ready_at`;
     `turn` is the only thing that waits, first come first served.
+
+    A window that no request is under way or waits for is forgotten as soon as another is made. So there is
+    no `await` between `Windows.of` and `take` or `turn`, nor between `settle` and what the answer teaches.
     """
 
     __slots__ = (
         "_blocked",
         "_ended",
+        "_flight",
         "_head",
         "_loop",
+        "_most",
         "_per",
-        "_requests",
+        "_room",
+        "_share",
         "_timer",
         "_under_way",
         "_waiters",
     )
 
-    def __init__(self, limit: RateLimit, loop: AbstractEventLoop) -> None:
-        self._requests = limit.requests
+    def __init__(self, limit: RateLimit, loop: AbstractEventLoop, ended: list[float] | None = None) -> None:
+        self._most = self._room = limit.requests
         self._per = limit.per
         self._loop = loop
         self._under_way = 0
         # A deque costs several microseconds to make, and most accounts see a handful of requests: so a
         # list of the times at which answers came, and the index of the first that still counts.
-        self._ended: list[float] = []
+        self._ended: list[float] = [] if ended is None else ended
         self._head = 0
         self._blocked = -inf
-        self._waiters: deque[Future[None]] | None = None
+        self._share: Share | None = None  # made once there are signs of others
+        self._waiters: deque[Waiter] | None = None
         self._timer: TimerHandle | None = None
+        # How many may be under way at once: one after a 429, lest all that wait run into the next, and one
+        # more with each that is served.
+        self._flight = _ANY
 
     def take(self, now: float) -> bool:
         """Take a slot if one is free and nobody waits for it."""
@@ -85,43 +107,84 @@ class Window:
     def settle(self, now: float) -> None:
         """Say that the request's answer is there, or will never be."""
         self._under_way -= 1
-        if self._requests < UNLIMITED.requests:
+        if self._flight < _ANY:
+            self._flight = self._flight + 1 if self._flight < self._room else _ANY
+        if self._most < UNLIMITED.requests:
             self._ended.append(now)
         if self._waiters:
             self._arm(now)
 
+    def give_back(self, now: float) -> None:
+        """Say that the slot's request was not sent after all."""
+        self._under_way -= 1
+        self._hurry(now)
+
+    def refused(self, now: float, wait: float | None) -> None:
+        """Say that the answer was a 429, and how many seconds the vendor asks to wait, if it does.
+
+        The request keeps its slot, as if the vendor had counted it.
+        """
+        self._flight = 1
+        if wait is not None:
+            self.block(now + wait)
+        if self._most < UNLIMITED.requests:
+            self._sharing().refused(self._used(now), now)
+            self._renew(now)
+
     def block(self, until: float) -> None:
-        """Let nothing through before then: the vendor said so."""
+        """Let nothing through before then: the vendor said so.
+
+        Whoever waits and cannot wait so long is told at once, by TooLong.
+        """
         self._blocked = max(self._blocked, until)
+        if self._waiters:
+            self.dismiss(self._blocked)
+
+    def dismiss(self, until: float = inf) -> None:
+        """Let go, by TooLong, whoever cannot wait until then: everybody, unless a time is given."""
+        waiters, self._waiters = self._waiters or (), deque()
+        for waiter in waiters:
+            patience, future = waiter
+            if patience >= until and until < inf:
+                self._waiters.append(waiter)
+            elif not future.done():
+                future.set_exception(TooLong(until - self._loop.time()))
 
     def observe(self, remaining: int, allowed: int, now: float) -> None:
         """Correct the count by what the vendor says is left in its own.
 
-        Only upwards: requests of ours that it has not counted yet make its figure too high, never too low.
-        What it has counted and we have not sent is somebody else's; it expires like our own.
+        What it has counted and we have not sent is somebody else's, for a window at the longest.
         """
-        if 0 < allowed < self._requests:
-            self._requests = allowed
-        foreign = (allowed - remaining) - self._used(now)
-        if 0 <= remaining <= allowed and foreign > 0:
-            self._ended.extend([now] * foreign)
+        if 0 < allowed < self._most:
+            self._most = allowed
+            self._sharing().lower(allowed)
+            self._renew(now)
+        if not 0 <= remaining <= allowed:
+            return
+        foreign = allowed - remaining - self._used(now)
+        if foreign > 0 or self._share is not None:
+            self._sharing().learn(foreign, self._under_way, now)
+            if self._room < self._renew(now):
+                self._hurry(now)
 
-    def idle(self, now: float) -> bool:
-        """Say whether forgetting this window would change nothing."""
-        return not self._under_way and not self._waiters and self._blocked <= now and not self._used(now)
+    def history(self, now: float, requests: int) -> list[float] | None:
+        """Return the times of the answers that count; None where more than they and the limit is known.
+
+        That the vendor allows less than was configured is learnt again, so it is not remembered for long.
+        """
+        if self._under_way or self._waiters or self._blocked > now:
+            return None
+        if self._share is not None and self._renew(now) < self._most:
+            return None
+        if not self._used(now):
+            return []
+        if self._most < requests:
+            return None
+        return self._ended[self._head :] if self._head else self._ended
 
     def ready_at(self, now: float, ahead: int = 0) -> float:
         """Tell when, at the earliest, a slot is free for whoever has `ahead` before them."""
-        when = max(now, self._blocked)
-        used = self._used(now)
-        if used + ahead < self._requests:
-            return when
-        # The slots free up in the order in which they were settled, and again a window later.
-        rounds, place = divmod(used + ahead - self._requests, self._requests)
-        index = self._head + place
-        # A request still under way settles now at the earliest.
-        settled = self._ended[index] if index < len(self._ended) else now
-        return max(when, settled + (rounds + 1) * self._per)
+        return self._ready_at(now, ahead, self._most)
 
     async def turn(self, now: float, until: float) -> None:
         """Wait for a slot and take it; raises TooLong, without waiting, where that takes beyond `until`."""
@@ -129,12 +192,12 @@ class Window:
         ready_at = self.ready_at(now, len(waiters))
         if ready_at > until:
             raise TooLong(ready_at - now)
-        mine = self._loop.create_future()
+        mine = until, self._loop.create_future()
         waiters.append(mine)
         self._arm(now)
         try:
             async with asyncio.timeout_at(None if until == inf else until):
-                await mine
+                await mine[1]
         except BaseException as failure:
             self._withdraw(mine)
             if isinstance(failure, TimeoutError):
@@ -142,23 +205,21 @@ class Window:
                 raise TooLong(self.ready_at(now) - now) from None
             raise
 
-    def _withdraw(self, mine: Future[None]) -> None:
+    def _withdraw(self, mine: Waiter) -> None:
         """Give back a slot that came in the moment in which its waiter left."""
-        if mine.done() and not mine.cancelled():
-            self._under_way -= 1
+        future = mine[1]
+        if future.done() and not future.cancelled() and future.exception() is None:
+            self.give_back(self._loop.time())
         elif self._waiters and mine in self._waiters:
             self._waiters.remove(mine)
-        if self._waiters:
-            self._arm(self._loop.time())
 
     def _take(self, now: float) -> bool:
-        if now < self._blocked:
+        if now < self._blocked or self._under_way >= self._flight:
             return False
-        if (
-            self._under_way + len(self._ended) - self._head >= self._requests
-            and self._used(now) >= self._requests
-        ):
-            return False
+        if self._under_way + len(self._ended) - self._head >= self._room:
+            used = self._used(now)
+            if used >= self._room and used >= self._renew(now):
+                return False
         self._under_way += 1
         return True
 
@@ -172,16 +233,54 @@ class Window:
         self._head = head
         return self._under_way + len(ended) - head
 
+    def _sharing(self) -> Share:
+        if self._share is None:
+            self._share = Share(self._most, self._per)
+        return self._share
+
+    def _renew(self, now: float) -> int:
+        """Return how many requests the window may hold by now."""
+        if self._share is not None:
+            self._room = self._share.room(now)
+        return self._room
+
+    def _ready_at(self, now: float, ahead: int, room: int) -> float:
+        when = max(now, self._blocked)
+        used = self._used(now)
+        if used + ahead < room:
+            return when
+        # The slots free up in the order in which they were settled, and again a window later. Those above
+        # what there is room for are nobody's.
+        rounds, place = divmod(ahead - max(0, room - used), room)
+        index = self._head + max(0, used - room) + place
+        # A request still under way settles now at the earliest.
+        settled = self._ended[index] if index < len(self._ended) else now
+        return max(when, settled + (rounds + 1) * self._per)
+
+    def _hurry(self, now: float) -> None:
+        """Look again for whoever waits: there is room earlier than it seemed."""
+        if self._waiters:
+            if self._timer is not None:
+                self._timer.cancel()
+                self._timer = None
+            self._arm(now)
+
     def _arm(self, now: float) -> None:
-        if self._timer is None and (self._head < len(self._ended) or self._under_way < self._requests):
-            when = self.ready_at(now)
+        if self._timer is not None or self._under_way >= self._flight:
+            return  # in the second case, the next answer will arm it
+        room, when = self._renew(now), inf
+        if self._head < len(self._ended) or self._under_way < room:
+            when = self._ready_at(now, 0, room)
+        if self._share is not None:
+            when = max(self._blocked, min(when, self._share.grows_at(now)))
+        if when < inf:  # otherwise everything is under way, and the first answer will arm it
             self._timer = self._loop.call_at(when, self._grant, when)
 
     def _grant(self, when: float) -> None:
         self._timer = None
         now = max(when, self._loop.time())  # timers may fire a clock tick early
         while self._waiters and self._take(now):
-            waiter = self._waiters.popleft()
+            _, waiter = self._waiters.popleft()
             if waiter.done():
                 self._under_way -= 1
             else:
@@ -191,31 +290,39 @@ class Window:
 
 
 class Windows:
-    """The windows of all accounts; those that idle are forgotten, so that memory stays bounded."""
+    """The windows of all accounts: a few as objects, and of the others only when their answers came.
+
+    A sweep asks most accounts once or twice, so what that leaves behind must be small.
+    """
 
     def __init__(self, limit: RateLimit, loop: AbstractEventLoop) -> None:
         self._limit = limit
         self._loop = loop
-        self._young: dict[str, Window] = {}
-        self._old: dict[str, Window] = {}
-        self._turn_at = loop.time() + limit.per
+        self._live: dict[str, Window] = {}
+        self._most_live = _FEW_WINDOWS
+        self._traces = Traces(limit.per)
 
     def of(self, key: str, now: float) -> Window:
         """Return the account's window."""
-        if now >= self._turn_at:
-            self._age(now)
-        window = self._young.get(key)
+        window = self._live.get(key)
         if window is None:
-            window = self._old.pop(key, None) or Window(self._limit, self._loop)
-            self._young[key] = window
+            if len(self._live) >= self._most_live:
+                self._retire(now)
+            window = self._live[key] = Window(self._limit, self._loop, self._traces.take(key, now))
         return window
 
     def __len__(self) -> int:
-        return len(self._young) + len(self._old)
+        return len(self._live)
 
-    def _age(self, now: float) -> None:
-        """Forget what was not asked for during the last window and has nothing left to remember."""
-        kept = {key: window for key, window in self._old.items() if not window.idle(now)}
-        self._old = kept | self._young
-        self._young = {}
-        self._turn_at = now + self._limit.per
+    def _retire(self, now: float) -> None:
+        """Keep as objects only the windows that are in use or of which more is known."""
+        self._traces.age(now)
+        kept: dict[str, Window] = {}
+        for key, window in self._live.items():
+            times = window.history(now, self._limit.requests)
+            if times is None or len(times) > _FEW_ANSWERS:
+                kept[key] = window
+            elif times:
+                self._traces.add(key, times, now)
+        self._live = kept
+        self._most_live = max(_FEW_WINDOWS, 2 * len(kept))

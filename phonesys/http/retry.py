@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from phonesys.http.options import HttpOptions
 
+_FREE_RETRIES = 128.0  # two for each request that a sweep has under way by default: all may be lost at once
 _LARGEST_EXPONENT = 32  # 2.0 ** 1024 would overflow before `min` sees it
 
 
@@ -79,7 +80,7 @@ class RetryBudget:
 
     __slots__ = ("_capacity", "_earned", "_left")
 
-    def __init__(self, capacity: float = 50.0, earned: float = 0.5) -> None:
+    def __init__(self, capacity: float = _FREE_RETRIES, earned: float = 0.5) -> None:
         self._capacity = capacity
         self._earned = earned
         self._left = capacity

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import aiohttp
+from aiohttp.http_exceptions import HttpProcessingError
 
 from phonesys.errors import (
     BodyTooLarge,
@@ -15,13 +16,21 @@ from phonesys.errors import (
     TimedOut,
     TransportError,
 )
+from phonesys.http.answer import EXCERPT, SHOWN, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from aiohttp import ClientHandlerType, ClientRequest, ClientResponse
+    from aiohttp import ClientHandlerType, ClientRequest, ClientResponse, StreamReader
 
     from phonesys.secret import Secret
+
+    Answer: TypeAlias = tuple[int, Mapping[str, str], bytes]
+    """Status, headers and body."""
+
+
+class NotSent(aiohttp.ClientError):
+    """No connection was good for sending anything."""
 
 
 class Lost(aiohttp.ClientError):
@@ -47,34 +56,16 @@ class OneTry:
 
 
 def once_over(session: aiohttp.ClientSession) -> tuple[aiohttp.ClientMiddlewareType, ...]:
-    """Return the middlewares that make a session of somebody else's try once; its own run inside."""
+    """Return the middlewares that make a session try once; its own run inside."""
     return (OneTry(), *getattr(session, "_middlewares", ()))
-
-
-def own_session(headers: Mapping[str, str]) -> aiohttp.ClientSession:
-    """Make a session that tries once, keeps no cookies, and sends these headers with every request."""
-    # aiohttp has a switch for its second try, though no public one; a middleware costs 6 % of a request.
-    switch = "_retry_connection"
-    has_switch = switch in aiohttp.ClientSession.ATTRS
-    session = aiohttp.ClientSession(
-        headers=headers,
-        connector=aiohttp.TCPConnector(limit=0),  # whoever uses it bounds the connections
-        cookie_jar=aiohttp.DummyCookieJar(),
-        read_bufsize=2**20,
-        middlewares=() if has_switch else (OneTry(),),
-    )
-    if has_switch:
-        setattr(session, switch, False)
-    return session
 
 
 class TooMuch(aiohttp.ClientError):
     """The body exceeds the cap."""
 
 
-async def read_capped(response: ClientResponse, cap: int) -> bytes:
-    """Read the body, decompressed, up to the cap; raises TooMuch beyond it."""
-    content = response.content
+async def read_capped(content: StreamReader, cap: int) -> bytes:
+    """Read a body, decompressed, up to the cap; raises TooMuch beyond it."""
     piece = await content.readany()
     if content.at_eof() and len(piece) <= cap:
         return piece
@@ -85,35 +76,37 @@ async def read_capped(response: ClientResponse, cap: int) -> bytes:
         piece = await content.readany()
         pieces.append(piece)
         size += len(piece)
-    if size > cap:
-        raise TooMuch(f"the answer is larger than {cap} bytes")
     return b"".join(pieces)
+
+
+TRANSLATED = (aiohttp.ClientError, HttpProcessingError, OSError, TimeoutError, ValueError, RuntimeError)
+"""What sending a request may raise that is nobody's mistake in the program."""
 
 
 def translated(failure: Exception) -> CallError | NotOpen:
     """Turn what aiohttp raises into an error of ours.
 
     Its cause is kept without tracebacks, whose frames hold the signed request, and not at all where the
-    error itself does (aiohttp.ClientResponseError).
+    error itself does (aiohttp.ClientResponseError, and what that is made of).
     """
     error = _named(failure)
-    if not isinstance(failure, aiohttp.ClientResponseError):
+    if not isinstance(failure, aiohttp.ClientResponseError | HttpProcessingError):
         error.__cause__ = _bare(failure)
     return error
 
 
 def _named(failure: Exception) -> CallError | NotOpen:
-    what = " ".join(str(failure).split()) or type(failure).__name__
+    what = one_line(str(failure)[:EXCERPT])[:SHOWN] or type(failure).__name__
     match failure:
         case TooMuch():
             return BodyTooLarge(what)
-        case aiohttp.ClientConnectorError() | aiohttp.ConnectionTimeoutError():
+        case aiohttp.ClientConnectorError() | aiohttp.ConnectionTimeoutError() | NotSent():
             return ConnectFailed(f"could not connect: {what}")
         case TimeoutError():
             return TimedOut("no answer in time")
-        case aiohttp.ClientResponseError():
-            return TransportError(f"the answer is not HTTP: {' '.join(failure.message.split())}")
-        case RuntimeError() if "closed" in what:
+        case aiohttp.ClientResponseError() | HttpProcessingError():
+            return TransportError(f"the answer is not HTTP: {one_line(failure.message[:EXCERPT])[:SHOWN]}")
+        case RuntimeError() if what == "Session is closed":
             return NotOpen("the session that was handed in is closed")
         case _:
             return TransportError(f"the connection was lost: {what}")

@@ -57,7 +57,9 @@ class Codec:
         if document.format != FORMAT:
             raise _complaint(where, "it is damaged, or not a file of phonesys")
         if document.version != VERSION:
-            raise _complaint(where, f"it has version {document.version}, and this phonesys reads {VERSION}")
+            raise _complaint(
+                where, f"it has version {document.version!s:.20}, and this phonesys reads {VERSION}"
+            )
         return self._tokens(document, where)
 
     def _tokens(self, document: _Document, where: str) -> Tokens:

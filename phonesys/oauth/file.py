@@ -10,7 +10,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
-from phonesys.errors import ConfigError, PhonesysError
+from phonesys.ending import ended
+from phonesys.errors import ConfigError, InvalidArgument, PhonesysError
 from phonesys.oauth.codec import Codec
 from phonesys.oauth.document import Document
 from phonesys.oauth.journal import Journal
@@ -52,7 +53,7 @@ class FileTokenStore:
         clock: Callable[[], float] = time.time,
     ) -> None:
         # A link is followed now: replacing it by a file would leave the old token where it points to.
-        self._path = Path(path).expanduser().resolve()
+        self._path = _resolved(path)
         self._folder = self._path.with_name(self._path.name + ".d")
         self._patience = patience
         codec = Codec(None if key is None else FernetSeal(key))
@@ -60,6 +61,7 @@ class FileTokenStore:
         self._journal = Journal(self._folder / "kept", self._folder, codec, patience=patience, clock=clock)
         self._kept: Tokens = {}
         self._writer: asyncio.Task[None] | None = None
+        self._writer_writes = False
         self._was_read = False
 
     async def load(self, key: str) -> Token | None:
@@ -94,7 +96,8 @@ class FileTokenStore:
         await self.flush()
 
     async def flush(self) -> None:
-        """Write what was kept so far."""
+        """Write what was kept so far; nothing is left that would be done later."""
+        await self._relieve_writer()
         batch, self._kept = self._kept, {}
         if batch:
             self._make_folder()
@@ -121,11 +124,25 @@ class FileTokenStore:
     async def _write_later(self) -> None:
         while self._kept:
             await asyncio.sleep(_WRITE_BEHIND)
+            self._writer_writes = True
             try:
                 await self.flush()
             except PhonesysError as failure:
                 log.warning("tokens that can be had again were not written: %s", failure)
                 return
+            finally:
+                self._writer_writes = False
+
+    async def _relieve_writer(self) -> None:
+        """Let the task end that would write later, and not outlive the block that the store is used in."""
+        writer = self._writer
+        if writer is None or writer.done() or writer is asyncio.current_task():
+            return
+        if writer.get_loop() is not asyncio.get_running_loop():  # which ended without it
+            return
+        if not self._writer_writes:
+            writer.cancel()
+        await ended(writer)
 
     def _make_folder(self) -> None:
         try:
@@ -138,6 +155,13 @@ class FileTokenStore:
 
     def __repr__(self) -> str:
         return f"<FileTokenStore {str(self._path)!r}>"
+
+
+def _resolved(path: str | os.PathLike[str]) -> Path:
+    try:
+        return Path(path).expanduser().resolve()
+    except ValueError:
+        raise InvalidArgument("token store: a path cannot hold a null character") from None
 
 
 def _told(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

@@ -9,6 +9,7 @@ from contextvars import copy_context
 from typing import TYPE_CHECKING, TypeAlias
 
 from phonesys import scope
+from phonesys.ending import ended
 from phonesys.errors import BackendFault, CallError, PhonesysError, StatusError
 from phonesys.secret import HeaderValue
 
@@ -24,6 +25,8 @@ log = logging.getLogger("phonesys")
 _REFUSALS_APART = 60.0
 _PATIENCE_AFTER_NO = 5.0
 _LONGEST_PAUSE = 30.0
+_MOMENT = 0.25
+"""How long a fetch counts as a request: a call that waits longer for it lets another account go ahead."""
 
 
 class Renewal:
@@ -72,7 +75,7 @@ class Renewal:
         task = self._task = self._task or self._begin()
         self._waiters += 1
         try:
-            error = await asyncio.shield(task)
+            error = await _joined(task)
         finally:
             self._waiters -= 1
             if not self._waiters and not task.done() and not self._precious:
@@ -84,7 +87,7 @@ class Renewal:
         """End a fetch that nobody waits for; whoever comes now begins another."""
         self._task = None
         task.cancel()
-        await asyncio.wait([task])
+        await ended(task)
 
     def refuse(self, headers: Mapping[str, str]) -> bool:
         """Take note of a 401; say whether other headers are, or can be, had.
@@ -103,14 +106,8 @@ class Renewal:
 
     async def settled(self) -> None:
         """Wait for a precious fetch to end, even while being cancelled; its own time-outs bound it."""
-        task, cancelled = self._task, None
-        while task is not None and not task.done():
-            try:
-                await asyncio.wait([task])
-            except asyncio.CancelledError as cancellation:
-                cancelled = cancellation
-        if cancelled is not None:
-            raise cancelled
+        if self._task is not None:
+            await ended(self._task)
 
     def _within(self, seconds: float, moment: float) -> bool:
         """Say whether that is less than so many seconds ago; after a clock was set back, it is not."""
@@ -159,6 +156,15 @@ class Renewal:
         self._error, self._failed_at = error, self._clock()
         log.debug("%s", error)
         return error
+
+
+async def _joined(task: asyncio.Task[PhonesysError | None]) -> PhonesysError | None:
+    """Wait for the fetch, which goes on when a waiter is cancelled."""
+    await asyncio.wait([task], timeout=_MOMENT)
+    if not task.done():
+        async with scope.waiting():
+            await asyncio.wait([task])
+    return task.result()
 
 
 def _again(error: PhonesysError) -> PhonesysError:

@@ -43,28 +43,38 @@ class RawVendor:
         self.script = list(script)
         self.requests: list[tuple[str, bytes]] = []
         self.writers: set[asyncio.StreamWriter] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()
 
     async def __aenter__(self) -> Self:
         self.server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
         self.url = f"http://127.0.0.1:{self.server.sockets[0].getsockname()[1]}"
         return self
 
-    async def __aexit__(self, *_: object) -> None:
+    async def __aexit__(self, *exception: object) -> None:
         self.server.close()
+        for _ in range(4):  # whoever is being let in
+            await asyncio.sleep(0)
+        for task in self._tasks:
+            task.cancel()
         for writer in self.writers:
             writer.close()
-        await asyncio.sleep(0)
+        if self._tasks:
+            await asyncio.wait(self._tasks)
 
     async def _serve(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
         self.writers.add(sink)
         try:
             while await self._one(source, sink):
                 pass
-        except (asyncio.IncompleteReadError, ConnectionError):
+        except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
             pass
         finally:
             sink.close()
             self.writers.discard(sink)
+            self._tasks.discard(task)
 
     async def _one(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> bool:
         head = (await source.readuntil(b"\r\n\r\n")).decode()

@@ -17,6 +17,7 @@ import pytest
 
 from phonesys import (
     BodyTooLarge,
+    CallError,
     ConnectFailed,
     DeadlineExceeded,
     DecodeError,
@@ -35,13 +36,17 @@ from phonesys import (
     TransportError,
     Unauthorized,
 )
-from phonesys.http.client import HttpClient, checked_base_url
+from phonesys.http.address import checked_base_url
 from tests.http.raw_vendor import OK, TOKEN, RawVendor, Thing, answer, client, drop, read, stall, write
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from phonesys.http.client import HttpClient
+
     Run = Callable[[Any], Any]
+
+pytestmark = pytest.mark.usefixtures("way")
 
 
 # What is sent
@@ -295,7 +300,24 @@ def test_an_outage_is_not_multiplied(jumping: Run) -> None:
                     await http.send(read())
             return len(vendor.requests)
 
-    assert jumping(main()) <= 1050
+    assert jumping(main()) <= 1128
+
+
+def test_an_error_says_that_the_budget_ended_it(jumping: Run) -> None:
+    """Whoever sees one attempt where retries were allowed is told why."""
+
+    async def main() -> list[CallError]:
+        async with RawVendor(answer("", 503)) as vendor, client(vendor, backoff=0) as http:
+            results = await asyncio.gather(*(http.send(read()) for _ in range(60)), return_exceptions=True)
+        return [result for result in results if isinstance(result, CallError)]
+
+    errors = jumping(main())
+    told = [error for error in errors if hasattr(error, "__notes__")]
+    assert 0 < len(told) < len(errors) == 60
+    assert {note for error in told for note in error.__notes__} == {
+        "not tried again: the client has spent its budget for retries"
+    }
+    assert all(error.attempts == 4 for error in errors if error not in told)
 
 
 # Times
@@ -376,11 +398,13 @@ async def test_more_calls_than_connections_wait_without_timing_out() -> None:
 
 def test_foreign_use_of_the_window_slows_us_down(jumping: Run) -> None:
     """The vendor's headers are believed: what others used is not sent on top."""
-    busy = answer('{"a": 1}', X_RateLimit_Max="10", X_RateLimit_Remaining="4")
+    busy = [
+        answer('{"a": 1}', X_RateLimit_Max="10", X_RateLimit_Remaining=str(left)) for left in (4, 3, 2, 1, 0)
+    ]
 
     async def main() -> float:
         loop = asyncio.get_running_loop()
-        async with RawVendor(busy) as vendor, client(vendor, limit=RateLimit(10, per=10)) as http:
+        async with RawVendor(*busy) as vendor, client(vendor, limit=RateLimit(10, per=10)) as http:
             started = loop.time()
             await http.send(read())
             for _ in range(5):
@@ -405,7 +429,7 @@ async def test_a_spent_daily_quota_is_an_error_that_names_its_end() -> None:
     assert timedelta() < error.value.resets_at - datetime.now(UTC) <= timedelta(days=1)
 
 
-@pytest.mark.parametrize("value", ["", "-1", "many", "1e9", "٣"])
+@pytest.mark.parametrize("value", ["", "-1", "many", "1e9", "٣", "9" * 5000])
 async def test_malformed_rate_headers_are_ignored(value: str) -> None:
     """Headers that are nonsense change nothing."""
     odd = answer(
@@ -414,6 +438,18 @@ async def test_malformed_rate_headers_are_ignored(value: str) -> None:
     async with RawVendor(odd) as vendor, client(vendor, limit=RateLimit(3, per=60)) as http:
         for _ in range(3):
             assert await http.send(read()) == Thing(1)
+
+
+@pytest.mark.parametrize(
+    "said", [b"\0" * 50_000, b"HTTP/1.1 200 " + b"x" * 50_000 + b"\r\n\r\n", b"\xff\r\n" * 9999]
+)
+async def test_what_is_no_http_makes_a_small_error(said: bytes) -> None:
+    """However much a server says that is no answer."""
+    async with RawVendor(said) as vendor, client(vendor, retries=0) as http:
+        with pytest.raises(TransportError) as caught:
+            await http.send(read())
+    assert len(str(caught.value)) < 400
+    assert str(caught.value).isprintable()
 
 
 # Size

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import ssl
 from math import inf, nan
 from typing import Any
 
@@ -16,6 +17,7 @@ WRONG: list[dict[str, Any]] = [
     *({"max_body": value} for value in (0, -1, 1e9, "64", None)),
     *({"connections": value} for value in (0, -1, 2.0, None, False)),
     *({name: value} for name in ("backoff", "backoff_cap") for value in (-0.1, inf, nan, "1", None, True)),
+    *({"ssl": value} for value in (True, False, "ca.pem", ssl.SSLContext)),
 ]
 # fmt: on
 
@@ -37,6 +39,8 @@ def test_what_makes_no_sense_is_refused(options: dict[str, Any]) -> None:
         {"timeout": 1, "deadline": 0.001, "retries": 0, "max_body": 1, "connections": 1},
         {"backoff": 0, "backoff_cap": 0},
         {"retries": 1000, "backoff": 3600},
+        {"ssl": None},
+        {"ssl": ssl.create_default_context()},
     ],
 )
 def test_what_makes_sense_is_taken(options: dict[str, Any]) -> None:

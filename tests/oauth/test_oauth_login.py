@@ -9,10 +9,11 @@ import pytest
 
 from phonesys import CallError, InvalidArgument, TimedOut
 from phonesys.backends.leadconnector.oauth import authorization_url, exchange_code, login
+from phonesys.backends.leadconnector.oauth.login import SCOPES
 from phonesys.errors import DecodeError, Rejected
 from phonesys.oauth import MemoryTokenStore
 from phonesys.sandbox import body
-from phonesys.sandbox.oauth import EVERYTHING, Holder
+from phonesys.sandbox.oauth import Holder
 from tests.oauth.agencies import agency, backend, company_key
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ async def test_a_person_lets_the_app_in(sandbox: Sandbox, unused_port: int) -> N
     """From the address to a working agency: consent, redirect, code, token, store."""
     token, store = await logged_in(sandbox, unused_port, consent)
     assert token.holder == f"company/{sandbox.oauth.company_id}"
-    assert set(token.scope.split()) == EVERYTHING
+    assert set(token.scope.split()) == set(SCOPES)
     assert await store.load(company_key(sandbox)) == token
     async with backend(sandbox, agency(sandbox, store)) as lc:
         assert [account async for account in lc.accounts()] == list(sandbox.location_ids)

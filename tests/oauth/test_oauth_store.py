@@ -126,6 +126,34 @@ async def test_kept_tokens_are_written_without_being_told(
     assert await FileTokenStore(tmp_path / "tokens.json").load("loc") == made("1")
 
 
+async def test_nothing_is_left_to_be_written_after_a_flush(tmp_path: Path) -> None:
+    """The task that would write later ends with it, whether it sleeps or writes; and begins anew."""
+    path = tmp_path / "tokens.json"
+    store = FileTokenStore(path)
+    for round_ in range(3):
+        store.keep("loc", made(f"{round_}"))
+        for _ in range(round_):
+            await asyncio.sleep(0)
+        await store.flush()
+        assert len(asyncio.all_tasks()) == 1
+        assert await FileTokenStore(path).load("loc") == made(f"{round_}")
+
+
+async def test_a_flush_waits_for_what_is_being_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A batch that was taken to be written is in the file when it returns."""
+    monkeypatch.setattr("phonesys.oauth.file._WRITE_BEHIND", 0.0)
+    path = tmp_path / "tokens.json"
+    store = FileTokenStore(path)
+    store.keep("loc", made("1"))
+    while store._kept:  # noqa: ASYNC110 -- until the writer took it
+        await asyncio.sleep(0)
+    await store.flush()
+    assert len(asyncio.all_tasks()) == 1
+    assert await FileTokenStore(path).load("loc") == made("1")
+
+
 async def test_the_journal_stays_small(tmp_path: Path) -> None:
     """Outdated and expired lines are left out once they outweigh the rest."""
     clock = Clock(0.0)

@@ -1,0 +1,55 @@
+"""The head of a request: what may stand in it, and how it is written."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from multidict import CIMultiDict
+
+from phonesys.errors import InvalidArgument
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from phonesys.http.call import Call
+
+_is_method = re.compile(r"[A-Z]+").fullmatch
+_is_target = re.compile(r'(?:[/?][!"$-~]*)?').fullmatch  # visible ASCII without `#`
+_is_name = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+").fullmatch
+_is_value = re.compile(r"[ -~\t]*").fullmatch
+
+
+def check_call(call: Call[Any]) -> None:
+    """Raise InvalidArgument for what would end up elsewhere in the request, or elsewhere altogether."""
+    if not _is_method(call.method):
+        raise InvalidArgument(f"method: expected a word in capitals, got {call.method!r:.80}")
+    if not _is_target(call.target):
+        raise InvalidArgument(f"target: expected an encoded path and query, got {call.target!r:.80}")
+    if call.body is None:
+        return
+    if not isinstance(call.body, bytes):
+        raise InvalidArgument(f"body: expected bytes, got {type(call.body).__name__}")
+    if not _is_value(call.content_type):
+        raise InvalidArgument(f"content_type: expected one, got {call.content_type!r:.80}")
+
+
+def check_headers(headers: Mapping[str, str]) -> None:
+    """Raise InvalidArgument, without the value, for what would break out of its header, or is not ASCII."""
+    for name in headers:
+        if not (isinstance(name, str) and _is_name(name)):
+            raise InvalidArgument(f"header: expected a name, got {name!r:.80}")
+        if not (isinstance(headers[name], str) and _is_value(headers[name])):
+            raise InvalidArgument(f"header {name}: expected printable ASCII, as HTTP headers require")
+
+
+def merged(headers: Mapping[str, str], others: Mapping[str, str]) -> CIMultiDict[str]:
+    """Put headers together; the others win, however they are capitalized."""
+    both = CIMultiDict(headers)
+    both.update(others)
+    return both
+
+
+def lines(headers: Mapping[str, str]) -> str:
+    """Write headers that were checked, each with the end of its line."""
+    return "".join([f"{name}: {value}\r\n" for name, value in headers.items()])

@@ -1,0 +1,58 @@
+"""The ordinary way through aiohttp: a session's own, with its middlewares, traces and what replaced it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from yarl import URL
+
+from phonesys.http.head import merged
+from phonesys.http.wire import once_over, read_capped
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import aiohttp
+
+    from phonesys.http.call import Call
+    from phonesys.http.wire import Answer
+
+
+class Ordinary:
+    """Sends requests with a session."""
+
+    def __init__(
+        self,
+        session: aiohttp.ClientSession,
+        base: str,
+        headers: Mapping[str, str],
+        timeout: aiohttp.ClientTimeout,
+        cap: int,
+    ) -> None:
+        self._session = session
+        self._base = base
+        self._headers = headers
+        self._timeout = timeout
+        self._cap = cap
+        self._middlewares = once_over(session)
+
+    async def exchange(self, call: Call[Any], signed: Mapping[str, str]) -> Answer:
+        """Send one request and read its answer, up to the cap."""
+        headers = merged(self._headers, signed)
+        if call.body is not None:
+            headers["Content-Type"] = call.content_type
+        response = await self._session.request(
+            call.method,
+            URL(self._base + call.target, encoded=True),
+            data=call.body,
+            headers=headers,
+            allow_redirects=False,
+            timeout=self._timeout,
+            middlewares=self._middlewares,
+        )
+        try:
+            body = await read_capped(response.content, self._cap)
+        except BaseException:
+            response.close()
+            raise
+        return response.status, response.headers, body

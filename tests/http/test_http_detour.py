@@ -1,0 +1,158 @@
+"""When requests leave the short way through aiohttp, and what they then do."""
+
+from __future__ import annotations
+
+import functools
+import logging
+from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
+
+import aiohttp
+import pytest
+from aiohttp.client_proto import ResponseHandler
+
+from phonesys.http import lean
+from tests.http.raw_vendor import OK, RawVendor, Thing, client, read, write
+from tests.mocked import Mocked
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    Handler = Callable[[aiohttp.ClientRequest], Awaitable[aiohttp.ClientResponse]]
+
+BASE = "https://vendor.example/api"
+
+
+async def test_a_mock_that_comes_later_is_noticed() -> None:
+    """A test may replace aiohttp's session when the backend is open already, and take itself away again."""
+    async with RawVendor(OK) as vendor, client(vendor) as http:
+        assert await http.send(read()) == Thing(1)
+        with Mocked() as mocked:
+            mocked.get(f"{vendor.url}/things", payload={"a": 2})
+            assert await http.send(read()) == Thing(2)
+        assert await http.send(read()) == Thing(1)
+    assert len(vendor.requests) == 2
+
+
+@pytest.mark.parametrize("name", ["request", "_request"])
+async def test_whatever_wraps_a_session_sees_each_request(name: str) -> None:
+    """A wrapper that looks exactly like what it wraps, put there before or after a client opens."""
+    seen: list[str] = []
+    wrapped = getattr(aiohttp.ClientSession, name)
+
+    @functools.wraps(wrapped)
+    def wrapper(self: aiohttp.ClientSession, method: str, *args: Any, **options: Any) -> Any:
+        seen.append(method)
+        return wrapped(self, method, *args, **options)
+
+    async with RawVendor(OK) as vendor, client(vendor) as before:
+        with patch.object(aiohttp.ClientSession, name, wrapper):
+            async with client(vendor) as after:
+                await before.send(read())
+                await after.send(write())
+                assert before.detour is None
+                assert after.detour == "something took the place of aiohttp's session"
+    assert seen == ["GET", "POST"]
+
+
+@pytest.mark.parametrize("how", ["trace_configs", "middlewares"])
+async def test_what_looks_at_every_session_sees_ours(how: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tracing tools give each session that is made a trace configuration or a middleware of theirs."""
+    seen: list[str] = []
+
+    async def started(_session: Any, _context: Any, started: aiohttp.TraceRequestStartParams) -> None:
+        seen.append(started.method)
+
+    async def middleware(request: aiohttp.ClientRequest, handler: Handler) -> aiohttp.ClientResponse:
+        seen.append(request.method)
+        return await handler(request)
+
+    tracing = aiohttp.TraceConfig()
+    tracing.on_request_start.append(started)
+    theirs = {"trace_configs": [tracing], "middlewares": (middleware,)}[how]
+    make = functools.partialmethod(aiohttp.ClientSession.__init__, **{how: theirs})
+    monkeypatch.setattr(aiohttp.ClientSession, "__init__", make)
+    async with RawVendor(OK) as vendor, client(vendor) as http:
+        assert await http.send(read()) == Thing(1)
+        assert http.detour == "something looks at what aiohttp's session does"
+    assert seen == ["GET"]
+
+
+async def test_a_class_of_sessions_of_ones_own_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever replaces the whole class has a reason."""
+    with pytest.warns(DeprecationWarning, match="Inheritance"):
+
+        class Own(aiohttp.ClientSession):
+            pass
+
+    monkeypatch.setattr(aiohttp, "ClientSession", Own)
+    async with RawVendor(OK) as vendor, client(vendor) as http:
+        assert await http.send(read()) == Thing(1)
+        assert http.detour is not None
+
+
+async def test_a_session_that_is_handed_in_is_gone_through() -> None:
+    """It may be made in whatever way."""
+    async with RawVendor(OK) as vendor, aiohttp.ClientSession() as session:
+        async with client(vendor, session=session) as http:
+            assert await http.send(read()) == Thing(1)
+            assert http.detour == "the session was handed in"
+
+
+def _other_keywords(_self: ResponseHandler, **_options: Any) -> None:
+    raise TypeError("set_response_params() got an unexpected keyword argument 'read_bufsize'")
+
+
+async def _never(_self: ResponseHandler) -> None:
+    raise AssertionError("read() is not there any more")
+
+
+async def _other_answer(self: ResponseHandler) -> Any:
+    return None
+
+
+STRANGE: dict[str, tuple[type, str, Any]] = {
+    "keywords": (ResponseHandler, "set_response_params", _other_keywords),
+    "reading": (ResponseHandler, "read", _never),
+    "answers": (ResponseHandler, "read", _other_answer),
+    "closing": (ResponseHandler, "should_close", True),
+    "connecting": (aiohttp.TCPConnector, "connect", lambda _self, _request: None),
+    "requests": (aiohttp.ClientRequest, "__init__", lambda _self, *, url: None),
+    "timers": (ResponseHandler, "start_timeout", None),
+}
+
+
+@pytest.mark.parametrize("what", STRANGE)
+async def test_an_aiohttp_that_nobody_knows_is_used_the_ordinary_way(
+    what: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What is not documented may change; the log says what did, and nothing was sent to find out."""
+    caplog.set_level(logging.DEBUG, "phonesys")
+    with monkeypatch.context() as patched:
+        owner, name, strange = STRANGE[what]
+        patched.setattr(owner, name, strange)
+        http = client(BASE)
+        await http.__aenter__()
+    try:
+        assert http.detour is not None
+        assert http.detour.startswith(f"aiohttp {aiohttp.__version__} is not as it was: ")
+        assert f"requests to {BASE} go aiohttp's ordinary way: {http.detour}" in caplog.messages
+    finally:
+        await http.__aexit__(None, None, None)
+
+
+async def test_this_aiohttp_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The version that is installed goes the short way: a new one that does not is seen here first."""
+    used: list[str] = []
+    exchange = lean.Lean.exchange
+
+    async def noted(*args: Any) -> Any:
+        used.append("lean")
+        return await exchange(*args)
+
+    monkeypatch.setattr(lean.Lean, "exchange", noted)
+    async with RawVendor(OK) as vendor, client(vendor) as http:
+        assert http.detour is None
+        await http.send(read())
+    assert used == ["lean"]
+    assert http.detour is None

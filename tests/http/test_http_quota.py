@@ -1,0 +1,116 @@
+"""A spent day, and 429s: who is told, when, and what is still sent."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from phonesys import QuotaExhausted, RateLimit, RateLimited
+from tests.http.raw_vendor import OK, RawVendor, Thing, answer, client, read
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Run = Callable[[Any], Any]
+
+LAST = answer('{"a": 1}', X_RateLimit_Remaining="0", X_RateLimit_Daily_Remaining="0")
+
+
+@pytest.mark.parametrize("wait", [{}, {"Retry_After": "40000"}, {"Retry_After": "5"}])
+def test_a_429_on_a_spent_day_names_its_end(jumping: Run, wait: dict[str, str]) -> None:
+    """Whatever wait the vendor asks for as well: the error is the day's, at once, and says until when."""
+    refusal = answer("", 429, X_RateLimit_Remaining="0", X_RateLimit_Daily_Remaining="0", **wait)
+
+    async def main() -> tuple[float, int, datetime | None]:
+        loop = asyncio.get_running_loop()
+        async with RawVendor(refusal) as vendor, client(vendor) as http:
+            started = loop.time()
+            with pytest.raises(QuotaExhausted, match="start anew at") as error:
+                await http.send(read())
+            return loop.time() - started, len(vendor.requests), error.value.resets_at
+
+    waited, requests, resets_at = jumping(main())
+    assert (waited, requests) == (0, 1)
+    assert resets_at is not None
+    assert timedelta() < resets_at - datetime.now(UTC) <= timedelta(days=1)
+
+
+@pytest.mark.parametrize("deadline", [300.0, None])
+def test_whoever_waits_for_the_window_learns_that_the_day_is_spent(
+    jumping: Run, deadline: float | None
+) -> None:
+    """Calls that wait while the day's last request is answered fail at once, and none of them is sent."""
+
+    async def main() -> tuple[float, int, set[type]]:
+        loop = asyncio.get_running_loop()
+        vendor = RawVendor(LAST)
+        async with vendor, client(vendor, limit=RateLimit(1, per=60), deadline=deadline) as http:
+            started = loop.time()
+            calls = (http.send(read()) for _ in range(5))
+            first, *others = await asyncio.gather(*calls, return_exceptions=True)
+            assert first == Thing(1)
+            return loop.time() - started, len(vendor.requests), {type(other) for other in others}
+
+    assert jumping(main()) == (0, 1, {QuotaExhausted})
+
+
+def test_a_turn_that_comes_on_a_spent_day_is_given_back(jumping: Run) -> None:
+    """Who was let through in the moment in which the day ended sends nothing, and holds no slot."""
+
+    async def main() -> tuple[int, list[float] | None]:
+        loop = asyncio.get_running_loop()
+        vendor = RawVendor(OK)
+        async with vendor, client(vendor, limit=RateLimit(2, per=10)) as http:
+            await http.send(read())
+            waiting = http._windows.of("acc_1", loop.time())
+            assert waiting.take(loop.time())
+            call = asyncio.create_task(http.send(read()))
+            await asyncio.sleep(0)
+            waiting.give_back(loop.time())
+            await asyncio.sleep(0)  # its turn has come, and it has not run yet
+            http._quotas.spend("acc_1")
+            (told,) = await asyncio.gather(call, return_exceptions=True)
+            assert type(told) is QuotaExhausted
+            return len(vendor.requests), waiting.history(loop.time(), 2)
+
+    requests, answered = jumping(main())
+    assert requests == 1
+    assert answered is not None
+    assert len(answered) == 1
+
+
+@pytest.mark.parametrize(("refusals", "served"), [(12, True), (13, False)])
+def test_a_429_is_survived_more_often_than_a_fault(jumping: Run, refusals: int, served: bool) -> None:
+    """In a window that others fill, a call may find no room several times: four times `retries` is enough."""
+
+    async def main() -> int:
+        vendor = RawVendor(*[answer("", 429, Retry_After="1")] * refusals, OK)
+        async with vendor, client(vendor, retries=3) as http:
+            if served:
+                assert await http.send(read()) == Thing(1)
+            else:
+                with pytest.raises(RateLimited, match="13 attempts"):
+                    await http.send(read())
+            return len(vendor.requests)
+
+    assert jumping(main()) == 13
+
+
+def test_an_absurd_wait_still_yields(jumping: Run) -> None:
+    """A wait of more than a day is not held to, but the 429 counts: one request at a time follows it."""
+
+    async def main() -> int:
+        loop = asyncio.get_running_loop()
+        vendor = RawVendor(answer("", 429, Retry_After="999999"), OK)
+        async with vendor, client(vendor, limit=RateLimit(10, per=10)) as http:
+            with pytest.raises(RateLimited):
+                await http.send(read())
+            window, granted = http._windows.of("acc_1", loop.time()), 0
+            while window.take(loop.time()):
+                granted += 1
+            return granted
+
+    assert jumping(main()) == 1

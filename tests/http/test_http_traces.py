@@ -1,0 +1,51 @@
+"""Traces: what they give back is what was put in and still counts, for whatever keys and times."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from phonesys.http import traces
+from phonesys.http.traces import Traces
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.booleans(), st.integers(0, 20), st.lists(st.floats(0, 1), max_size=4), st.floats(0, 3)),
+        max_size=60,
+    ),
+    st.sampled_from([1, 2, 2048]),
+)
+def test_what_was_put_in_comes_out_while_it_counts(
+    steps: list[tuple[bool, int, list[float], float]], buckets: int
+) -> None:
+    """Each account gets the answers of its own that are younger than the window, once, in their order."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(traces, "_BUCKETS", buckets)
+        held, model, now = Traces(per=5.0), dict[str, list[float]](), 100.0
+        for put, account, ages, pause in steps:
+            key = f"acc_{account}"
+            if put:
+                times = sorted(now - age for age in ages)
+                held.add(key, times, now)
+                model[key] = model.get(key, []) + times
+            else:
+                held.age(now)
+                expected = [time for time in model.pop(key, []) if time + 5.0 > now]
+                assert held.take(key, now) == expected
+                assert held.take(key, now) == []
+            now += pause
+
+
+def test_a_mark_within_other_records_is_not_one() -> None:
+    """Bytes that look like an account's mark, across two records, are left where they are."""
+    held = Traces(per=5.0)
+    key = next(str(i) for i in range(10_000) if hash(str(i)) % 2048 == 0)
+    mark = (hash(key) >> 11 & 0xFFFFFFFF).to_bytes(4, "little")
+    other = next(str(i) for i in range(1_000_000) if hash(str(i)) % 2048 == 0 and str(i) != key)
+    (time,) = traces._TIME.unpack(b"\x00" + mark + b"\x00\x59\x40")
+    held.add(other, [time], time)
+    assert held.take(key, time) == []
+    assert held.take(other, time) == [time]
