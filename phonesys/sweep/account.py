@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from operator import attrgetter
+from collections import Counter, deque
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from phonesys.errors import PhonesysError
+from phonesys.model import Cursor
+from phonesys.sweep.known import Known, identity_of, number_of
 from phonesys.sweep.reading import Reading
 from phonesys.sweep.report import AccountReport, Outcome
 from phonesys.sweep.source import Source
@@ -16,12 +17,9 @@ from phonesys.sweep.source import Source
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from phonesys.model import Cursor, Page, PhoneNumber
+    from phonesys.model import Page, PhoneNumber
 
 _MOST_READINGS = 3
-
-_id_of = attrgetter("id")
-_number_of = attrgetter("number")  # a plain field, where `id` may be computed
 
 
 class AccountProgress(msgspec.Struct, eq=False):
@@ -42,6 +40,10 @@ class AccountProgress(msgspec.Struct, eq=False):
     rejected: int = 0
     duplicates: int = 0
     readings: int = 1
+    waiting: int = 0
+    """How many of its calls wait for their turn, or before a retry."""
+    parked: deque[Cursor | None] | None = None
+    """Pages that are left until those have had it."""
     error: PhonesysError | None = None
     doubt: str | None = None
     """Why it cannot be said that it was read whole."""
@@ -53,15 +55,11 @@ class AccountProgress(msgspec.Struct, eq=False):
         if self.reading is None:
             if not page.next and _adds_up_alone(page):
                 return page
-            self.reading = Reading(self._identity)
+            self.reading = Reading(identity_of(self.source.provider))
         new = self.reading.take(page)
         if self.earlier is not None:
-            page, new = self.earlier.unseen(page, new)
-        return _only(page, new, self._identity)
-
-    @property
-    def _identity(self) -> Callable[[PhoneNumber], str]:
-        return getattr(self.source.provider, "identity", _id_of)
+            page, new = self.earlier.unseen(page, new, self.reading.identity)
+        return _only(page, new, self.reading.identity)
 
     def following(self, page: Page[PhoneNumber]) -> Iterable[Cursor]:
         """Name the cursors to fetch now that this page is read."""
@@ -91,7 +89,7 @@ class AccountProgress(msgspec.Struct, eq=False):
         self.earlier = self.earlier or Earlier()
         self.earlier.remember(reading)
         self.duplicates = max(self.duplicates, reading.duplicates)
-        self.reading = Reading(self._identity, in_order=True)
+        self.reading = Reading(reading.identity, in_order=True)
 
     def result(self, outcome: Outcome | None = None) -> AccountReport:
         """Sum the account up; without an outcome, it was read whole."""
@@ -111,20 +109,23 @@ class AccountProgress(msgspec.Struct, eq=False):
 class Earlier(msgspec.Struct, eq=False):
     """What the earlier readings of an account found, and the pages of the last of them."""
 
-    ids: set[str] = msgspec.field(default_factory=set[str])
+    known: Known = msgspec.field(default_factory=Known)
     unreadable: set[bytes] = msgspec.field(default_factory=set[bytes])
     prints: Counter[int] = msgspec.field(default_factory=Counter[int])
 
     def remember(self, reading: Reading) -> None:
         """Add a reading."""
-        self.ids |= reading.ids
+        self.known.add_all(reading.known)
         self.unreadable |= reading.unreadable
         self.prints = reading.prints
 
-    def unseen(self, page: Page[PhoneNumber], new: set[str]) -> tuple[Page[PhoneNumber], set[str]]:
+    def unseen(
+        self, page: Page[PhoneNumber], new: set[str], identity: Callable[[PhoneNumber], str]
+    ) -> tuple[Page[PhoneNumber], set[str]]:
         """Return the page without the unreadable rows, and the ids without those, that were found before."""
+        rows = {id_: row.number for row in page.numbers if (id_ := identity(row)) in new}
         rejected = tuple(row for row in page.rejected if row.raw not in self.unreadable)
-        return msgspec.structs.replace(page, rejected=rejected), new - self.ids
+        return msgspec.structs.replace(page, rejected=rejected), self.known.new(rows)
 
 
 def _adds_up_alone(page: Page[PhoneNumber]) -> bool:
@@ -132,7 +133,7 @@ def _adds_up_alone(page: Page[PhoneNumber]) -> bool:
     rows = len(page.numbers)
     if page.total is not None and page.total > rows + len(page.rejected):
         return False
-    return len(set(map(_number_of, page.numbers))) == rows
+    return len(set(map(number_of, page.numbers))) == rows
 
 
 def _only(

@@ -21,76 +21,108 @@ if TYPE_CHECKING:
 
     Fetch: TypeAlias = Callable[[AccountProgress, Cursor | None], Awaitable[None]]
 
-# A waiting call keeps its task but not its place. This bounds the tasks when everything waits.
+# A waiting call keeps its task but not its place. This bounds the tasks when everything waits, and so for how
+# long the last of them waits for its turn in a window that all share, such as that of an agency's tokens.
 _TASKS_PER_PLACE = 16
+_MOST_TASKS = 1024
 
 
 class Crew:
-    """Takes pages from the queue and fetches them; the scope of the calls that this makes."""
+    """Takes pages from the queue and fetches them."""
 
     def __init__(
         self, work: WorkQueue, fetch: Fetch, group: TaskGroup, report: SweepReport, concurrency: int
     ) -> None:
-        self._work = work
-        self._fetch = fetch
+        self.work = work
+        self.fetch = fetch
+        self.report = report
+        self.places = Places(concurrency)
         self._group = group
-        self._report = report
         self._concurrency = concurrency
-        self._places = Places(concurrency)
+        self._most_tasks = min(concurrency * _TASKS_PER_PLACE, max(_MOST_TASKS, 2 * concurrency))
         self._tasks = 0
 
     def staff(self) -> None:
         """Start another worker if there is work that nobody waits for and a place that nobody uses."""
-        if self._work.wanted or not len(self._work):
+        if self.work.wanted or not len(self.work):
             return
-        at_work = self._tasks - self._report.waiting
-        if at_work < self._concurrency and self._tasks < self._concurrency * _TASKS_PER_PLACE:
+        at_work = self._tasks - self.report.waiting
+        if at_work < self._concurrency and self._tasks < self._most_tasks:
             self._tasks += 1
-            self._group.start_soon(self._serve)
+            self._group.start_soon(Worker(self).serve)
 
-    async def _serve(self) -> None:
-        """Fetch pages, until more workers than places are at work because those that waited are back."""
-        scope.current.set(self)
-        while self._tasks - self._report.waiting <= self._concurrency:
-            progress, cursor = self._work.next() or await self._work.take()
-            if self._places.free:
-                self._places.take()
-            else:
-                await self._places.acquire()
-            try:
-                if progress.error is None:
-                    await self._fetch(progress, cursor)
-            finally:
-                self._places.release()
+    @property
+    def overstaffed(self) -> bool:
+        """Whether more workers than places are at work, because those that waited are back."""
+        return self._tasks - self.report.waiting > self._concurrency
+
+    def leave(self) -> None:
+        """Count one worker less."""
         self._tasks -= 1
+
+
+class Worker:
+    """Fetches one page after the other; the scope of the calls that this makes."""
+
+    __slots__ = ("_crew", "_progress")
+
+    def __init__(self, crew: Crew) -> None:
+        self._crew = crew
+        self._progress: AccountProgress | None = None
+
+    async def serve(self) -> None:
+        """Fetch pages until others do."""
+        scope.current.set(self)
+        crew = self._crew
+        while not crew.overstaffed:
+            self._progress, cursor = crew.work.next() or await crew.work.take()
+            if crew.places.free:
+                crew.places.take()
+            else:
+                await crew.places.acquire()
+            try:
+                if self._progress.error is None:
+                    await crew.fetch(self._progress, cursor)
+            finally:
+                crew.places.release()
+        crew.leave()
 
     # The scope
 
     def sent(self) -> None:
         """Count a request."""
-        self._report.requests += 1
+        self._crew.report.requests += 1
 
     def retried(self) -> None:
         """Count a retry."""
-        self._report.retries += 1
+        self._crew.report.retries += 1
 
     @asynccontextmanager
     async def waiting(self) -> AsyncGenerator[None]:
-        """Let another account have the place, and come back to one that is free."""
-        self._report.waits += 1
-        self._report.waiting += 1
-        self._places.release()
-        self.staff()
+        """Let another account have the place, and come back to one that is free.
+
+        Meanwhile the other pages of this one stay in the queue: they would only wait as well.
+        """
+        crew, progress = self._crew, self._progress
+        assert progress is not None  # noqa: S101 -- calls are made while a page is fetched
+        crew.report.waits += 1
+        crew.report.waiting += 1
+        progress.waiting += 1
+        crew.places.release()
+        crew.staff()
         try:
             yield
         finally:
-            self._report.waiting -= 1
+            crew.report.waiting -= 1
+            progress.waiting -= 1
+            crew.work.bring_back(progress)
+            crew.staff()
             await self._come_back()
 
     async def _come_back(self) -> None:
         """Wait for a place; whoever is cancelled takes one at once, since it will give one back."""
         try:
-            await self._places.acquire()
+            await self._crew.places.acquire()
         except asyncio.CancelledError:
-            self._places.take()
+            self._crew.places.take()
             raise

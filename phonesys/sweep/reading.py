@@ -11,6 +11,7 @@ import msgspec
 
 from phonesys.errors import RepeatedPage
 from phonesys.model import Cursor, PhoneNumber
+from phonesys.sweep.known import Known, number_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,16 +24,16 @@ _MOST_EMPTY_PAGES = 100
 class Reading(msgspec.Struct, eq=False):
     """What the pages of one reading said.
 
-    Rows move between pages when numbers are bought or released meanwhile. What gives that away: a row on two
-    pages, a total that changes or that the rows do not reach, a hole between two pages, or another row
-    where a page ended a moment ago.
+    Rows move between pages when numbers are bought or released meanwhile. What gives that away: another row
+    where a page ended a moment ago, a total that changes or that the rows do not reach, and where there
+    is none, a row on two pages or a hole between them.
     """
 
     identity: Callable[[PhoneNumber], str]
     """What tells two rows apart."""
     in_order: bool = False
     """Whether each page is fetched only after the one before it."""
-    ids: set[str] = msgspec.field(default_factory=set[str])
+    known: Known = msgspec.field(default_factory=Known)
     prints: Counter[int] = msgspec.field(default_factory=Counter[int])
     """The pages, by what they hold."""
     totals: set[int] = msgspec.field(default_factory=set[int])
@@ -40,8 +41,10 @@ class Reading(msgspec.Struct, eq=False):
     """All of them, repeated and unreadable ones too."""
     unreadable: set[bytes] = msgspec.field(default_factory=set[bytes])
     duplicates: int = 0
-    moved: bool = False
-    """Whether a row was seen in two places, or a place with two rows."""
+    overlapping: bool = False
+    """Whether a row came on two pages."""
+    displaced: bool = False
+    """Whether another row was found where a page had ended."""
     cursors: set[Cursor | None] = msgspec.field(default_factory=lambda: {None})
     waiting: deque[Cursor] = msgspec.field(default_factory=deque[Cursor])
     starts: dict[int, int] = msgspec.field(default_factory=dict[int, int])
@@ -64,7 +67,7 @@ class Reading(msgspec.Struct, eq=False):
         ids = list(map(self.identity, page.numbers))
         if page.place is not None:
             self._place(page.place, ids, len(page.rejected))
-        return self._new(ids, page)
+        return self._new(dict(zip(ids, map(number_of, page.numbers), strict=True)), page)
 
     def following(self, named: tuple[Cursor, ...]) -> Iterator[Cursor]:
         """Yield the cursors to fetch now that this page, which named some, is read."""
@@ -81,19 +84,18 @@ class Reading(msgspec.Struct, eq=False):
                 raise RepeatedPage(f"paging came back to cursor {cursor!r:.80}")
             self.cursors.add(cursor)
 
-    def _new(self, ids: list[str], page: Page[PhoneNumber]) -> set[str]:
-        if not ids:
+    def _new(self, rows: dict[str, str], page: Page[PhoneNumber]) -> set[str]:
+        if not rows:
             self._count_empty(page)
             return set()
-        print_ = hash(tuple(ids))
-        on_page = set(ids)
-        new = on_page - self.ids
+        print_ = hash(tuple(rows))
+        new = self.known.new(rows)
         if not new and (print_ in self.prints or page.next):
             raise RepeatedPage("a page came again: none of its numbers is new")
-        self.moved = self.moved or len(new) < len(on_page)
-        self.duplicates += len(ids) - len(new)
+        self.overlapping = self.overlapping or len(new) < len(rows)
+        self.duplicates += len(page.numbers) - len(new)
         self.prints[print_] += 1
-        self.ids |= new
+        self.known.add(rows, by_number=self.identity is number_of)
         return new
 
     def _count_empty(self, page: Page[PhoneNumber]) -> None:
@@ -111,8 +113,8 @@ class Reading(msgspec.Struct, eq=False):
         self.looks += [place for place in {start, end} if place in self.starts and place in self.ends]
 
     def boundaries(self) -> Iterator[tuple[int, str]]:
-        """Yield the rows to look at again, by place and id, each once: unless the vendor counts the rows."""
-        while self.looks and not self.totals:
+        """Yield the rows to look at again, by place and what tells them apart, each once."""
+        while self.looks:
             place = self.looks.pop()
             yield place - 1, self.ends[place]
 
@@ -126,7 +128,7 @@ class Reading(msgspec.Struct, eq=False):
     @property
     def found(self) -> int:
         """How many rows there were, each counted once."""
-        return len(self.ids) + len(self.unreadable)
+        return len(self.known) + len(self.unreadable)
 
     @property
     def total(self) -> int:
@@ -136,6 +138,8 @@ class Reading(msgspec.Struct, eq=False):
     @property
     def adds_up(self) -> bool:
         """Whether nothing hints at rows that moved, or that were left out."""
+        if self.displaced:
+            return False
         if self.totals:
             return len(self.totals) == 1 and self.found >= self.total
-        return not (self.moved or self._has_holes)
+        return not (self.overlapping or self._has_holes)

@@ -248,13 +248,13 @@ class Sweep:
         """Look whether rows moved between this page and those beside it."""
         provider = progress.source.provider
         if self._match is None and isinstance(provider, LooksAgain):
-            for place, number_id in reading.boundaries():
+            for place, row in reading.boundaries():
                 try:
-                    still = await provider.still_at(progress.account, place, number_id)
+                    still = await provider.still_at(progress.account, place, row)
                 except Exception as failure:  # noqa: BLE001 -- as for a page
                     self._fail(progress, failure)
                 else:
-                    reading.moved = reading.moved or not still
+                    reading.displaced = reading.displaced or not still
 
     def _finish(self, progress: AccountProgress) -> None:
         """Count a page as dealt with; begin the account again if it was the last and they do not add up."""

@@ -90,9 +90,12 @@ class WorkQueue:
 
     def next(self) -> Item | None:
         """Take what is next, if there is something."""
-        if self._begun:
+        while self._begun:
             self._count -= 1
-            return self._begun.popleft()
+            progress, cursor = item = self._begun.popleft()
+            if not progress.waiting:
+                return item
+            self._park(progress, cursor)
         if not self._count:
             return None
         lane = self._lanes[0]
@@ -105,6 +108,21 @@ class WorkQueue:
         if lane.room is not None and not lane.room.done() and len(lane.items) <= self._lane_size // 2:
             lane.room.set_result(None)
         return item
+
+    def _park(self, progress: AccountProgress, cursor: Cursor | None) -> None:
+        """Leave a page for later: calls of its account wait already, and it would only join them."""
+        if progress.parked is None:
+            progress.parked = deque()
+        progress.parked.append(cursor)
+
+    def bring_back(self, progress: AccountProgress) -> None:
+        """Put an account's parked pages before everything else, once none of its calls waits."""
+        if progress.parked and not progress.waiting:
+            parked, progress.parked = progress.parked, None
+            self._begun.extendleft((progress, cursor) for cursor in reversed(parked))
+            self._count += len(parked)
+            for _ in parked:
+                self._wake()
 
     def _wake(self) -> None:
         while self._waiters:

@@ -390,6 +390,36 @@ def test_calls_that_wait_leave_their_place_to_others(jumping: Run) -> None:
     jumping(main())
 
 
+def test_a_blocked_account_of_many_pages_does_not_slow_the_others(jumping: Run) -> None:
+    """Its pages wait in the queue and not in tasks, all but those that found out that they have to."""
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+
+        class Blocked(Memory):
+            async def page(self, account: str, cursor: Any = None) -> Page[Any]:
+                scope, left = current.get(), started + 60 - loop.time()
+                assert scope is not None
+                if account == "deep" and cursor and left > 0:
+                    async with scope.waiting():
+                        await asyncio.sleep(left)
+                return await super().page(account, cursor)
+
+        pages = {"deep": [[number(i, "deep")] for i in range(500)], **simple(40).pages}
+        landed: dict[bool, list[float]] = {True: [], False: []}
+        async with sweep_of(Blocked(pages, at_once=True, delay=0.1), concurrency=4) as sweep:
+            async for page in sweep:
+                landed[page.numbers[0].account == "deep"].append(loop.time() - started)
+        assert landed[False][-1] < 3
+        assert len(landed[True]) == 500
+        assert landed[True][-1] == pytest.approx(60 + 499 / 4 * 0.1, abs=1)
+        assert sweep.report.waits <= 4
+        assert sweep.report.complete
+
+    jumping(main())
+
+
 def test_cancelling_while_calls_wait_is_clean(jumping: Run) -> None:
     """Waiting, coming back and under way: all of them end."""
 
