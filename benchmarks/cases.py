@@ -161,7 +161,7 @@ LIMITED = Case(
 TLS = Case(
     name="tls",
     title="Small locations over TLS",
-    entries=(phonesys("over_tls"), by_hand(), with_httpx()),
+    entries=(phonesys(), by_hand(), with_httpx()),
     job=SMALL.job,
     serving=Serving(rows=9, certificate="self-signed"),
 )
@@ -191,6 +191,19 @@ FILE = Case(
               note="30 locations only"),
     ),
     job=Job(client="", task="", locations=1001, rows=1000),
+    serving=Serving(rows=1000),
+    unit="1000 numbers",
+)  # fmt: skip
+STORE = Case(
+    name="store",
+    title="Kept in SQLite: 200 locations of one page of 999 numbers, client and database on one core",
+    entries=(
+        phonesys(label="phonesys, nothing kept"),
+        Entry("stored", "phonesys, kept", "phonesys_sdk", "stored", needs=("sqlalchemy", "aiosqlite")),
+        Entry("stored_again", "phonesys, kept, all as it was before", "phonesys_sdk", "stored_again",
+              needs=("sqlalchemy", "aiosqlite")),
+    ),
+    job=_BIG,
     serving=Serving(rows=1000),
     unit="1000 numbers",
 )  # fmt: skip
@@ -239,7 +252,8 @@ SCALE = Case(
 )  # fmt: skip
 
 CASES = (
-    SMALL, BIG, SEVERAL, DEEP, ORGANIZATION, EXCHANGE, LIMITED, TLS, GZIP, STOP, FILE, IMPORT, DECODE, SCALE,
+    SMALL, BIG, SEVERAL, DEEP, ORGANIZATION, EXCHANGE, LIMITED, TLS, GZIP, STOP, FILE, STORE, IMPORT, DECODE,
+    SCALE,
 )  # fmt: skip
 
 

@@ -47,7 +47,7 @@ class Job(msgspec.Struct, kw_only=True, frozen=True):
 
     @property
     def looks(self) -> int:
-        """How many places there are where two pages meet: phonesys looks at each again, in case rows moved."""
+        """How many places there are where two pages meet; phonesys looks at each again, as rows may move."""
         return self.locations * (self.pages - 1)
 
     @property

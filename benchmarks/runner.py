@@ -43,7 +43,7 @@ class Runner:
     ) -> None:
         self._folder = folder
         self._server_core, self._client_core = cores
-        self._certificate = certificate
+        self.certificate = certificate
         self._tell = tell
 
     def case(self, case: Case, entries: tuple[Entry, ...], rounds: int) -> CaseResult:
@@ -71,7 +71,7 @@ class Runner:
             url=url or "",
             core=self._client_core,
             file=str(self._folder / "numbers.jsonl"),
-            certificate=str(self._certificate) if case.serving and case.serving.certificate else None,
+            certificate=str(self.certificate) if case.serving and case.serving.certificate else None,
         )
         if url is not None and case.serving is not None and case.serving.certificate is None:
             stats(url)  # start counting anew
@@ -89,7 +89,7 @@ class Runner:
         if case.serving is None:
             yield None
             return
-        certificate = str(self._certificate) if case.serving.certificate else None
+        certificate = str(self.certificate) if case.serving.certificate else None
         serving = msgspec.structs.replace(case.serving, core=self._server_core, certificate=certificate)
         with server(serving) as url:
             yield url

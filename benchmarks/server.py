@@ -117,7 +117,7 @@ class Site:
         self.stats.requests += 1
         page = _number_after(target, b"page=")
         if _number_after(target, b"pageSize=") == 1 < self.serving.rows:
-            return self.single[page] if page in self.single else _NOT_FOUND
+            return self.single.get(page, _NOT_FOUND)
         return self.location[page] if page < len(self.location) else self.location[-1]
 
     def _admit(self, target: bytes, now: float) -> bool:

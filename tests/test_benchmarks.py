@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from benchmarks import report
+from benchmarks.__main__ import main
 from benchmarks.cases import CASES, DEEP, LIMITED, SMALL, quick
 from benchmarks.data import location_pages, organization_pages
 from benchmarks.goals import GOALS, Goal, faster_than, verdicts
@@ -107,9 +108,10 @@ def test_every_goal_names_a_case() -> None:
 
 
 def test_what_the_server_saw_becomes_figures() -> None:
-    """Requests beyond the pages are waste; a window's use is the least time over the time it took."""
-    outcome = Outcome(seconds=1, cpu=1, extra={"requests": 103, "ideal": 4.0, "span": 4.1})
+    """Requests beyond the pages, and a look where two meet, are waste; a window's use is a share of time."""
+    outcome = Outcome(seconds=1, cpu=1, extra={"requests": 202, "ideal": 4.0, "span": 4.1})
     derive(Job(client="", task="", locations=1, pages=100), outcome)
+    assert outcome.extra["looks"] == 99
     assert outcome.extra["wasted"] == 3
     assert outcome.extra["used"] == pytest.approx(4.0 / 4.1)
 
@@ -184,3 +186,13 @@ def test_one_case_runs(tmp_path: Path) -> None:
     document = msgspec.json.decode((tmp_path / "results.json").read_bytes())
     outcome = document["cases"]["small"]["rows"]["phonesys"]["samples"][0]
     assert outcome["numbers"] == 20 * 8
+
+
+def test_without_a_certificate_tls_is_skipped(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """Neither a failure, nor a case that looks as if it had been measured over TLS."""
+    monkeypatch.setattr("shutil.which", lambda _name: None)
+    assert main(["--quick", "--cases", "tls", "--quiet", "--out", str(tmp_path)]) == 0
+    assert "tls: no certificate could be made" in capsys.readouterr().out
+    assert "tls" not in msgspec.json.decode((tmp_path / "results.json").read_bytes())["cases"]

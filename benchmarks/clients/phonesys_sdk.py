@@ -6,29 +6,31 @@ import asyncio
 import ssl
 import time
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-import aiohttp
 import msgspec
 
 from benchmarks.clients.passes import passes
 from benchmarks.job import TOKEN, Job, Outcome, peak_kib
-from phonesys import LeadConnector, Leadping, PhoneSystem, RateLimit
+from phonesys import HttpOptions, LeadConnector, Leadping, PhoneSystem, RateLimit
 
 if TYPE_CHECKING:
+    from phonesys.inventory import Inventory
     from phonesys.sweep import Sweep
 
 
-def backend(job: Job, session: aiohttp.ClientSession | None = None) -> LeadConnector:
+def backend(job: Job) -> LeadConnector:
     """Make the backend as one would; only a case that is about limits sets one."""
     requests, per = job.limit or (100, 10.0)
+    trusted = ssl.create_default_context(cafile=job.certificate) if job.certificate else None
     return LeadConnector(
         token=TOKEN,
         base_url=job.url,
         page_size=job.rows,
         speculate=job.speculate,
         limit=RateLimit(requests, per=per),
-        session=session,
+        http=HttpOptions(ssl=trusted),
     )
 
 
@@ -61,16 +63,6 @@ async def swept(job: Job, phones: PhoneSystem) -> Outcome:
 async def locations(job: Job) -> Outcome:
     """Sweep locations."""
     async with PhoneSystem(backend(job)) as phones:
-        return await swept(job, phones)
-
-
-async def over_tls(job: Job) -> Outcome:
-    """Sweep locations of a server whose certificate is its own."""
-    connector = aiohttp.TCPConnector(ssl=ssl.create_default_context(cafile=job.certificate))
-    async with (
-        aiohttp.ClientSession(connector=connector) as session,
-        PhoneSystem(backend(job, session)) as phones,
-    ):
         return await swept(job, phones)
 
 
@@ -125,6 +117,38 @@ async def to_file(job: Job) -> Outcome:
             return numbers
 
         return await passes(job, work)
+
+
+async def stored(job: Job) -> Outcome:
+    """Sweep locations into a new database of SQLite's."""
+    from phonesys.inventory import Inventory
+
+    async with PhoneSystem(backend(job)) as phones:
+
+        async def work(job: Job) -> int:
+            with TemporaryDirectory() as folder:
+                async with Inventory(Path(folder) / "inventory.db") as inventory:
+                    return await collected(inventory, phones, job)
+
+        return await passes(job, work)
+
+
+async def stored_again(job: Job) -> Outcome:
+    """Sweep locations into a database that holds the same already."""
+    from phonesys.inventory import Inventory
+
+    with TemporaryDirectory() as folder:
+        async with PhoneSystem(backend(job)) as phones, Inventory(Path(folder) / "inventory.db") as inventory:
+            await collected(inventory, phones, job)
+            once = msgspec.structs.replace(job, warm_up=0)
+            return await passes(once, lambda job: collected(inventory, phones, job))
+
+
+async def collected(inventory: Inventory, phones: PhoneSystem, job: Job) -> int:
+    """Sweep to the end, keeping everything."""
+    report = await inventory.collect(phones, leadconnector=job.ids(), concurrency=job.concurrency)
+    assert report.complete, report.failures[:1]
+    return report.numbers
 
 
 async def stopping(job: Job) -> Outcome:
