@@ -123,9 +123,10 @@ class Earlier(msgspec.Struct, eq=False):
         self, page: Page[PhoneNumber], new: set[str], identity: Callable[[PhoneNumber], str]
     ) -> tuple[Page[PhoneNumber], set[str]]:
         """Return the page without the unreadable rows, and the ids without those, that were found before."""
-        rows = {id_: row.number for row in page.numbers if (id_ := identity(row)) in new}
         rejected = tuple(row for row in page.rejected if row.raw not in self.unreadable)
-        return msgspec.structs.replace(page, rejected=rejected), self.known.new(rows)
+        ids = list(map(identity, page.numbers))
+        numbers = ids if identity is number_of else list(map(number_of, page.numbers))
+        return msgspec.structs.replace(page, rejected=rejected), new & self.known.new(ids, numbers)
 
 
 def _adds_up_alone(page: Page[PhoneNumber]) -> bool:

@@ -12,9 +12,10 @@ if TYPE_CHECKING:
 
     Read: TypeAlias = tuple[AccountProgress, Page[PhoneNumber]]
 
-# As many small pages as land at once, or a few big ones: for the consumer to find one ready.
+# As many small pages as land at once, or a few big ones: for the consumer to find one ready. With 16 000 numbers
+# big pages were a sixth slower, since they left the processor's cache before they were read.
 _MOST_PAGES = 64
-_MOST_NUMBERS = 16_000
+_MOST_NUMBERS = 4_000
 
 
 class Handover:

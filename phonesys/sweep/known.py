@@ -31,19 +31,24 @@ class Known(msgspec.Struct, eq=False):
     def __len__(self) -> int:
         return len(self.ids)
 
-    def new(self, rows: dict[str, str]) -> set[str]:
-        """Return the ids of those that are not known; rows are numbers by id."""
-        fresh = rows.keys() - self.ids
-        if not self.numbers:
+    def new(self, ids: list[str], numbers: list[str]) -> set[str]:
+        """Return the ids of the rows that are not known; rows by number alone have the same list twice."""
+        # From set to set all the way: anything else beside a set that grows costs a copy of it.
+        fresh = set(ids) - self.ids
+        if numbers is ids:
             return fresh
+        on_page = set(numbers)
+        if on_page.isdisjoint(fresh) and on_page.isdisjoint(self.ids):
+            return fresh  # every row has an id of its own, then as now
+        rows = dict(zip(ids, numbers, strict=True))
         bare = {id_ for id_ in fresh if rows[id_] == id_}
         return {id_ for id_ in fresh - bare if rows[id_] not in self.ids} | (bare - self.numbers)
 
-    def add(self, rows: dict[str, str], *, by_number: bool) -> None:
-        """Add rows; their numbers need no set of their own where they are the ids."""
-        self.ids |= rows.keys()
-        if not by_number:
-            self.numbers.update(rows.values())
+    def add(self, ids: list[str], numbers: list[str]) -> None:
+        """Add rows."""
+        self.ids.update(ids)
+        if numbers is not ids:
+            self.numbers.update(numbers)
 
     def add_all(self, others: Known) -> None:
         """Add what others know."""

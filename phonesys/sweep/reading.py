@@ -67,7 +67,7 @@ class Reading(msgspec.Struct, eq=False):
         ids = list(map(self.identity, page.numbers))
         if page.place is not None:
             self._place(page.place, ids, len(page.rejected))
-        return self._new(dict(zip(ids, map(number_of, page.numbers), strict=True)), page)
+        return self._new(ids, page) if ids else self._empty(page)
 
     def following(self, named: tuple[Cursor, ...]) -> Iterator[Cursor]:
         """Yield the cursors to fetch now that this page, which named some, is read."""
@@ -84,24 +84,24 @@ class Reading(msgspec.Struct, eq=False):
                 raise RepeatedPage(f"paging came back to cursor {cursor!r:.80}")
             self.cursors.add(cursor)
 
-    def _new(self, rows: dict[str, str], page: Page[PhoneNumber]) -> set[str]:
-        if not rows:
-            self._count_empty(page)
-            return set()
-        print_ = hash(tuple(rows))
-        new = self.known.new(rows)
+    def _new(self, ids: list[str], page: Page[PhoneNumber]) -> set[str]:
+        numbers = ids if self.identity is number_of else list(map(number_of, page.numbers))
+        new = self.known.new(ids, numbers)
+        print_ = hash(tuple(ids))
         if not new and (print_ in self.prints or page.next):
             raise RepeatedPage("a page came again: none of its numbers is new")
-        self.overlapping = self.overlapping or len(new) < len(rows)
-        self.duplicates += len(page.numbers) - len(new)
+        if len(new) < len(ids):
+            self.duplicates += len(ids) - len(new)
+            self.overlapping = self.overlapping or len(new) < len(set(ids))
         self.prints[print_] += 1
-        self.known.add(rows, by_number=self.identity is number_of)
+        self.known.add(ids, numbers)
         return new
 
-    def _count_empty(self, page: Page[PhoneNumber]) -> None:
+    def _empty(self, page: Page[PhoneNumber]) -> set[str]:
         self.empty_pages += not page.rejected
         if page.next and self.empty_pages > _MOST_EMPTY_PAGES:
             raise RepeatedPage(f"{self.empty_pages} pages without a number, and another one named")
+        return set()
 
     # Places
 

@@ -68,7 +68,7 @@ class Evidence:
         return self.before[account] | self.after[account] | moved
 
     def may_be_short(self, account: Account) -> bool:
-        """Say whether numbers can be missed without a trace: where rows came and went, and that cancelled out.
+        """Say whether numbers can be missed without a trace: where rows came and went, and it cancelled out.
 
         A token, as Leadping's, skips none.
         """
