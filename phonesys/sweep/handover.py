@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
     Read: TypeAlias = tuple[AccountProgress, Page[PhoneNumber]]
 
-# As many small pages as land at once, or a few big ones: for the consumer to find one ready, while it is still in
-# the processor's cache. With four times as many numbers, big pages were a sixth slower.
+# As many small pages as land at once, or a few big ones: for the consumer to find one ready, and in the
+# processor's cache still. With four times as many numbers, big pages were a sixth slower.
 _MOST_PAGES = 64
 _MOST_NUMBERS = 4_000
 
