@@ -12,13 +12,14 @@ import argparse
 import asyncio
 import contextlib
 import sys
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from phonesys import AgentNumbers, LeadConnector, Leadping, PhonesysError, PhoneSystem
 from phonesys.sandbox import Sandbox
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncGenerator, AsyncIterator
 
 
 class InventoryBot:
@@ -62,15 +63,17 @@ class InventoryBot:
                 print(f"{question}: {where or 'nobody'}", flush=True)
 
 
-async def lines() -> AsyncIterator[str]:
-    """Read standard input without blocking the loop."""
+@asynccontextmanager
+async def standard_input() -> AsyncGenerator[AsyncIterator[str]]:
+    """Read lines without blocking the loop."""
     reader = asyncio.StreamReader()
-    await asyncio.get_running_loop().connect_read_pipe(
+    pipe, _ = await asyncio.get_running_loop().connect_read_pipe(
         lambda: asyncio.StreamReaderProtocol(reader), sys.stdin
     )
-    while line := await reader.readline():
-        if question := line.decode().strip():
-            yield question
+    try:
+        yield (line.decode().strip() async for line in reader if line.strip())
+    finally:
+        pipe.close()
 
 
 async def main(rounds: int, every: float) -> None:
@@ -88,8 +91,8 @@ async def main(rounds: int, every: float) -> None:
         ) as phones,
     ):
         bot = InventoryBot(phones)
-        async with asyncio.TaskGroup() as tasks:
-            answering = tasks.create_task(bot.answer(lines()))
+        async with standard_input() as questions, asyncio.TaskGroup() as tasks:
+            answering = tasks.create_task(bot.answer(questions))
             await bot.watch(rounds, every)
             answering.cancel()
     print("stopped", flush=True)
