@@ -407,7 +407,9 @@ async def shared(
     for each in done:
         _demand(not each.incomplete, f"a program did not read everything: {each.first_error}; {result}")
     half = slice(len(result.served) // 2, len(result.served))
-    _demand(result.share_refused(half) <= 0.1, f"429s do not become few: {result}")
+    # What tells is how they fall; a window of a dozen requests has room for one or two that ask too much.
+    most = max(0.1, 3 / terms.requests)
+    _demand(result.share_refused(half) <= most, f"429s do not become few: {result}")
     _demand(result.used >= _LEAST_USED_TOGETHER, f"too little was used: {result}")
     return result
 

@@ -229,7 +229,8 @@ async def _until_told() -> None:
 _PLAN = FaultPlan(
     (
         Status(code=503, rate=0.03),
-        Status(code=429, retry_after=1, rate=0.005),
+        # Not for tokens: a window that all accounts share would be used with care for tens of seconds.
+        Status(code=429, retry_after=1, rate=0.005, route="leadconnector.numbers"),
         Reset(rate=0.02),
         ResetBody(rate=0.01),
         Truncated(rate=0.02),

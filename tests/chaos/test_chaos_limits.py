@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +21,7 @@ TERMS = Terms(16, 10.0, jitter=0.1)
 @pytest.mark.parametrize("terms", [TERMS, Terms(30, 60.0, jitter=0.3)])
 def test_sweeps_that_share_a_window_use_it_without_a_429(jumping: Run, terms: Terms) -> None:
     """Three sweeps and single calls through one provider: 97 % of what is allowed or more, and no 429."""
-    result = jumping(alone(terms, 12, sweeps=3, seed=random.randrange(1000)))
+    result = jumping(alone(terms, 12, sweeps=3, seed=7))
     assert result.requests >= 12 * terms.requests
 
 
