@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 TERMS = Terms(16, 10.0, jitter=0.1)
 
 
-@pytest.mark.parametrize("terms", [TERMS, Terms(30, 60.0, jitter=0.3)])
+@pytest.mark.parametrize("terms", [TERMS, pytest.param(Terms(30, 60.0, jitter=0.3), marks=pytest.mark.long)])
 def test_sweeps_that_share_a_window_use_it_without_a_429(jumping: Run, terms: Terms) -> None:
     """Three sweeps and single calls through one provider: 97 % of what is allowed or more, and no 429."""
     result = jumping(alone(terms, 12, sweeps=3, seed=7))
@@ -32,7 +32,14 @@ async def test_so_it_is_in_real_time() -> None:
     assert result.refused == 0
 
 
-@pytest.mark.parametrize("told", [{"headers": True}, {"retry_after": "whole"}, {"retry_after": "none"}])
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"headers": True},
+        pytest.param({"retry_after": "whole"}, marks=pytest.mark.long),
+        pytest.param({"retry_after": "none"}, marks=pytest.mark.long),
+    ],
+)
 def test_programs_that_share_a_window_give_way(jumping: Run, told: dict[str, Any]) -> None:
     """All read everything; the 429s of the first windows become few, whatever the vendor tells."""
     result = jumping(shared(replace(TERMS, **told), 16, processes=3))
@@ -50,7 +57,7 @@ def test_the_check_sees_programs_that_do_not_give_way(jumping: Run, monkeypatch:
         jumping(shared(replace(TERMS, retry_after="exact"), 10, processes=3))
 
 
-@pytest.mark.parametrize("block", [300.0, 120.0])
+@pytest.mark.parametrize("block", [300.0, pytest.param(120.0, marks=pytest.mark.long)])
 def test_a_blocked_account_slows_no_other(jumping: Run, block: float) -> None:
     """One is refused for minutes: the others take as long as without it, and it is read or says why not."""
     jumping(blocked(Terms(5, 10.0, jitter=0.05), others=8, block=block))

@@ -126,7 +126,7 @@ def exchange(place: int, row: int) -> Change:
     return change
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(
     change=st.sampled_from([insert, remove, exchange]),
     moments=st.dictionaries(st.integers(1, 25), st.integers(0, 20), max_size=6),
