@@ -101,6 +101,16 @@ def one_auth(given: Any, auth: Auth | None, *, what: str, kind: type[Any]) -> Au
     return chosen
 
 
+def size_of_pages(asked: int, theirs: int | None) -> int:
+    """Return the size of a page: what the vendor makes of what was asked for."""
+    return theirs if theirs is not None and 0 < theirs < asked else asked
+
+
+def believed(total: int | None, least: int) -> int | None:
+    """Return the vendor's total, unless it is belied: there are at least so many rows."""
+    return None if total is None or total < least else total
+
+
 def checked_page_size(size: int, most: int) -> int:
     """Return the page size; raises InvalidArgument outside of what the vendor allows."""
     if not isinstance(size, int) or isinstance(size, bool) or not 1 <= size <= most:

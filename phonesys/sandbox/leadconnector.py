@@ -13,7 +13,7 @@ from phonesys.sandbox.routes import JSON, Route
 from phonesys.sandbox.world import moment
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Sequence
 
     from phonesys.sandbox.auth import Authenticator
     from phonesys.sandbox.limits import SlidingWindows, Verdict
@@ -189,14 +189,12 @@ class LeadConnectorApi:
             self._authenticate(route, request, account)
         except Refused as refused:
             return refused.response()
-        verdict = self._limits.take(account)
-        try:
-            self._admit(request, verdict)
-            response = await route.handler(request, account)
-        except Refused as refused:
-            response = refused.response()
-        response.headers.update(quota(self._limits, verdict))
-        return response
+        return await counted(
+            self._limits,
+            account,
+            lambda verdict: self._admit(request, verdict),
+            lambda: route.handler(request, account),
+        )
 
     def unknown(self, request: web.Request, /) -> web.Response:
         """Answer as the vendor's framework does."""
@@ -259,7 +257,24 @@ class LeadConnectorApi:
         return location
 
 
-def quota(limits: SlidingWindows, verdict: Verdict) -> dict[str, str]:
+async def counted(
+    limits: SlidingWindows,
+    account: str,
+    admit: Callable[[Verdict], None],
+    carry_out: Callable[[], Awaitable[web.Response]],
+) -> web.Response:
+    """Count a request against the account's windows, carry it out if it is admitted, and say what is left."""
+    verdict = limits.take(account)
+    try:
+        admit(verdict)
+        response = await carry_out()
+    except Refused as refused:
+        response = refused.response()
+    response.headers.update(_quota(limits, verdict))
+    return response
+
+
+def _quota(limits: SlidingWindows, verdict: Verdict) -> dict[str, str]:
     """Say what is left, in the vendor's headers."""
     (most, seconds), (daily, _) = limits.limits
     return {

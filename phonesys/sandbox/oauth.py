@@ -10,7 +10,7 @@ from aiohttp import web
 from yarl import URL
 
 from phonesys.sandbox.auth import Grant
-from phonesys.sandbox.leadconnector import BAD_TOKEN, Refused, json_answer, quota
+from phonesys.sandbox.leadconnector import BAD_TOKEN, Refused, counted, json_answer
 from phonesys.sandbox.numbering import mix, mix128, uuid_like
 from phonesys.sandbox.routes import Route
 
@@ -257,14 +257,12 @@ class LeadConnectorOAuth:
             self._authenticate(request, _SCOPES[route.name])
         except Refused as refused:
             return refused.response()
-        verdict = self._limits.take(account)
-        try:
-            self._admit(request, verdict)
-            response = await route.handler(request, account)
-        except Refused as refused:
-            response = refused.response()
-        response.headers.update(quota(self._limits, verdict))
-        return response
+        return await counted(
+            self._limits,
+            account,
+            lambda verdict: self._admit(request, verdict),
+            lambda: route.handler(request, account),
+        )
 
     def _admit(self, request: web.Request, verdict: Verdict) -> None:
         if not verdict.allowed:

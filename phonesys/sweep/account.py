@@ -9,7 +9,7 @@ import msgspec
 
 from phonesys.errors import PhonesysError
 from phonesys.model import Cursor
-from phonesys.sweep.known import Known, identity_of, number_of
+from phonesys.sweep.known import Known, identity_of, number_of, told_apart
 from phonesys.sweep.reading import Reading
 from phonesys.sweep.report import AccountReport, Outcome
 from phonesys.sweep.source import Source
@@ -65,8 +65,8 @@ class AccountProgress(msgspec.Struct, eq=False):
         """Name the cursors to fetch now that this page is read."""
         return page.next if self.reading is None else self.reading.following(page.next)
 
-    def has_to_be_read_again(self) -> bool:
-        """Say whether, all pages read, the account has to be read once more; the next reading is then begun.
+    def begin_again(self) -> bool:
+        """Begin another reading if this one, all pages read, does not add up; say whether that was so.
 
         Where that would be no use, `doubt` says what does not add up.
         """
@@ -81,10 +81,10 @@ class AccountProgress(msgspec.Struct, eq=False):
         if self.readings == _MOST_READINGS:
             self.doubt = f"rows moved between its pages each time that it was read, {self.readings} times"
             return False
-        self._begin_again(reading)
+        self._next_reading(reading)
         return True
 
-    def _begin_again(self, reading: Reading) -> None:
+    def _next_reading(self, reading: Reading) -> None:
         self.readings += 1
         self.earlier = self.earlier or Earlier()
         self.earlier.remember(reading)
@@ -124,9 +124,8 @@ class Earlier(msgspec.Struct, eq=False):
     ) -> tuple[Page[PhoneNumber], set[str]]:
         """Return the page without the unreadable rows, and the ids without those, that were found before."""
         rejected = tuple(row for row in page.rejected if row.raw not in self.unreadable)
-        ids = list(map(identity, page.numbers))
-        numbers = ids if identity is number_of else list(map(number_of, page.numbers))
-        return msgspec.structs.replace(page, rejected=rejected), new & self.known.new(ids, numbers)
+        unknown = self.known.new(*told_apart(page.numbers, identity))
+        return msgspec.structs.replace(page, rejected=rejected), new & unknown
 
 
 def _adds_up_alone(page: Page[PhoneNumber]) -> bool:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from phonesys.model import PhoneNumber
     from phonesys.provider import NumberProvider
@@ -22,6 +22,14 @@ def identity_of(provider: NumberProvider) -> Callable[[PhoneNumber], str]:
     return number_of if getattr(provider, "unique_numbers", False) else _id_of
 
 
+def told_apart(
+    rows: Sequence[PhoneNumber], identity: Callable[[PhoneNumber], str]
+) -> tuple[list[str], list[str]]:
+    """Return the rows' ids and numbers: the same list twice where rows are told apart by number."""
+    ids = list(map(identity, rows))
+    return ids, ids if identity is number_of else list(map(number_of, rows))
+
+
 class Known(msgspec.Struct, eq=False):
     """Rows by id and by number: a vendor may leave out a row's id at times, whose id then is the number."""
 
@@ -32,7 +40,7 @@ class Known(msgspec.Struct, eq=False):
         return len(self.ids)
 
     def new(self, ids: list[str], numbers: list[str]) -> set[str]:
-        """Return the ids of the rows that are not known; rows by number alone have the same list twice."""
+        """Return the ids of the rows that are not known; takes what `told_apart` returns, as `add` does."""
         # From set to set all the way: anything else beside a set that grows costs a copy of it.
         fresh = set(ids) - self.ids
         if numbers is ids:

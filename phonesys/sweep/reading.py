@@ -11,7 +11,7 @@ import msgspec
 
 from phonesys.errors import RepeatedPage
 from phonesys.model import Cursor, PhoneNumber
-from phonesys.sweep.known import Known, number_of
+from phonesys.sweep.known import Known, told_apart
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -64,10 +64,10 @@ class Reading(msgspec.Struct, eq=False):
             self.totals.add(page.total)
         self.rows += len(page.numbers) + len(page.rejected)
         self.unreadable.update(row.raw for row in page.rejected)
-        ids = list(map(self.identity, page.numbers))
+        ids, numbers = told_apart(page.numbers, self.identity)
         if page.place is not None:
             self._place(page.place, ids, len(page.rejected))
-        return self._new(ids, page) if ids else self._empty(page)
+        return self._new(ids, numbers, page) if ids else self._empty(page)
 
     def following(self, named: tuple[Cursor, ...]) -> Iterator[Cursor]:
         """Yield the cursors to fetch now that this page, which named some, is read."""
@@ -84,8 +84,7 @@ class Reading(msgspec.Struct, eq=False):
                 raise RepeatedPage(f"paging came back to cursor {cursor!r:.80}")
             self.cursors.add(cursor)
 
-    def _new(self, ids: list[str], page: Page[PhoneNumber]) -> set[str]:
-        numbers = ids if self.identity is number_of else list(map(number_of, page.numbers))
+    def _new(self, ids: list[str], numbers: list[str], page: Page[PhoneNumber]) -> set[str]:
         new = self.known.new(ids, numbers)
         print_ = hash(tuple(ids))
         if not new and (print_ in self.prints or page.next):

@@ -218,7 +218,7 @@ class Sweep:
         if page.next or progress.reading is not None:
             self._queue(progress, progress.following(page))
         await self._hand_over(progress, page if self._match is None else _matching(page, self._match))
-        if progress.reading is not None and self._verify:
+        if progress.reading is not None and progress.verify:
             await self._look_again(progress, progress.reading)
         self._finish(progress)
 
@@ -253,14 +253,14 @@ class Sweep:
                     still = await provider.still_at(progress.account, place, row)
                 except Exception as failure:  # noqa: BLE001 -- as for a page
                     self._fail(progress, failure)
-                else:
-                    reading.displaced = reading.displaced or not still
+                    return
+                reading.displaced = reading.displaced or not still
 
     def _finish(self, progress: AccountProgress) -> None:
         """Count a page as dealt with; begin the account again if it was the last and they do not add up."""
         progress.fetching -= 1
         progress.pending -= 1
-        if not progress.fetching and progress.error is None and progress.has_to_be_read_again():
+        if not progress.fetching and progress.error is None and progress.begin_again():
             self._queue(progress, [None])
         if not progress.pending:
             self._conclude(progress)

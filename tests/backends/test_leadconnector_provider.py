@@ -24,6 +24,7 @@ from phonesys import (
     Unauthorized,
     UsageError,
 )
+from phonesys.backends.base import believed, size_of_pages
 from phonesys.backends.leadconnector.wire import Listing
 from phonesys.model import Rejected as RejectedRow
 from phonesys.sandbox import Sandbox
@@ -49,7 +50,8 @@ def listing(rows: int, *, bad: int = 0, total: int | None = None, page_size: int
 
 
 def following_of(provider: LeadConnector, index: int, read: Listing) -> tuple[Cursor, ...]:
-    return provider._next(index, provider._size(read), read)
+    size, rows = size_of_pages(provider.page_size, read.page_size), len(read.numbers) + len(read.rejected)
+    return provider._next(index, size, rows, believed(read.total, index * size + rows))
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,15 @@ import msgspec
 from phonesys.backends.agents import calls
 from phonesys.backends.agents.lookup import AgentLookup
 from phonesys.backends.agents.wire import AgentNumber
-from phonesys.backends.base import MOST_PAGES, WHOLE_KEY, WritingBackend, checked_page_size, one_auth
+from phonesys.backends.base import (
+    MOST_PAGES,
+    WHOLE_KEY,
+    WritingBackend,
+    believed,
+    checked_page_size,
+    one_auth,
+    size_of_pages,
+)
 from phonesys.backends.reconcile import Judge, facts_of, given, settled
 from phonesys.errors import CallError, DecodeError, InvalidArgument, OutcomeUnknown, RepeatedPage
 from phonesys.http.auth import ApiKey, Auth
@@ -86,7 +94,7 @@ class AgentNumbers(WritingBackend):
         answer = await self.send(call)
         for row in answer.rows:
             row.account = account
-        place = (number - 1) * _size_of_pages(self.page_size, answer)
+        place = (number - 1) * size_of_pages(self.page_size, answer.paging.limit)
         return Page(
             account=account,
             provider=self.name,
@@ -94,7 +102,7 @@ class AgentNumbers(WritingBackend):
             place=place,
             numbers=answer.rows,
             next=_next(number, self.page_size, answer),
-            total=_believed(place, answer),
+            total=believed(answer.paging.total, place + _size(answer)),
             rejected=answer.rejected,
         )
 
@@ -330,23 +338,11 @@ def _pages(number: int, page_size: int, answer: Rows[AgentNumber] | Rows[Agent])
     paging, rows = answer.paging, _size(answer)
     count = paging.pages
     if count is None and paging.total is not None and paging.total >= rows:
-        count = -(-paging.total // _size_of_pages(page_size, answer))
+        count = -(-paging.total // size_of_pages(page_size, paging.limit))
     if count is None or not 0 <= count <= MOST_PAGES:
         return None
     belied = (rows and number > count) or (paging.has_more and number >= count)
     return None if belied else count
-
-
-def _size_of_pages(asked: int, answer: Rows[AgentNumber] | Rows[Agent]) -> int:
-    """Return what the vendor makes of the size that was asked for."""
-    theirs = answer.paging.limit or 0
-    return theirs if 0 < theirs < asked else asked
-
-
-def _believed(place: int, answer: Rows[AgentNumber]) -> int | None:
-    """Return the total, unless the page itself belies it."""
-    total = answer.paging.total
-    return None if total is None or total < place + _size(answer) else total
 
 
 def _size(answer: Rows[AgentNumber] | Rows[Agent]) -> int:

@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import TYPE_CHECKING
 
-from phonesys.backends.base import MOST_PAGES, HttpBackend, checked_page_size, one_auth
+from phonesys.backends.base import (
+    MOST_PAGES,
+    HttpBackend,
+    believed,
+    checked_page_size,
+    one_auth,
+    size_of_pages,
+)
 from phonesys.backends.leadconnector.calls import active_numbers, number_pools
 from phonesys.backends.leadconnector.oauth.calls import search_locations
 from phonesys.backends.leadconnector.oauth.discovery import ListsLocations, location_ids
@@ -136,7 +143,7 @@ class LeadConnector(HttpBackend):
     async def still_at(self, account: str, place: int, row: str) -> bool:
         """Look at one place of a location's list again."""
         listing = await self._connected(self._call(account, place, page_size=1))
-        if len(listing.numbers) + len(listing.rejected) > 1:
+        if _rows(listing) > 1:
             return True  # the vendor has its own idea of a page's size
         return [number.number for number in listing.numbers] == [row]
 
@@ -184,34 +191,28 @@ class LeadConnector(HttpBackend):
         wanted = self.with_pools and listing.numbers
         pools = await self._pools_by_number(account, again=index == 0) if wanted else _NO_POOLS
         _complete(listing, account, pools)
-        size = self._size(listing)
+        size = size_of_pages(self.page_size, listing.page_size)
+        total = believed(listing.total, index * size + _rows(listing))
         return LeadConnectorPage(
             account=account,
             provider=self.name,
             cursor=cursor,
             place=index * size,
             numbers=listing.numbers,
-            next=self._next(index, size, listing),
-            total=_believed(index * size, listing),
+            next=self._next(index, size, _rows(listing), total),
+            total=total,
             rejected=listing.rejected,
             account_status=listing.account_status,
             is_under_ghl=listing.is_under_ghl,
             rcs_senders=listing.rcs_senders,
         )
 
-    def _size(self, listing: Listing) -> int:
-        """Return the size of a page: what the vendor makes of what was asked for."""
-        theirs = listing.page_size or 0
-        return theirs if 0 < theirs < self.page_size else self.page_size
-
-    def _next(self, index: int, size: int, listing: Listing) -> tuple[Cursor, ...]:
+    def _next(self, index: int, size: int, rows: int, total: int | None) -> tuple[Cursor, ...]:
         """Name the pages to fetch from here.
 
         With a total, the first page names all others. Without one, a short page is the last; a full first
         page names the next few, and each of those that is full one more, so that a few are always under way.
         """
-        rows = _rows(listing)
-        total = _believed(index * size, listing)
         if rows and total is not None and total <= MOST_PAGES * size:
             return tuple(range(1, (total - 1) // size + 1)) if index == 0 else ()
         if rows < size:
@@ -230,12 +231,6 @@ def _index(cursor: Cursor | None) -> int:
 
 def _rows(listing: Listing) -> int:
     return len(listing.numbers) + len(listing.rejected)
-
-
-def _believed(place: int, listing: Listing) -> int | None:
-    """Return the total, unless the page itself belies it."""
-    total = listing.total
-    return None if total is None or total < place + _rows(listing) else total
 
 
 def _complete(listing: Listing, account: str, pools: Mapping[str, NumberPool]) -> None:
