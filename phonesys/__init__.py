@@ -45,8 +45,8 @@ from phonesys.errors import (
     UsageError,
 )
 from phonesys.http.auth import ApiKey, Auth, Bearer, PerAccount
-from phonesys.http.limits import RateLimit
 from phonesys.http.options import HttpOptions
+from phonesys.http.ratelimit.window import RateLimit
 from phonesys.model import (
     Capabilities,
     Cursor,

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from typing import TYPE_CHECKING, Any, Self
 
-from phonesys.e164 import checked
+from phonesys._validation import checked
 from phonesys.errors import InvalidArgument, SweepIncomplete, UnknownProvider, UsageError
 from phonesys.provider import NumberProvider
 from phonesys.sweep import Source, Sweep

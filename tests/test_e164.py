@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from phonesys import InvalidArgument
-from phonesys.e164 import checked, is_e164
+from phonesys._validation import checked, is_e164
 
 GOOD = ["+14155552671", "+442071838750", "+6831234", "+123456789012345", "+919876543210"]
 BAD = [

@@ -9,7 +9,7 @@ import anyio
 import pytest
 
 from phonesys import PhoneSystem
-from phonesys.ending import ended, undisturbed
+from phonesys._concurrency import ended, undisturbed
 from phonesys.inventory import Inventory
 from tests.sweep.memory import simple
 

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from phonesys.http.auth import Auth
     from phonesys.http.call import Call
-    from phonesys.http.limits import RateLimit
     from phonesys.http.options import HttpOptions
+    from phonesys.http.ratelimit.window import RateLimit
 
 T = TypeVar("T")
 

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import msgspec
 
+from phonesys._validation import DEEPEST, is_deep
 from phonesys.errors import DecodeError
-from phonesys.http.answer import EXCERPT, SHOWN, UNREADABLE
+from phonesys.http.response import EXCERPT, SHOWN, UNREADABLE
 from phonesys.model import Rejected
-from phonesys.nesting import DEEPEST, is_deep
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from phonesys.cli import auth
-from phonesys.cli.audits import audit_command, export, report
+from phonesys.cli.commands import auth
+from phonesys.cli.commands.audit import audit_command, export, report
 from phonesys.cli.commands.change import assign, create, delete, update
 from phonesys.cli.commands.listing import find, get, numbers, pools
 from phonesys.cli.commands.providers import providers
 from phonesys.cli.commands.sandbox import sandbox
+from phonesys.cli.commands.snapshots import diff, snapshots
 from phonesys.cli.commands.sweep import sweep
-from phonesys.cli.inventory import diff, snapshots
 
 if TYPE_CHECKING:
     from collections.abc import Callable

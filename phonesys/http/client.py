@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 import msgspec
 from multidict import istr
 
-from phonesys import scope
+from phonesys import _observer as scope
+from phonesys._concurrency import Places
 from phonesys.errors import (
     CallError,
     DeadlineExceeded,
@@ -24,18 +25,16 @@ from phonesys.errors import (
     TimedOut,
     Unauthorized,
 )
-from phonesys.http.address import checked_base_url
-from phonesys.http.answer import error_of, parse_count
 from phonesys.http.auth import FetchesCredentials, StaticAuth
-from phonesys.http.connections import Connections
-from phonesys.http.head import check_call, check_headers
-from phonesys.http.limits import UNLIMITED, RateLimit, TooLong, Window, Windows
 from phonesys.http.options import HttpOptions
-from phonesys.http.quota import DailyQuotas
+from phonesys.http.ratelimit.quota import DailyQuotas
+from phonesys.http.ratelimit.window import UNLIMITED, RateLimit, TooLong, Window, Windows
+from phonesys.http.response import error_of, parse_count
 from phonesys.http.retry import RetryBudget, may_repeat, next_delay
 from phonesys.http.transport import Transport
-from phonesys.http.wire import TRANSLATED, scrubbed, translated, unreadable
-from phonesys.places import Places
+from phonesys.http.transport.connector import Connections
+from phonesys.http.transport.errors import TRANSLATED, scrubbed, translated, unreadable
+from phonesys.http.validation import check_call, check_headers, checked_base_url
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -45,7 +44,7 @@ if TYPE_CHECKING:
 
     from phonesys.http.auth import Auth
     from phonesys.http.call import Call
-    from phonesys.http.wire import Answer
+    from phonesys.http.transport.errors import Answer
 
 T = TypeVar("T")
 log = logging.getLogger("phonesys")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from phonesys.inventory.diff import TOPICS, Change, ChangeKind, FieldChange
+from phonesys.inventory.diff.changes import TOPICS, Change, ChangeKind, FieldChange
 from phonesys.inventory.errors import InventoryError, NoSnapshot, SchemaTooNew, TakenOver
 from phonesys.inventory.inventory import Inventory
 from phonesys.inventory.record import NumberRecord, record_of
-from phonesys.inventory.resume import StoredSweep
 from phonesys.inventory.snapshot import Snapshot
+from phonesys.inventory.stored_sweep import StoredSweep
 from phonesys.inventory.watch import Watch
 
 __all__ = [

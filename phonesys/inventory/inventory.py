@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
 
-from phonesys.ending import undisturbed
+from phonesys._concurrency import undisturbed
 from phonesys.errors import InvalidArgument, NotOpen, UsageError
 from phonesys.inventory.errors import NoSnapshot
 from phonesys.inventory.extras import extra
-from phonesys.inventory.resume import StoredSweep
 from phonesys.inventory.snapshot import LISTED, NAMED, Snapshot
+from phonesys.inventory.stored_sweep import StoredSweep
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Container, Iterable, Mapping
     from pathlib import Path
 
-    from phonesys.inventory.diff import Change
+    from phonesys.inventory.diff.changes import Change
     from phonesys.inventory.record import NumberRecord
     from phonesys.inventory.store.database import Database
     from phonesys.sweep import Accounts, SweepReport
@@ -150,7 +150,7 @@ class Inventory:
         An account that was not read whole in one of them is one change of kind `unknown`; nothing is said of
         its numbers. Raises NoSnapshot where there are not two.
         """
-        from phonesys.inventory.between import changes
+        from phonesys.inventory.diff.snapshots import changes
 
         new = newer if isinstance(newer, Snapshot) else await self.snapshot(newer)
         if older is None:

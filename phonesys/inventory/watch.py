@@ -8,9 +8,9 @@ from contextlib import aclosing
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Self
 
-from phonesys.ending import ended
+from phonesys._concurrency import ended
 from phonesys.errors import InvalidArgument, NotOpen, UsageError
-from phonesys.inventory.diff import WHOLE, Change, Difference, Moves, compare, unknown
+from phonesys.inventory.diff.changes import WHOLE, Change, Difference, Moves, compare, unknown
 from phonesys.inventory.record import records_in
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from phonesys.inventory.inventory import Inventory
     from phonesys.inventory.record import NumberRecord
-    from phonesys.inventory.resume import StoredSweep
+    from phonesys.inventory.stored_sweep import StoredSweep
     from phonesys.sweep import AccountReport, Sweep, SweepReport
     from phonesys.system import PhoneSystem
 

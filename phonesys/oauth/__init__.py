@@ -1,7 +1,7 @@
 """Tokens that are never lost: renewed once however many wait, and kept where crashes do not reach them."""
 
+from phonesys.oauth.cipher import new_key
 from phonesys.oauth.file import FileTokenStore
-from phonesys.oauth.sealing import new_key
 from phonesys.oauth.store import MemoryTokenStore, TokenStore
 from phonesys.oauth.token import Token
 

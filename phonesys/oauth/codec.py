@@ -10,7 +10,7 @@ from phonesys.errors import ConfigError, InvalidArgument
 from phonesys.oauth.token import Token, as_secret, dump
 
 if TYPE_CHECKING:
-    from phonesys.oauth.sealing import Seal
+    from phonesys.oauth.cipher import Seal
 
 FORMAT = "phonesys-tokens"
 VERSION = 1

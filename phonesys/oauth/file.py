@@ -10,13 +10,13 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
-from phonesys.ending import ended
+from phonesys._concurrency import ended
 from phonesys.errors import ConfigError, InvalidArgument, PhonesysError
+from phonesys.oauth.cache_file import Journal
+from phonesys.oauth.cipher import FernetSeal
 from phonesys.oauth.codec import Codec
-from phonesys.oauth.document import Document
-from phonesys.oauth.journal import Journal
+from phonesys.oauth.durable_file import Document
 from phonesys.oauth.lock import locked
-from phonesys.oauth.sealing import FernetSeal
 
 if TYPE_CHECKING:
     import os

@@ -9,14 +9,14 @@ import msgspec
 from aiohttp import web
 
 from phonesys.sandbox.routes import JSON, Route
-from phonesys.sandbox.world import DEFAULT, now
+from phonesys.sandbox.state import DEFAULT, now
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from phonesys.sandbox.auth import Authenticator
     from phonesys.sandbox.limits import SlidingWindows
-    from phonesys.sandbox.world import Agent, Assignment, World
+    from phonesys.sandbox.state import Agent, Assignment, World
 
 Envelope: TypeAlias = Literal["bare", "data", "numbers", "items", "results", "nested"]
 """Where the rows are: alone, under a key, or one level down as in `{"data": {"numbers": […]}}`."""

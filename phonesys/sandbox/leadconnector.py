@@ -8,16 +8,16 @@ import msgspec
 from aiohttp import web
 
 from phonesys.sandbox import leadconnector_shop as shop
-from phonesys.sandbox.numbering import describe, mix, mix128
+from phonesys.sandbox.number_plan import describe, mix, mix128
 from phonesys.sandbox.routes import JSON, Route
-from phonesys.sandbox.world import moment
+from phonesys.sandbox.state import moment
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Sequence
 
     from phonesys.sandbox.auth import Authenticator
     from phonesys.sandbox.limits import SlidingWindows, Verdict
-    from phonesys.sandbox.world import Location, World
+    from phonesys.sandbox.state import Location, World
 
 _MOST = 1000
 _VERSIONS = ("2021-07-28", "v3")

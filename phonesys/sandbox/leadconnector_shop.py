@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 
-from phonesys.sandbox.numbering import describe, mix
+from phonesys.sandbox.number_plan import describe, mix
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from phonesys.sandbox.world import Location, World
+    from phonesys.sandbox.state import Location, World
 
 _LOOKED_AT, _OFFERED = 2000, 30
 _KINDS = {"local": "local", "tollFree": "toll-free", "mobile": "mobile", "national": "national"}

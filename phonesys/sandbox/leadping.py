@@ -13,14 +13,14 @@ from aiohttp import web
 from phonesys.sandbox import leadping_wire as wire
 from phonesys.sandbox.leadping_query import LARGEST_PAGE, Options, Place, Tokens
 from phonesys.sandbox.routes import JSON, Route
-from phonesys.sandbox.world import DEFAULT, now
+from phonesys.sandbox.state import DEFAULT, now
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from phonesys.sandbox.auth import Authenticator
     from phonesys.sandbox.limits import SlidingWindows
-    from phonesys.sandbox.world import LeadpingNumber, World
+    from phonesys.sandbox.state import LeadpingNumber, World
 
 _PROBLEM = "application/problem+json"
 _ENCODE = msgspec.json.Encoder().encode

@@ -5,11 +5,11 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from phonesys.sandbox.numbering import describe, mix, uuid_like
-from phonesys.sandbox.world import ORGANIZATION, moment
+from phonesys.sandbox.number_plan import describe, mix, uuid_like
+from phonesys.sandbox.state import ORGANIZATION, moment
 
 if TYPE_CHECKING:
-    from phonesys.sandbox.world import LeadpingNumber
+    from phonesys.sandbox.state import LeadpingNumber
 
 Schema: TypeAlias = Literal["2025", "2026"]
 """2025: `business`, flat `warmup…` fields, numbers as strings. 2026: `organization`, `warmup{}`, numbers."""

@@ -11,7 +11,7 @@ from yarl import URL
 
 from phonesys.sandbox.auth import Grant
 from phonesys.sandbox.leadconnector import BAD_TOKEN, Refused, counted, json_answer
-from phonesys.sandbox.numbering import mix, mix128, uuid_like
+from phonesys.sandbox.number_plan import mix, mix128, uuid_like
 from phonesys.sandbox.routes import Route
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from phonesys.sandbox.auth import Authenticator
     from phonesys.sandbox.limits import SlidingWindows, Verdict
-    from phonesys.sandbox.world import World
+    from phonesys.sandbox.state import World
 
 Spelling: TypeAlias = Literal["snake", "camel"]
 

@@ -18,11 +18,11 @@ from phonesys.sandbox.leadping import LeadpingApi
 from phonesys.sandbox.limits import Limit, SlidingWindows
 from phonesys.sandbox.listener import Listener
 from phonesys.sandbox.log import LogFile, RequestLog, Served
-from phonesys.sandbox.numbering import mix128, uuid_like
+from phonesys.sandbox.number_plan import mix128, uuid_like
 from phonesys.sandbox.oauth import OAuthState, OAuthTokens
 from phonesys.sandbox.oauth_v3 import LeadConnectorOAuthV3
 from phonesys.sandbox.routes import JSON, Route, Vendor
-from phonesys.sandbox.world import Count, Truth, World
+from phonesys.sandbox.state import Count, Truth, World
 
 if TYPE_CHECKING:
     from collections import deque
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from phonesys.sandbox.leadping_wire import Schema
     from phonesys.sandbox.log import Counts, Created, Moved
     from phonesys.sandbox.oauth import Spelling
-    from phonesys.sandbox.world import Account
+    from phonesys.sandbox.state import Account
 
 _DAY = 86_400.0
 UNKNOWN = "unknown"

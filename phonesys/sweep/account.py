@@ -9,10 +9,9 @@ import msgspec
 
 from phonesys.errors import PhonesysError
 from phonesys.model import Cursor
-from phonesys.sweep.known import Known, identity_of, number_of, told_apart
-from phonesys.sweep.reading import Reading
 from phonesys.sweep.report import AccountReport, Outcome
 from phonesys.sweep.source import Source
+from phonesys.sweep.verify import Known, Reading, identity_of, number_of, told_apart
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

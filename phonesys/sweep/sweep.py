@@ -23,10 +23,10 @@ from phonesys.errors import (
 )
 from phonesys.provider import LooksAgain, SearchesNumbers
 from phonesys.sweep.account import AccountProgress
-from phonesys.sweep.crew import Crew
-from phonesys.sweep.handover import Handover
+from phonesys.sweep.buffer import Handover
+from phonesys.sweep.queue import Lane, WorkQueue
 from phonesys.sweep.report import AccountReport, Failure, Outcome, SweepReport
-from phonesys.sweep.work import Lane, WorkQueue
+from phonesys.sweep.workers import Crew
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     from anyio.abc import TaskGroup
 
     from phonesys.model import Cursor, Page, PhoneNumber
-    from phonesys.sweep.reading import Reading
     from phonesys.sweep.source import Source
+    from phonesys.sweep.verify import Reading
 
 OnError: TypeAlias = Literal["collect", "raise"]
 

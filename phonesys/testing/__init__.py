@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from phonesys.testing.bench import Bench, Trouble
+from phonesys.testing.backend import Bench, Trouble
 
 if TYPE_CHECKING:
     from phonesys.testing.conformance import ProviderConformance

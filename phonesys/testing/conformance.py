@@ -21,13 +21,13 @@ from phonesys.model import Capabilities, NumberKind, NumberStatus, Page, PhoneNu
 from phonesys.provider import NumberProvider
 from phonesys.sweep import Outcome
 from phonesys.system import PhoneSystem
-from phonesys.testing.bench import Trouble
+from phonesys.testing.backend import Trouble
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 
     from phonesys.model import Cursor
-    from phonesys.testing.bench import Bench
+    from phonesys.testing.backend import Bench
 
 Self_ = TypeVar("Self_", bound="ProviderConformance")
 AnyPage: TypeAlias = Page[PhoneNumber]

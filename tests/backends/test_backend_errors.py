@@ -29,7 +29,7 @@ from phonesys.backends.agents import calls as agents
 from phonesys.backends.leadconnector import calls as leadconnector
 from phonesys.backends.leadping import calls as leadping
 from phonesys.errors import NotJson
-from phonesys.http.answer import error_of
+from phonesys.http.response import error_of
 from phonesys.sandbox import Sandbox, body, status
 
 if TYPE_CHECKING:

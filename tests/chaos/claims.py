@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from phonesys import Page, PhoneNumber
     from phonesys.sandbox import Moved, Sandbox, Served
-    from phonesys.sandbox.world import Account
+    from phonesys.sandbox.state import Account
     from phonesys.sweep import AccountReport, SweepReport
 
 COMPANY = ("leadconnector", "")

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from phonesys import RateLimit, scope
+from phonesys import RateLimit
+from phonesys import _observer as scope
 from tests.chaos import cancel
 from tests.chaos.interrupt import can_signal, interrupted
 from tests.chaos.steps import JumpingSteps, descriptors

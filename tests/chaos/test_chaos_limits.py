@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from phonesys.http import limits
+from phonesys.http.ratelimit import window as limits
 from tests.chaos.limits import Broken, Terms, alone, blocked, shared, spent
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ from tests.conftest import JumpingLoop
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from phonesys.sandbox.world import Account
+    from phonesys.sandbox.state import Account
 
 
 def test_whoever_is_done_was_read_whole() -> None:

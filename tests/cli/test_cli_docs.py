@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from phonesys.cli.auth import KEY_VARIABLE, SECRET_VARIABLE
-from phonesys.cli.auth import configuration as lines
+from phonesys.cli.commands.auth import KEY_VARIABLE, SECRET_VARIABLE
+from phonesys.cli.commands.auth import configuration as lines
 from phonesys.cli.commands.sandbox import configuration
 from phonesys.cli.config import configured
 from phonesys.oauth import new_key

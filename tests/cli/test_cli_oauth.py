@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from phonesys.cli.auth import KEY_VARIABLE, SECRET_VARIABLE
-from phonesys.cli.auth import configuration as lines
+from phonesys.cli.commands.auth import KEY_VARIABLE, SECRET_VARIABLE
+from phonesys.cli.commands.auth import configuration as lines
 from phonesys.oauth import new_key
 from tests.cli.vendors import Result, browse, call, end, run, serving, start, write
 

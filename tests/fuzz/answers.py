@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from phonesys.nesting import is_deep
+from phonesys._validation import is_deep
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -34,7 +34,7 @@ from phonesys.backends.leadping import wire as leadping
 from phonesys.cli import rows as output
 from phonesys.cli.config import configured
 from phonesys.errors import DecodeError, StatusError, UsageError
-from phonesys.http.answer import EXCERPT, error_of, nothing
+from phonesys.http.response import EXCERPT, error_of, nothing
 from phonesys.http.retry import next_delay
 from phonesys.inventory.record import record_of
 from phonesys.oauth.codec import Codec

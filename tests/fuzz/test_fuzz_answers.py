@@ -12,14 +12,14 @@ import pytest
 from hypothesis import given
 
 from phonesys import DecodeError
+from phonesys._validation import DEEPEST, is_deep
 from phonesys.backends.agents import wire as agents
 from phonesys.backends.leadconnector import wire as leadconnector
 from phonesys.backends.leadconnector.oauth.wire import read_locations, read_token
 from phonesys.backends.leadping import wire as leadping
 from phonesys.backends.rows import MOST_REJECTED
-from phonesys.http.answer import error_of
+from phonesys.http.response import error_of
 from phonesys.model import parse_time
-from phonesys.nesting import DEEPEST, is_deep
 from tests.fuzz import targets
 from tests.fuzz.answers import DEEP, LOCATIONS, TOKENS, Bomb, bombs, errors, listings
 from tests.fuzz.drawn import always_the_same, changed, damaged

@@ -24,10 +24,10 @@ from phonesys import (
     Secret,
     UsageError,
 )
-from phonesys.backends.leadconnector.oauth.code import exchange_code
-from phonesys.backends.leadconnector.oauth.single import OAuthToken
-from phonesys.e164 import checked, is_e164
-from phonesys.http.address import checked_base_url
+from phonesys._validation import checked, is_e164
+from phonesys.backends.leadconnector.oauth.authorization_code import exchange_code
+from phonesys.backends.leadconnector.oauth.location import OAuthToken
+from phonesys.http.validation import checked_base_url
 from phonesys.oauth import FileTokenStore
 from tests.fuzz.drawn import always_the_same
 

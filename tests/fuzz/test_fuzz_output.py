@@ -18,7 +18,7 @@ from phonesys.cli.progress import Progress, render
 from phonesys.cli.rows import csv_line, json_line, number_rows, pool_row
 from phonesys.cli.running import _logging_to_stderr
 from phonesys.cli.terminal import ERR, as_text, clean
-from phonesys.http.answer import error_of
+from phonesys.http.response import error_of
 from phonesys.sweep import Failure, Outcome, SweepReport
 from phonesys.sweep.report import AccountReport
 from tests.fuzz.answers import VALUES

@@ -7,11 +7,11 @@ from typing import Any, Self
 
 import msgspec
 
-from phonesys.http.answer import reader
 from phonesys.http.auth import Bearer
 from phonesys.http.call import Call
 from phonesys.http.client import HttpClient
 from phonesys.http.options import HttpOptions
+from phonesys.http.response import reader
 
 TOKEN = "pit-PLANTED-SECRET"
 

@@ -10,7 +10,7 @@ from multidict import CIMultiDict
 
 from phonesys import DecodeError, NotFound, RateLimited, ServerError
 from phonesys.errors import NotJson
-from phonesys.http.answer import EXCERPT, error_of, not_data, nothing, reader, vendor_message
+from phonesys.http.response import EXCERPT, error_of, not_data, nothing, reader, vendor_message
 
 
 class Thing(msgspec.Struct):

@@ -36,7 +36,7 @@ from phonesys import (
     TransportError,
     Unauthorized,
 )
-from phonesys.http.address import checked_base_url
+from phonesys.http.validation import checked_base_url
 from tests.http.raw_vendor import OK, TOKEN, RawVendor, Thing, answer, client, drop, read, stall, write
 
 if TYPE_CHECKING:

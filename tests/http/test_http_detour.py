@@ -11,7 +11,7 @@ import aiohttp
 import pytest
 from aiohttp.client_proto import ResponseHandler
 
-from phonesys.http import lean
+from phonesys.http.transport import direct as lean
 from tests.http.raw_vendor import OK, RawVendor, Thing, client, read, write
 from tests.mocked import Mocked
 

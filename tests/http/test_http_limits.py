@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from phonesys import InvalidArgument, RateLimit
-from phonesys.http import limits
-from phonesys.http.limits import UNLIMITED, TooLong, Window, Windows
+from phonesys.http.ratelimit import window as limits
+from phonesys.http.ratelimit.window import UNLIMITED, TooLong, Window, Windows
 
 if TYPE_CHECKING:
     from collections.abc import Callable

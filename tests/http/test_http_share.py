@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from phonesys.http.share import Share
+from phonesys.http.ratelimit.adaptive import Share
 
 
 @settings(deadline=None)

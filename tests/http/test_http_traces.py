@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from phonesys.http import traces
-from phonesys.http.traces import Traces
+from phonesys.http.ratelimit import history as traces
+from phonesys.http.ratelimit.history import Traces
 
 
 @settings(max_examples=200, deadline=None)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import pytest
 
-from phonesys.http.watch import Watch
+from phonesys.http.transport.timeouts import Watch
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -23,8 +23,8 @@ from phonesys import (
     TimedOut,
     TransportError,
 )
-from phonesys.http import lean
 from phonesys.http.client import HttpClient
+from phonesys.http.transport import direct as lean
 from tests.http.raw_vendor import OK, RawVendor, Thing, answer, client, drop, read, stall, write
 
 if TYPE_CHECKING:

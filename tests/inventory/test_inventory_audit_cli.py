@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from phonesys import Leadping, PhoneSystem
-from phonesys.cli.audits import app
+from phonesys.cli.commands.audit import app
 from phonesys.inventory import Inventory
 from phonesys.sandbox import Sandbox
 

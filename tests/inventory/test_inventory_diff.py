@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from phonesys import Forbidden, NotConnected, PhoneSystem
 from phonesys.backends.leadconnector import LeadConnectorNumber
 from phonesys.inventory import TOPICS, Change, ChangeKind, Inventory, NumberRecord
-from phonesys.inventory.diff import Moves, compare
+from phonesys.inventory.diff.changes import Moves, compare
 from phonesys.model import Capabilities, InboundService
 from tests.sweep.memory import Memory, number
 

@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from phonesys import Forbidden, PhoneSystem
-from phonesys.cli.inventory import app, sweep_into
+from phonesys.cli.commands.snapshots import app, sweep_into
 from phonesys.inventory import StoredSweep
 from phonesys.sweep import Sweep
 from tests.sweep.memory import Memory, number

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from phonesys.inventory.diff import Change, ChangeKind
+from phonesys.inventory.diff.changes import Change, ChangeKind
 from phonesys.inventory.record import NumberRecord
 from phonesys.inventory.report import write_report
 from phonesys.model import NumberKind, NumberStatus

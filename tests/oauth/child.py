@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from phonesys import LeadConnector
 from phonesys.backends.leadconnector.oauth import AgencyTokens, calls, wire
 from phonesys.oauth import FileTokenStore
-from phonesys.oauth.document import Document
+from phonesys.oauth.durable_file import Document
 
 if TYPE_CHECKING:
     from collections.abc import Callable

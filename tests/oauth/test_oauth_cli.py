@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from typer.testing import CliRunner
 
-from phonesys.cli.auth import KEY_VARIABLE, SECRET_VARIABLE, app
+from phonesys.cli.commands.auth import KEY_VARIABLE, SECRET_VARIABLE, app
 from phonesys.oauth import FileTokenStore, new_key
 from phonesys.sandbox import Sandbox
 

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 import pytest
 
-from phonesys import PhoneSystem, scope
+from phonesys import PhoneSystem
+from phonesys import _observer as scope
 from phonesys.oauth import Token
-from phonesys.oauth.renewal import Renewal
+from phonesys.oauth.cache import Renewal
 from phonesys.sandbox import Sandbox
 from phonesys.secret import Secret
 from tests.oauth.agencies import agency, backend, exchanges, store_of

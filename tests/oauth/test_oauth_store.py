@@ -11,7 +11,7 @@ import pytest
 
 from phonesys import ConfigError
 from phonesys.oauth import FileTokenStore, MemoryTokenStore, Token, TokenStore, new_key
-from phonesys.oauth.document import Document
+from phonesys.oauth.durable_file import Document
 from phonesys.secret import Secret
 from tests.oauth.agencies import Clock
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from phonesys.sandbox.numbering import CAPACITY, PLANS, Identifiers, Numbering, Shuffle, describe, uuid_like
+from phonesys.sandbox.number_plan import CAPACITY, PLANS, Identifiers, Numbering, Shuffle, describe, uuid_like
 
 
 @given(st.integers(1, 500), st.integers())

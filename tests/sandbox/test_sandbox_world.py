@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from phonesys.sandbox.world import Count, Truth, World
+from phonesys.sandbox.state import Count, Truth, World
 
 
 def world(

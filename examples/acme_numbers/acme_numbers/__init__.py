@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Self
 import msgspec
 
 from phonesys import Capabilities, NumberKind, NumberStatus, Page
-from phonesys.http.answer import reader
 from phonesys.http.auth import ApiKey
 from phonesys.http.call import Call, query, segment
 from phonesys.http.client import HttpClient
+from phonesys.http.response import reader
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from phonesys._validation import checked
 from phonesys.backends.agents.wire import Agent, AgentNumber, Rows, read_agents, read_number, read_numbers
-from phonesys.e164 import checked
 from phonesys.errors import InvalidArgument
-from phonesys.http.answer import nothing
 from phonesys.http.call import Call, json_body, query, segment
+from phonesys.http.response import nothing
 
 _FIND_OUT = "get(number_id), or list the numbers"
 

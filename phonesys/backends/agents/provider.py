@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 
     from phonesys.backends.agents.wire import Agent, Rows
     from phonesys.http.call import Call
-    from phonesys.http.limits import RateLimit
     from phonesys.http.options import HttpOptions
+    from phonesys.http.ratelimit.window import RateLimit
     from phonesys.model import Cursor
     from phonesys.secret import Secret
     from phonesys.writes import Reconciled

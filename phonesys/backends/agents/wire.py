@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 import msgspec
 
 from phonesys.backends.rows import Doubtful, one_by_one, row_reader
-from phonesys.http.answer import UNREADABLE, not_data
+from phonesys.http.response import UNREADABLE, not_data
 from phonesys.model import NO_CAPABILITIES, Capabilities, NumberKind, NumberStatus, Rejected, parse_time
 
 if TYPE_CHECKING:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import TYPE_CHECKING
 
+from phonesys._validation import checked
 from phonesys.backends.base import (
     MOST_PAGES,
     HttpBackend,
@@ -17,10 +18,9 @@ from phonesys.backends.leadconnector.calls import active_numbers, number_pools
 from phonesys.backends.leadconnector.oauth.calls import search_locations
 from phonesys.backends.leadconnector.oauth.discovery import ListsLocations, location_ids
 from phonesys.backends.leadconnector.wire import LeadConnectorPage, Listing
-from phonesys.e164 import checked
 from phonesys.errors import InvalidArgument, NotConnected, NotFound, UsageError
 from phonesys.http.auth import Auth, Bearer
-from phonesys.http.limits import RateLimit
+from phonesys.http.ratelimit.window import RateLimit
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Mapping

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from phonesys.backends.rows import Doubtful, expect_shallow, one_by_one, row_reader
-from phonesys.http.answer import UNREADABLE, not_data, reader
+from phonesys.http.response import UNREADABLE, not_data, reader
 from phonesys.model import (
     NO_CAPABILITIES,
     Capabilities,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from phonesys._validation import checked
 from phonesys.backends.leadping.requests import ListOptions
 from phonesys.backends.leadping.wire import (
     LeadpingNumber,
@@ -15,10 +16,9 @@ from phonesys.backends.leadping.wire import (
     read_number,
     read_status,
 )
-from phonesys.e164 import checked
 from phonesys.errors import InvalidArgument
-from phonesys.http.answer import nothing
 from phonesys.http.call import Call, json_body, query, segment
+from phonesys.http.response import nothing
 
 if TYPE_CHECKING:
     from datetime import date

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from phonesys._validation import checked
 from phonesys.backends.base import WHOLE_KEY, WritingBackend, checked_page_size, one_auth
 from phonesys.backends.leadping import calls
 from phonesys.backends.leadping.lookup import LeadpingLookup
 from phonesys.backends.leadping.requests import ListOptions
 from phonesys.backends.reconcile import Judge, facts_of, given, settled
-from phonesys.e164 import checked
 from phonesys.errors import CallError, InvalidArgument
 from phonesys.http.auth import Auth, Bearer
-from phonesys.http.limits import RateLimit
+from phonesys.http.ratelimit.window import RateLimit
 from phonesys.model import Page
 from phonesys.writes import CLOCK_SKEW, SETTLE, Write
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from phonesys._validation import checked
 from phonesys.cli import rows
 from phonesys.cli.commands.listing import write_one
 from phonesys.cli.config import Configured, one
@@ -22,7 +23,6 @@ from phonesys.cli.output import Format
 from phonesys.cli.running import DONE, FAILED, run
 from phonesys.cli.signatures import accepted
 from phonesys.cli.terminal import ERR, clean, complain, say
-from phonesys.e164 import checked
 from phonesys.errors import OutcomeUnknown, UsageError
 from phonesys.provider import AssignsNumbers, CreatesNumbers, DeletesNumbers, UpdatesNumbers, require
 from phonesys.system import PhoneSystem

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from phonesys._validation import checked
 from phonesys.cli import reading, rows, tables
 from phonesys.cli.config import Configured, configured, one
 from phonesys.cli.options import (  # noqa: TC001 -- typer reads the annotations
@@ -22,7 +23,6 @@ from phonesys.cli.progress import plural
 from phonesys.cli.running import DONE, run
 from phonesys.cli.signatures import accepted
 from phonesys.cli.terminal import say
-from phonesys.e164 import checked
 from phonesys.errors import UsageError
 from phonesys.provider import GetsNumbers, HasPools, require
 from phonesys.sweep import Source, Sweep

@@ -9,8 +9,8 @@ import typer
 
 from phonesys.cli import reading
 from phonesys.cli.accounts import AccountLines
+from phonesys.cli.commands.snapshots import sweep_into
 from phonesys.cli.config import Configured, configured
-from phonesys.cli.inventory import sweep_into
 from phonesys.cli.options import (  # noqa: TC001 -- typer reads the annotations
     As,
     Config,

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from phonesys._validation import DEEPEST, is_deep
 from phonesys.cli.config.backends import KNOWN, Configured, build
 from phonesys.cli.config.section import Section, default_variable, literal_secrets, nearest_or_all
 from phonesys.cli.terminal import complain
 from phonesys.errors import ConfigError, UnknownProvider
-from phonesys.nesting import DEEPEST, is_deep
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -11,10 +11,10 @@ from phonesys.cli.accounts import AccountLines
 from phonesys.cli.config import oauth
 from phonesys.cli.config.section import literal_secrets, nearest_or_all
 from phonesys.errors import ConfigError, InvalidArgument, UnknownProvider, UsageError
-from phonesys.http.address import checked_base_url
 from phonesys.http.auth import ApiKey, Bearer, PerAccount
-from phonesys.http.limits import RateLimit
 from phonesys.http.options import HttpOptions
+from phonesys.http.ratelimit.window import RateLimit
+from phonesys.http.validation import checked_base_url
 from phonesys.provider import NumberProvider, installed, load
 from phonesys.secret import Secret
 

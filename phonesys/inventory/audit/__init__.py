@@ -1,7 +1,7 @@
 """What is wrong with the inventory, by rules, ours and yours."""
 
+from phonesys.inventory.audit.context import Known
 from phonesys.inventory.audit.finding import Finding, Place, Severity
-from phonesys.inventory.audit.known import Known
 from phonesys.inventory.audit.rule import (
     Check,
     Problem,

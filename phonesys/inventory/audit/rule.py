@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 import msgspec
 
 from phonesys.errors import InvalidArgument, PhonesysError, UsageError
+from phonesys.inventory.audit.context import Known
 from phonesys.inventory.audit.finding import Place, Severity
-from phonesys.inventory.audit.known import Known
 
 if TYPE_CHECKING:
     from phonesys.inventory.record import NumberRecord
@@ -131,7 +131,7 @@ def _add(rule: Rule, to: dict[str, Rule]) -> None:
 
 def _built_in() -> dict[str, Rule]:
     # Those modules import this one.
-    from phonesys.inventory.audit import across, numbers
+    from phonesys.inventory.audit import inventory_rules, number_rules
 
-    things = (*vars(numbers).values(), *vars(across).values())
+    things = (*vars(number_rules).values(), *vars(inventory_rules).values())
     return {thing.code: thing for thing in things if isinstance(thing, Rule)}

@@ -6,10 +6,10 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 from phonesys.errors import InvalidArgument, PhonesysError
+from phonesys.inventory.audit.context import Known
 from phonesys.inventory.audit.finding import Finding
-from phonesys.inventory.audit.known import Known
 from phonesys.inventory.audit.rule import Rule, RuleFailed, all_rules
-from phonesys.inventory.diff import WHOLE
+from phonesys.inventory.diff.changes import WHOLE
 from phonesys.inventory.record import AccountOutcome, batches
 
 if TYPE_CHECKING:

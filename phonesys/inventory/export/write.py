@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from anyio import to_thread
 
+from phonesys._files import replacing
 from phonesys.errors import PhonesysError
-from phonesys.inventory.export.atomic import replacing
 from phonesys.inventory.export.formats import format_of, named, writer_of
 from phonesys.inventory.record import batches
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from phonesys.inventory.diff import Change, ChangeKind
+from phonesys.inventory.diff.changes import Change, ChangeKind
 from phonesys.inventory.record import batches
 
 if TYPE_CHECKING:

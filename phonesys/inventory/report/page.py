@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from phonesys.inventory.audit import Severity
-from phonesys.inventory.diff import WHOLE
+from phonesys.inventory.diff.changes import WHOLE
 from phonesys.inventory.extras import extra
 
 if TYPE_CHECKING:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from anyio import to_thread
 
+from phonesys._files import replacing
 from phonesys.errors import PhonesysError
 from phonesys.inventory.audit import audit
-from phonesys.inventory.export.atomic import replacing
 from phonesys.inventory.report.changes import about_changes
 from phonesys.inventory.report.gather import Found, Kept, Numbers
 from phonesys.inventory.report.page import about_accounts, about_numbers, page_template
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterable, Collection, Iterable
 
     from phonesys.inventory.audit import Finding, Known
-    from phonesys.inventory.diff import Change
+    from phonesys.inventory.diff.changes import Change
     from phonesys.inventory.record import AccountOutcome, Records
 MOST_NUMBERS = 200_000
 """Listed in the page: about 20 MB. Counts are of all numbers, however many."""

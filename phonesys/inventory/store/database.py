@@ -12,7 +12,7 @@ from sqlalchemy import URL, event, make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from phonesys.ending import undisturbed
+from phonesys._concurrency import undisturbed
 from phonesys.errors import InvalidArgument
 from phonesys.inventory.errors import InventoryError
 from phonesys.inventory.extras import extra

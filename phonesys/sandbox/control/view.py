@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from phonesys.sandbox.faults import KINDS
-from phonesys.sandbox.world import DEFAULT
+from phonesys.sandbox.state import DEFAULT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

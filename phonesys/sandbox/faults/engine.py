@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from phonesys.errors import InvalidArgument
 from phonesys.sandbox.faults.rule import Rule, kind_of
-from phonesys.sandbox.numbering import mix
+from phonesys.sandbox.number_plan import mix
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

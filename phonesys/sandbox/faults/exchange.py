@@ -14,7 +14,7 @@ from aiohttp import web
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
-    from phonesys.sandbox.world import World
+    from phonesys.sandbox.state import World
 
 # On, for no time at all: closing then discards what is unsent, and tells the peer with a RST.
 _NO_LINGER = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)

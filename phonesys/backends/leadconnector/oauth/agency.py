@@ -6,10 +6,10 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from phonesys.backends.leadconnector.oauth.attached import Attached, hidden, store_key
 from phonesys.backends.leadconnector.oauth.calls import installed_locations, location_token
+from phonesys.backends.leadconnector.oauth.credential import Attached, hidden, store_key
 from phonesys.backends.leadconnector.oauth.discovery import location_ids
-from phonesys.oauth.renewal import Renewal
+from phonesys.oauth.cache import Renewal
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping

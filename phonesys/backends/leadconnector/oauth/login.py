@@ -7,8 +7,8 @@ import secrets
 import webbrowser
 from typing import TYPE_CHECKING
 
+from phonesys.backends.leadconnector.oauth.authorization_code import exchange_code
 from phonesys.backends.leadconnector.oauth.calls import MARKETPLACE, authorization_url
-from phonesys.backends.leadconnector.oauth.code import exchange_code
 from phonesys.oauth.loopback import callback
 from phonesys.secret import Secret
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 import msgspec
 
 from phonesys.errors import DecodeError, InvalidArgument, NotJson
-from phonesys.http.answer import UNREADABLE, reader
+from phonesys.http.response import UNREADABLE, reader
 from phonesys.oauth.token import Token
 from phonesys.secret import Secret
 

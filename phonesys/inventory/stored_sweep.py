@@ -6,7 +6,7 @@ import asyncio
 from collections import deque
 from typing import TYPE_CHECKING, Self
 
-from phonesys.ending import ended, undisturbed
+from phonesys._concurrency import ended, undisturbed
 from phonesys.errors import NotOpen
 from phonesys.sweep import AccountReport, Outcome, SweepReport
 

@@ -7,7 +7,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from phonesys.errors import ConfigError
-from phonesys.oauth.document import contents, signature_of
+from phonesys.oauth.durable_file import contents, signature_of
 from phonesys.oauth.lock import PRIVATE, locked_briefly
 
 if TYPE_CHECKING:

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, TypeAlias
 import msgspec
 
 from phonesys.errors import InvalidArgument
-from phonesys.http.share import Share
-from phonesys.http.traces import Traces
+from phonesys.http.ratelimit.adaptive import Share
+from phonesys.http.ratelimit.history import Traces
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop, Future, TimerHandle

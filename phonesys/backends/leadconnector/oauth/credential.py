@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from phonesys.backends.leadconnector.oauth.calls import HEADERS, TOKEN_KEY, refreshed_token
 from phonesys.errors import InvalidArgument, NotOpen, PhonesysError
+from phonesys.oauth.cache import Renewal
 from phonesys.oauth.refresh import Refresher
-from phonesys.oauth.renewal import Renewal
 from phonesys.secret import Secret
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from yarl import URL
 
-from phonesys.http.head import merged
-from phonesys.http.wire import once_over, read_capped
+from phonesys.http.transport.errors import once_over, read_capped
+from phonesys.http.validation import merged
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import aiohttp
 
     from phonesys.http.call import Call
-    from phonesys.http.wire import Answer
+    from phonesys.http.transport.errors import Answer
 
 
 class Ordinary:

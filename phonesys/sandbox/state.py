@@ -10,7 +10,7 @@ from functools import cached_property, lru_cache
 from typing import TypeAlias, TypeVar
 
 from phonesys.sandbox.log import Created, Moved
-from phonesys.sandbox.numbering import CAPACITY, Identifiers, Numbering, Shuffle, mix, uuid_like
+from phonesys.sandbox.number_plan import CAPACITY, Identifiers, Numbering, Shuffle, mix, uuid_like
 
 Count: TypeAlias = int | tuple[int, int]
 """A number of things, or the inclusive range from which the seed draws it."""

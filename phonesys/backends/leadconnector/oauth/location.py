@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from phonesys.backends.leadconnector.oauth.attached import Attached, hidden
+from phonesys.backends.leadconnector.oauth.credential import Attached, hidden
 from phonesys.errors import InvalidArgument
 
 if TYPE_CHECKING:

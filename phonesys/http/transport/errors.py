@@ -16,7 +16,7 @@ from phonesys.errors import (
     TimedOut,
     TransportError,
 )
-from phonesys.http.answer import EXCERPT, SHOWN, one_line
+from phonesys.http.response import EXCERPT, SHOWN, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

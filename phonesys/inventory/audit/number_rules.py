@@ -6,7 +6,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from phonesys.e164 import is_e164
+from phonesys._validation import is_e164
 from phonesys.inventory.audit.digits import digits, forwards_to
 from phonesys.inventory.audit.finding import Severity
 from phonesys.inventory.audit.rule import make_rule
@@ -14,7 +14,7 @@ from phonesys.inventory.extras import extra
 from phonesys.model import NumberKind, NumberStatus
 
 if TYPE_CHECKING:
-    from phonesys.inventory.audit.known import Known
+    from phonesys.inventory.audit.context import Known
     from phonesys.inventory.record import NumberRecord
 
 _UNUSABLE = frozenset(

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from phonesys.cli.output import Destination
-    from phonesys.inventory.diff import Change
+    from phonesys.inventory.diff.changes import Change
 
 app = typer.Typer(help="What is wrong with the inventory; the inventory as files.", no_args_is_help=True)
 

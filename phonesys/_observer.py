@@ -28,7 +28,7 @@ class Scope(Protocol):
         ...
 
 
-current: ContextVar[Scope | None] = ContextVar("phonesys.scope", default=None)
+current: ContextVar[Scope | None] = ContextVar("phonesys._observer", default=None)
 """The scope of the running task; none for calls that no sweep makes."""
 
 

@@ -20,15 +20,15 @@ import aiohttp.client
 from aiohttp.client_proto import ResponseHandler
 from yarl import URL
 
-from phonesys.http.connections import READ_AT_ONCE
-from phonesys.http.head import lines, merged
-from phonesys.http.wire import read_capped
+from phonesys.http.transport.connector import READ_AT_ONCE
+from phonesys.http.transport.errors import read_capped
+from phonesys.http.validation import lines, merged
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from phonesys.http.call import Call
-    from phonesys.http.wire import Answer
+    from phonesys.http.transport.errors import Answer
 
 _FIRST_FINAL, _SWITCHING = 200, 101
 _WITHOUT_BODY = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})

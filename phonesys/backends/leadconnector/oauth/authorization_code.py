@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from phonesys.backends.leadconnector.oauth.attached import store_key
 from phonesys.backends.leadconnector.oauth.calls import HEADERS, exchanged_code
+from phonesys.backends.leadconnector.oauth.credential import store_key
 from phonesys.errors import DecodeError
 from phonesys.http.auth import Unsigned
 from phonesys.http.client import HttpClient

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import aiohttp
 
-from phonesys.http.wire import NotSent
+from phonesys.http.transport.errors import NotSent
 
 if TYPE_CHECKING:
     from ssl import SSLContext

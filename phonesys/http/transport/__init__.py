@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING, Any, Self
 
 import aiohttp
 
-from phonesys.http.lean import Lean, obstacle, replaced
-from phonesys.http.ordinary import Ordinary
-from phonesys.http.watch import Watch, Watched
-from phonesys.http.wire import Lost
+from phonesys.http.transport.direct import Lean, obstacle, replaced
+from phonesys.http.transport.errors import Lost
+from phonesys.http.transport.session import Ordinary
+from phonesys.http.transport.timeouts import Watch, Watched
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Mapping
 
     from phonesys.http.call import Call
-    from phonesys.http.connections import Connections
     from phonesys.http.options import HttpOptions
-    from phonesys.http.wire import Answer
+    from phonesys.http.transport.connector import Connections
+    from phonesys.http.transport.errors import Answer
 
 log = logging.getLogger("phonesys")
 

@@ -14,7 +14,7 @@ import typer
 from phonesys.cli.config.oauth import STORE, token_store
 from phonesys.cli.running import DONE, run
 from phonesys.cli.terminal import say
-from phonesys.http.address import checked_base_url
+from phonesys.http.validation import checked_base_url
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import msgspec
 
-from phonesys.inventory.diff import Moves, compare, unknown
+from phonesys.inventory.diff.changes import Moves, compare, unknown
 from phonesys.inventory.snapshot import LISTED
 from phonesys.inventory.store import reading
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator
 
-    from phonesys.inventory.diff import Change
+    from phonesys.inventory.diff.changes import Change
     from phonesys.inventory.record import NumberRecord
     from phonesys.inventory.snapshot import Snapshot
     from phonesys.inventory.store.database import Database

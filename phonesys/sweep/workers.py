@@ -6,8 +6,8 @@ import asyncio
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, TypeAlias
 
-from phonesys import scope
-from phonesys.places import Places
+from phonesys import _observer as scope
+from phonesys._concurrency import Places
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     from phonesys.model import Cursor
     from phonesys.sweep.account import AccountProgress
+    from phonesys.sweep.queue import WorkQueue
     from phonesys.sweep.report import SweepReport
-    from phonesys.sweep.work import WorkQueue
 
     Fetch: TypeAlias = Callable[[AccountProgress, Cursor | None], Awaitable[None]]
 

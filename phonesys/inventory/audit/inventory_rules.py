@@ -11,8 +11,8 @@ from phonesys.inventory.audit.rule import Problem, make_rule_across
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from phonesys.inventory.audit.context import Known
     from phonesys.inventory.audit.finding import Place
-    from phonesys.inventory.audit.known import Known
     from phonesys.inventory.record import NumberRecord
 
 _SHOWN = 6

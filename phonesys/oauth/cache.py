@@ -8,8 +8,8 @@ import logging
 from contextvars import copy_context
 from typing import TYPE_CHECKING, TypeAlias
 
-from phonesys import scope
-from phonesys.ending import ended
+from phonesys import _observer as scope
+from phonesys._concurrency import ended
 from phonesys.errors import BackendFault, CallError, PhonesysError, StatusError
 from phonesys.secret import HeaderValue
 

@@ -1,0 +1,1 @@
+"""Client-side rate limits: exact sliding windows, adaptive shares and daily quotas."""
