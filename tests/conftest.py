@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import selectors
+import signal
 import socket
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
@@ -12,12 +15,36 @@ import pytest
 from phonesys.sandbox import Sandbox
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Coroutine
+    from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
     from concurrent.futures import Executor
 
 T = TypeVar("T")
 
 _THE_LOOPS_OWN = 1
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
+    """Use every core for a folder of tests, and this process alone for files and single tests.
+
+    Workers take seconds to start, which is longer than most files take to run.
+    """
+    if os.environ.get("PYTEST_XDIST_AUTO_NUM_WORKERS"):
+        return None
+    if not any(Path(argument).is_dir() for argument in config.args):
+        return 0
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+
+
+@pytest.fixture(autouse=True, scope="session")
+def interruptible() -> Iterator[None]:
+    """Let child processes receive SIGINT, which a shell ignores for what it runs in the background."""
+    ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    if ignored:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    if ignored:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 class JumpingLoop(asyncio.SelectorEventLoop):

@@ -46,7 +46,7 @@ def arguments(vendor: Sandbox, port: int, store: Path) -> list[str]:
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("key", ["", new_key()])
+@pytest.mark.parametrize("key", ["", new_key()], ids=["plain", "encrypted"])
 def test_a_login_leaves_a_token_in_the_store(
     vendor: Sandbox, unused_port: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str
 ) -> None:
