@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine
 
 
-class Places:
+class Semaphore:
     """A semaphore that can be taken without waiting, first come, first served.
 
     `take` takes a place at once: where `free` says that there is one, or for a holder that is being
@@ -28,7 +28,7 @@ class Places:
         """Whether a place can be taken without waiting."""
         return self._free > 0 and not self._waiters
 
-    def take(self) -> None:
+    def acquire_nowait(self) -> None:
         """Take a place at once, whether or not one is free."""
         self._free -= 1
 
@@ -61,7 +61,7 @@ class Places:
 T = TypeVar("T")
 
 
-async def ended(task: asyncio.Task[Any]) -> None:
+async def wait_finished(task: asyncio.Task[Any]) -> None:
     """Wait until it has ended, even while being cancelled; the cancellation is raised afterwards.
 
     What it came to is not looked at.
@@ -78,8 +78,8 @@ async def ended(task: asyncio.Task[Any]) -> None:
         raise cancelled
 
 
-async def undisturbed(work: Coroutine[Any, Any, T]) -> T:
+async def run_shielded(work: Coroutine[Any, Any, T]) -> T:
     """Carry it to its end, even while being cancelled; the cancellation is raised afterwards."""
     task = asyncio.get_running_loop().create_task(work)
-    await ended(task)
+    await wait_finished(task)
     return task.result()

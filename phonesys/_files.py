@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def replacing(path: str | os.PathLike[str]) -> Generator[BinaryIO]:
+def replace_atomically(path: str | os.PathLike[str]) -> Generator[BinaryIO]:
     """Open a file beside `path` that takes its place once the block ends well and its bytes are on disk.
 
     When the block raises, what was at `path` stays as it was. A link stays a link: what it points to is

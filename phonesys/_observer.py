@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
 
-class Scope(Protocol):
+class CallObserver(Protocol):
     """Whoever the calls of the current task are made for."""
 
-    def sent(self) -> None:
+    def on_request(self) -> None:
         """Count a request that goes out."""
 
-    def retried(self) -> None:
+    def on_retry(self) -> None:
         """Count one that repeats another."""
 
     def waiting(self) -> AbstractAsyncContextManager[None]:
@@ -28,7 +28,7 @@ class Scope(Protocol):
         ...
 
 
-current: ContextVar[Scope | None] = ContextVar("phonesys._observer", default=None)
+current: ContextVar[CallObserver | None] = ContextVar("phonesys._observer", default=None)
 """The scope of the running task; none for calls that no sweep makes."""
 
 

@@ -15,7 +15,7 @@ def is_e164(number: str) -> bool:
     return _E164(number) is not None
 
 
-def checked(number: str, what: str = "phone number") -> str:
+def validate_e164(number: str, what: str = "phone number") -> str:
     """Return the number; raises InvalidArgument, with the form that was expected, for anything else."""
     if not isinstance(number, str) or not is_e164(number):
         raise InvalidArgument(
@@ -24,11 +24,11 @@ def checked(number: str, what: str = "phone number") -> str:
     return number
 
 
-DEEPEST = 32
+MAX_DEPTH = 32
 """Deeper than anything that anybody writes by hand or a vendor documents."""
 
 
-def is_deep(value: Any, most: int = DEEPEST) -> bool:
+def exceeds_depth(value: Any, most: int = MAX_DEPTH) -> bool:
     """Say whether lists and objects lie in one another more than `most` deep."""
     level = [value]
     for _ in range(most):

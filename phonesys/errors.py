@@ -11,17 +11,17 @@
     │   └── NotOpen                 used outside of its `async with`
     ├── CallError                   one operation at one backend failed
     │   ├── TransportError          no whole answer came back
-    │   │   ├── ConnectFailed       the vendor was never reached
-    │   │   ├── TimedOut            one attempt took too long
-    │   │   └── BodyTooLarge        the answer exceeded the cap
+    │   │   ├── ConnectError       the vendor was never reached
+    │   │   ├── AttemptTimeout            one attempt took too long
+    │   │   └── ResponseTooLarge        the answer exceeded the cap
     │   ├── DeadlineExceeded        the call as a whole took, or would take, too long
     │   ├── StatusError             the vendor answered with an error
-    │   │   ├── Redirected          3xx, which is never followed
-    │   │   ├── Rejected            400, 422 and other 4xx
+    │   │   ├── UnexpectedRedirect          3xx, which is never followed
+    │   │   ├── BadRequest            400, 422 and other 4xx
     │   │   ├── Unauthorized        401
     │   │   ├── Forbidden           403
     │   │   ├── NotFound            404
-    │   │   │   └── NotConnected    the account has no phone system: a state, not a fault
+    │   │   │   └── PhoneSystemMissing    the account has no phone system: a state, not a fault
     │   │   ├── RequestTimeout      408
     │   │   ├── Conflict            409
     │   │   ├── RateLimited         429
@@ -31,7 +31,7 @@
     │   ├── DecodeError             the answer is not what the operation answers
     │   │   └── NotJson             it is not JSON at all
     │   ├── RepeatedPage            paging went in a circle
-    │   ├── Inconsistent            an account's pages do not add up
+    │   ├── InconsistentListing            an account's pages do not add up
     │   ├── OutcomeUnknown          a write may or may not have been carried out
     │   └── BackendFault            a backend raised something that is not a PhonesysError
     └── SweepIncomplete             a sweep that had to be whole was not
@@ -43,7 +43,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, cast
 
 import msgspec
 
-from phonesys.writes import CLOCK_SKEW, SETTLE, Reconciled, Write
+from phonesys.writes import CLOCK_SKEW, GRACE_PERIOD, Reconciled, Write
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -98,7 +98,7 @@ class CallError(PhonesysError):
     transient: ClassVar[bool] = False
     """Whether the same call may well succeed a moment later."""
 
-    harmless: bool = False
+    not_executed: bool = False
     """Whether this proves that the vendor did not carry the operation out."""
 
     def __init__(self, message: str = "") -> None:
@@ -111,7 +111,7 @@ class CallError(PhonesysError):
         self.elapsed = 0.0
         """Seconds from the start of the call, waits and retries included."""
 
-    def about(self, *, backend: str, operation: str, account: str) -> Self:
+    def with_call(self, *, backend: str, operation: str, account: str) -> Self:
         """Say which call failed."""
         self.backend, self.operation, self.account = backend, operation, account
         return self
@@ -133,17 +133,17 @@ class TransportError(CallError):
     transient = True
 
 
-class ConnectFailed(TransportError):
+class ConnectError(TransportError):
     """The vendor was never reached: refused, no such host, no TLS, or no connection in time."""
 
-    harmless = True
+    not_executed = True
 
 
-class TimedOut(TransportError):
+class AttemptTimeout(TransportError):
     """One attempt took longer than it may."""
 
 
-class BodyTooLarge(TransportError):
+class ResponseTooLarge(TransportError):
     """The answer, decompressed, is larger than `HttpOptions.max_body`."""
 
     transient = False
@@ -192,31 +192,31 @@ class StatusError(CallError):
         return text
 
 
-class Redirected(StatusError):
+class UnexpectedRedirect(StatusError):
     """3xx: never followed, since a redirect would carry the credentials along.
 
     It proves that nothing happened only where it says that the request belongs elsewhere: a write that was
     carried out is answered with 303, or 302 (RFC 9110, section 15.4.4), by servers that send to its result.
     """
 
-    harmless = True
+    not_executed = True
 
     def __init__(self, message: str = "", *, status: int = 0, **facts: Any) -> None:
         super().__init__(message, status=status, **facts)
         if status not in _BELONGS_ELSEWHERE:
-            self.harmless = False
+            self.not_executed = False
 
 
-class Rejected(StatusError):
+class BadRequest(StatusError):
     """The vendor refused the request as it stands: 400, 422 and the like."""
 
-    harmless = True
+    not_executed = True
 
 
 class Unauthorized(StatusError):
     """401: the credential is missing, wrong, revoked or expired."""
 
-    harmless = True
+    not_executed = True
     renewable: bool = False
     """Whether another credential was to be had."""
 
@@ -224,30 +224,30 @@ class Unauthorized(StatusError):
 class Forbidden(StatusError):
     """403: the credential does not cover this account or this operation."""
 
-    harmless = True
+    not_executed = True
 
 
 class NotFound(StatusError):
     """404: no such number, account or agent."""
 
-    harmless = True
+    not_executed = True
 
 
-class NotConnected(NotFound):
+class PhoneSystemMissing(NotFound):
     """The account has no phone system: an ordinary state, counted apart from failures."""
 
 
 class Conflict(StatusError):
     """409: the vendor holds something that stands in the way."""
 
-    harmless = True
+    not_executed = True
 
 
 class RateLimited(StatusError):
     """429: too many requests; `retry_after` says for how long, if the vendor does."""
 
     transient = True
-    harmless = True
+    not_executed = True
 
 
 class RequestTimeout(StatusError):
@@ -265,7 +265,7 @@ class ServerError(StatusError):
 class QuotaExhausted(CallError):
     """The day's requests are used up; nothing is sent until `resets_at`."""
 
-    harmless = True
+    not_executed = True
 
     def __init__(self, message: str = "", *, resets_at: datetime | None = None) -> None:
         super().__init__(message)
@@ -291,7 +291,7 @@ class RepeatedPage(CallError):
     """Paging came back to a cursor or a page that it had already seen."""
 
 
-class Inconsistent(CallError):
+class InconsistentListing(CallError):
     """The pages of an account do not add up, however often it is read: a number may be missing.
 
     Rows moved while they were read, or the vendor counts more than it lists. What was found is handed on.
@@ -301,26 +301,28 @@ class Inconsistent(CallError):
 class OutcomeUnknown(CallError):
     """A write whose answer was lost: it may or may not have been carried out.
 
-    It was not sent again. `reconcile()` looks up what became of it, `find_out` says how in words, and
+    It was not sent again. `reconcile()` looks up what became of it, `recovery_hint` says how in words, and
     `__cause__` is the error that hid the answer.
     """
 
     _by: Reconciles | None = None
 
-    def __init__(self, message: str = "", *, find_out: str = "", cause: str = "") -> None:
+    def __init__(self, message: str = "", *, recovery_hint: str = "", cause: str = "") -> None:
         super().__init__(message)
-        self.find_out = find_out
+        self.recovery_hint = recovery_hint
         self.cause = cause
         """What hid the answer, in words: `__cause__` does not survive pickling."""
         self.write: Write | None = None
         """What was to be written, as plain facts; None where it cannot be looked up."""
 
-    def about_write(self, write: Write, by: Reconciles) -> Self:
+    def with_write(self, write: Write, by: Reconciles) -> Self:
         """Say what was to be written, and who can look it up."""
         self.write, self._by = write, by
         return self
 
-    async def reconcile(self, *, settle: float = SETTLE, clock_skew: float = CLOCK_SKEW) -> Reconciled[Any]:
+    async def reconcile(
+        self, *, grace_period: float = GRACE_PERIOD, clock_skew: float = CLOCK_SKEW
+    ) -> Reconciled[Any]:
         """Look up whether it was carried out, as `backend.reconcile(error)` does.
 
         Raises UsageError where the error does not know its backend, as after pickling: that method is then
@@ -331,16 +333,16 @@ class OutcomeUnknown(CallError):
                 f"this error does not know its backend; expected backend.reconcile(error), of an open "
                 f"{self.backend!r}"
                 if self.write is not None
-                else f"this outcome cannot be looked up; to find out: {self.find_out or 'ask the vendor'}"
+                else f"this outcome cannot be looked up; {self.recovery_hint or 'ask the vendor'}"
             )
-        return await self._by.reconcile(self, settle=settle, clock_skew=clock_skew)
+        return await self._by.reconcile(self, grace_period=grace_period, clock_skew=clock_skew)
 
     def __reduce__(self) -> tuple[Callable[..., PhonesysError], tuple[Any, ...]]:
         facts = {name: value for name, value in self.__dict__.items() if name != "_by"}
         return _restore, (type(self), self.args, facts)
 
     def _what(self) -> str:
-        hint = f"; to find out: {self.find_out}" if self.find_out else ""
+        hint = f"; to find out: {self.recovery_hint}" if self.recovery_hint else ""
         return f"{self.message} ({self.cause}){hint}" if self.cause else f"{self.message}{hint}"
 
 
@@ -348,7 +350,7 @@ class Reconciles(Protocol):
     """A backend that can look up what became of a write."""
 
     async def reconcile(
-        self, lost: OutcomeUnknown, /, *, settle: float = SETTLE, clock_skew: float = CLOCK_SKEW
+        self, lost: OutcomeUnknown, /, *, grace_period: float = GRACE_PERIOD, clock_skew: float = CLOCK_SKEW
     ) -> Reconciled[Any]:
         """Look it up."""
         ...
@@ -393,5 +395,5 @@ def status_class(status: int) -> type[StatusError]:
     """Which error a status that is not success deserves."""
     if status in _BY_STATUS:
         return _BY_STATUS[status]
-    by_hundred = {3: Redirected, 4: Rejected, 5: PermanentServerError}
+    by_hundred = {3: UnexpectedRedirect, 4: BadRequest, 5: PermanentServerError}
     return ServerError if status in _PASSING else by_hundred.get(status // 100, StatusError)

@@ -143,7 +143,7 @@ class NumberPool(msgspec.Struct, frozen=True, kw_only=True):
     inbound: InboundService | None = None
 
 
-class Rejected(msgspec.Struct, frozen=True, gc=False):
+class UnreadableRow(msgspec.Struct, frozen=True, gc=False):
     """A row that could not be read, as it came, and why."""
 
     raw: bytes
@@ -164,11 +164,11 @@ class Page(msgspec.Struct, Generic[N_co], frozen=True, kw_only=True):
     """The name that the backend bears in this system."""
     cursor: Cursor | None = None
     """Where this page began."""
-    place: int | None = None
+    offset: int | None = None
     """How many rows of the account come before this page, where the vendor pages by place."""
     total: int | None = None
     """How many numbers the account holds, where the vendor says so."""
-    rejected: tuple[Rejected, ...] = ()
+    rejected: tuple[UnreadableRow, ...] = ()
 
 
 _Moment = Annotated[datetime, msgspec.Meta(tz=True)]

@@ -39,7 +39,7 @@ class NumberProvider(Protocol):
     async def page(self, account: str, cursor: Cursor | None = None) -> Page[PhoneNumber]:
         """Fetch the page at `cursor`, the first one by default.
 
-        Must be safe to repeat. Raises NotConnected for an account that has no phone system.
+        Must be safe to repeat. Raises PhoneSystemMissing for an account that has no phone system.
         """
         ...
 
@@ -54,13 +54,13 @@ class SearchesNumbers(Protocol):
 
 
 @runtime_checkable
-class LooksAgain(Protocol):
+class VerifiesRows(Protocol):
     """Pages by place, and can look at one place by itself.
 
     That shows whether rows moved between two pages while a sweep read them. Its pages say their `place`.
     """
 
-    async def still_at(self, account: str, place: int, row: str) -> bool:
+    async def has_row_at(self, account: str, place: int, row: str) -> bool:
         """Say whether that row, by its id or unique number, is still at the place, from 0.
 
         True where the vendor does not tell.
@@ -149,7 +149,7 @@ class ListsAgents(Protocol):
 
 _VERBS: dict[type, str] = {
     SearchesNumbers: "search for a number",
-    LooksAgain: "look at a place of a list again",
+    VerifiesRows: "look at a place of a list again",
     GetsNumbers: "get a number",
     CreatesNumbers: "create numbers",
     AssignsNumbers: "assign numbers to agents",
@@ -161,7 +161,7 @@ _VERBS: dict[type, str] = {
 }
 _METHODS = {
     "search": SearchesNumbers,
-    "still_at": LooksAgain,
+    "has_row_at": VerifiesRows,
     "get": GetsNumbers,
     "create": CreatesNumbers,
     "assign": AssignsNumbers,

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from typing import TYPE_CHECKING, Any, Self
 
-from phonesys._validation import checked
+from phonesys._validation import validate_e164
 from phonesys.errors import InvalidArgument, SweepIncomplete, UnknownProvider, UsageError
 from phonesys.provider import NumberProvider
 from phonesys.sweep import Source, Sweep
@@ -140,7 +140,7 @@ class PhoneSystem:
         found, if any account failed: the number may be in that one too.
         """
         named = {**(accounts or {}), **accounts_by_provider}
-        return await _everything(self._sweep(named, only=only, match=checked(number)))
+        return await _everything(self._sweep(named, only=only, match=validate_e164(number)))
 
     def watch(
         self,

@@ -14,7 +14,7 @@ import msgspec
 
 N_co = TypeVar("N_co", covariant=True)
 
-SETTLE = 60.0
+GRACE_PERIOD = 60.0
 """Seconds after which a request whose answer was lost is taken to be over: what gateways usually allow."""
 CLOCK_SKEW = 60.0
 """How many seconds the vendor's clock and this one may be apart."""

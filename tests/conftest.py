@@ -7,6 +7,7 @@ import os
 import selectors
 import signal
 import socket
+import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -15,10 +16,13 @@ import pytest
 from phonesys.sandbox import Sandbox
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+    from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Iterator
     from concurrent.futures import Executor
 
 T = TypeVar("T")
+
+PATIENCE = 120.0
+"""Seconds after which something hangs. A test that passes never comes near them, however slow the machine."""
 
 _THE_LOOPS_OWN = 1
 
@@ -34,6 +38,33 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
     if not any(Path(argument).is_dir() for argument in config.args):
         return 0
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call() -> Generator[None, Any, Any]:
+    """Kill the child processes that a test leaves behind, and fail it if nothing else did.
+
+    What fixtures start lives longer, and is theirs to end. asyncio starts its children with `Popen` too.
+    """
+    started: list[subprocess.Popen[Any]] = []
+    make = subprocess.Popen.__init__
+
+    def noted(process: subprocess.Popen[Any], *arguments: Any, **options: Any) -> None:
+        make(process, *arguments, **options)
+        started.append(process)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(subprocess.Popen, "__init__", noted)
+        try:
+            result = yield
+        finally:
+            left = [process for process in started if process.poll() is None]
+            for process in left:
+                process.kill()
+                process.wait()
+    if left:
+        pytest.fail(f"left running: {[process.args for process in left]}")
+    return result
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -82,6 +113,13 @@ class _JumpingSelector(selectors.DefaultSelector):
         if not events and timeout:
             self._loop.now += timeout  # nothing can come but a timer
         return events
+
+
+def pytest_asyncio_loop_factories(item: pytest.Item) -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """Run what is marked `jumping`, fixtures included, on a clock that jumps."""
+    if item.get_closest_marker("jumping"):
+        return {"jumping": JumpingLoop}
+    return {"real": asyncio.new_event_loop}
 
 
 @pytest.fixture

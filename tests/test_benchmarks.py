@@ -21,6 +21,7 @@ from benchmarks.server import Serving, Site
 from benchmarks.stats import interleaved, spread
 from phonesys.backends.leadconnector.wire import read_listing
 from phonesys.backends.leadping.wire import read_listing as read_rows
+from tests.conftest import PATIENCE
 
 ROOT = Path(__file__).parent.parent
 
@@ -180,7 +181,7 @@ def test_times_are_written_for_people(seconds: float, text: str) -> None:
 def test_one_case_runs(tmp_path: Path) -> None:
     """`python -m benchmarks --quick` starts a server and fresh clients, and writes what they did."""
     command = [sys.executable, "-m", "benchmarks", "--quick", "--cases", SMALL.name, "--out", str(tmp_path)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)  # noqa: S603
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE, check=False)  # noqa: S603
     assert done.returncode == 0, done.stderr
     assert "phonesys" in done.stdout
     document = msgspec.json.decode((tmp_path / "results.json").read_bytes())

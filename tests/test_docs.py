@@ -14,6 +14,7 @@ import pytest
 
 import phonesys
 from phonesys.sandbox import Sandbox
+from tests.conftest import PATIENCE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -31,9 +32,9 @@ def vendors() -> Iterator[Sandbox]:
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
     sandbox = Sandbox(locations=5, leadping=30, agents=20)
-    asyncio.run_coroutine_threadsafe(sandbox.start(), loop).result(10)
+    asyncio.run_coroutine_threadsafe(sandbox.start(), loop).result(PATIENCE)
     yield sandbox
-    asyncio.run_coroutine_threadsafe(sandbox.stop(), loop).result(10)
+    asyncio.run_coroutine_threadsafe(sandbox.stop(), loop).result(PATIENCE)
     loop.call_soon_threadsafe(loop.stop)
     thread.join()
     loop.close()

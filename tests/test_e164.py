@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from phonesys import InvalidArgument
-from phonesys._validation import checked, is_e164
+from phonesys._validation import is_e164, validate_e164
 
 GOOD = ["+14155552671", "+442071838750", "+6831234", "+123456789012345", "+919876543210"]
 BAD = [
@@ -37,7 +37,7 @@ BAD = [
 def test_e164_is_taken_as_it_is(number: str) -> None:
     """Plus, country code, and at most 15 digits in all."""
     assert is_e164(number)
-    assert checked(number) == number
+    assert validate_e164(number) == number
 
 
 @pytest.mark.parametrize("number", BAD)
@@ -45,7 +45,7 @@ def test_anything_else_is_refused_with_the_form_that_was_expected(number: str) -
     """Also what nearly is: padding, other scripts' digits, a line break at the end."""
     assert not is_e164(number)
     with pytest.raises(InvalidArgument, match=r"not E\.164; expected .* as in \+14155552671") as caught:
-        checked(number, "forward to")
+        validate_e164(number, "forward to")
     assert str(caught.value).startswith("forward to: ")
     assert str(caught.value).isprintable()
 
@@ -54,7 +54,7 @@ def test_anything_else_is_refused_with_the_form_that_was_expected(number: str) -
 def test_what_is_no_string_is_refused(number: Any) -> None:
     """With the same words."""
     with pytest.raises(InvalidArgument, match=r"E\.164"):
-        checked(number)
+        validate_e164(number)
 
 
 @settings(deadline=None)

@@ -9,8 +9,9 @@ import anyio
 import pytest
 
 from phonesys import PhoneSystem
-from phonesys._concurrency import ended, undisturbed
+from phonesys._concurrency import run_shielded, wait_finished
 from phonesys.inventory import Inventory
+from tests.conftest import PATIENCE
 from tests.sweep.memory import simple
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ async def test_an_end_is_waited_for_whoever_is_cancelled() -> None:
     """Cancelled twice, it still waits, and then passes a cancellation on."""
     work = Work()
     task = asyncio.create_task(work())
-    waiting = asyncio.create_task(ended(task))
+    waiting = asyncio.create_task(wait_finished(task))
     for _ in range(2):
         await asyncio.sleep(0)
         waiting.cancel()
@@ -55,7 +56,7 @@ async def test_a_scope_of_anyios_does_not_keep_the_loop_busy() -> None:
     with anyio.CancelScope() as scope:
         scope.cancel()
         turning = asyncio.create_task(_turns(task))
-        await ended(task)
+        await wait_finished(task)
     turns = await turning
     assert work.done
     assert turns < 20
@@ -83,12 +84,12 @@ async def test_work_is_carried_to_its_end() -> None:
     """What it came to is the answer; under a time-out it ends first, and the time-out is raised then."""
     work = Work()
     work.gate.set()
-    assert await undisturbed(work()) == "done"
+    assert await run_shielded(work()) == "done"
     work = Work()
     with pytest.raises(TimeoutError):  # noqa: PT012 -- the block is what is tested
         async with asyncio.timeout(0.001):
             asyncio.get_running_loop().call_later(0.01, work.gate.set)
-            await undisturbed(work())
+            await run_shielded(work())
     assert work.done
 
 
@@ -99,7 +100,7 @@ async def test_an_error_of_the_work_is_raised() -> None:
         raise KeyError("why")
 
     with pytest.raises(KeyError, match="why"):
-        await undisturbed(failing())
+        await run_shielded(failing())
 
 
 # Where it is used
@@ -143,6 +144,6 @@ async def test_a_stored_sweep_leaves_no_lock_on_its_database(tmp_path: Path) -> 
                 await asyncio.sleep(0)
                 task.cancel()
                 await asyncio.wait([task])
-        async with asyncio.timeout(20), Inventory(store) as inventory:
+        async with asyncio.timeout(PATIENCE), Inventory(store) as inventory:
             assert (await inventory.collect(phones)).complete
     assert len(asyncio.all_tasks()) == 1

@@ -11,25 +11,25 @@ import pytest
 from phonesys import errors
 from phonesys.errors import (
     BackendFault,
+    BadRequest,
     CallError,
-    ConnectFailed,
+    ConnectError,
     DeadlineExceeded,
     DecodeError,
-    NotConnected,
     NotFound,
     OutcomeUnknown,
     PermanentServerError,
     PhonesysError,
+    PhoneSystemMissing,
     QuotaExhausted,
     RateLimited,
-    Redirected,
-    Rejected,
     RequestTimeout,
     ServerError,
     StatusError,
     SweepIncomplete,
     TransportError,
     Unauthorized,
+    UnexpectedRedirect,
     UnknownProvider,
     Unsupported,
     UsageError,
@@ -56,9 +56,9 @@ def made(cls: type[PhonesysError]) -> PhonesysError:
     """One of the class with all of its facts set, to something other than their defaults."""
     error = cls("what happened")
     if isinstance(error, CallError):
-        error.about(backend="agency", operation="active_numbers", account="loc_1")
+        error.with_call(backend="agency", operation="active_numbers", account="loc_1")
         error.attempts, error.elapsed = 3, 1.5
-        error.harmless = not error.harmless
+        error.not_executed = not error.not_executed
     if isinstance(error, StatusError):
         error.status, error.body = 418, b'{"message": "what happened"}'
         error.request_id, error.retry_after = "req_1", 17.0
@@ -71,7 +71,7 @@ def made(cls: type[PhonesysError]) -> PhonesysError:
     if isinstance(error, QuotaExhausted):
         error.resets_at = datetime(2026, 1, 2, tzinfo=UTC)
     if isinstance(error, OutcomeUnknown):
-        error.find_out, error.cause = "find('+14155552671')", "the connection was lost"
+        error.recovery_hint, error.cause = "find('+14155552671')", "the connection was lost"
         error.write = Write(kind="assign", account="default", number="+14155552671", wanted={"agent_id": "a"})
     if isinstance(error, SweepIncomplete):
         error.numbers, error.report = ["+14155552671"], {"failed": 1}
@@ -124,10 +124,10 @@ def test_errors_say_which_call_failed(cls: type[CallError]) -> None:
 
 def test_errors_say_what_the_vendor_said() -> None:
     """The status, its sentence and its request id; without a sentence that too."""
-    error = Rejected("pageSize must not be less than 1", status=400, request_id="req_1")
+    error = BadRequest("pageSize must not be less than 1", status=400, request_id="req_1")
     assert str(error) == "400 pageSize must not be less than 1 [request req_1]"
     assert str(NotFound(status=404)) == "404 without a message"
-    assert str(error.about(backend="agency", operation="active_numbers", account="")).startswith(
+    assert str(error.with_call(backend="agency", operation="active_numbers", account="")).startswith(
         "agency active_numbers: 400 "
     )
 
@@ -135,12 +135,12 @@ def test_errors_say_what_the_vendor_said() -> None:
 def test_errors_without_words_name_themselves() -> None:
     """An error never reads as nothing."""
     assert str(TransportError()) == "TransportError"
-    assert str(BackendFault().about(backend="x", operation="", account="")) == "x: BackendFault"
+    assert str(BackendFault().with_call(backend="x", operation="", account="")) == "x: BackendFault"
 
 
 def test_one_attempt_is_not_worth_mentioning() -> None:
     """Only repeated calls say how often."""
-    error = ConnectFailed("could not connect")
+    error = ConnectError("could not connect")
     error.attempts, error.elapsed = 1, 0.2
     assert str(error) == "could not connect"
 
@@ -148,7 +148,7 @@ def test_one_attempt_is_not_worth_mentioning() -> None:
 def test_an_unknown_outcome_says_how_to_find_out() -> None:
     """And what hid the answer, in words that survive pickling."""
     error = OutcomeUnknown(
-        "create_number may have been carried out", find_out="get('pn_1')", cause="cut short"
+        "create_number may have been carried out", recovery_hint="get('pn_1')", cause="cut short"
     )
     assert str(error) == "create_number may have been carried out (cut short); to find out: get('pn_1')"
     assert str(OutcomeUnknown("who knows")) == "who knows"
@@ -174,8 +174,9 @@ def test_details_are_the_vendors_own_object(body: bytes, details: dict[str, Any]
 @pytest.mark.parametrize(
     ("status", "cls"),
     [
-        (301, Redirected), (304, Redirected), (307, Redirected),
-        (400, Rejected), (402, Rejected), (410, Rejected), (418, Rejected), (422, Rejected), (451, Rejected),
+        (301, UnexpectedRedirect), (304, UnexpectedRedirect), (307, UnexpectedRedirect),
+        (400, BadRequest), (402, BadRequest), (410, BadRequest),
+        (418, BadRequest), (422, BadRequest), (451, BadRequest),
         (401, Unauthorized), (403, errors.Forbidden), (404, NotFound), (408, RequestTimeout),
         (409, errors.Conflict), (429, RateLimited),
         (500, ServerError), (502, ServerError), (503, ServerError), (504, ServerError),
@@ -192,13 +193,13 @@ def test_what_may_pass_is_transient() -> None:
     """What a retry may mend: and what proves that nothing was carried out."""
     transient = {cls.__name__ for cls in CLASSES if issubclass(cls, CallError) and cls.transient}
     assert transient == {
-        "TransportError", "ConnectFailed", "TimedOut", "RequestTimeout", "RateLimited", "ServerError",
+        "TransportError", "ConnectError", "AttemptTimeout", "RequestTimeout", "RateLimited", "ServerError",
         "NotJson",
     }  # fmt: skip
-    harmless = {cls.__name__ for cls in CLASSES if issubclass(cls, CallError) and cls.harmless}
+    harmless = {cls.__name__ for cls in CLASSES if issubclass(cls, CallError) and cls.not_executed}
     assert harmless == {
-        "ConnectFailed", "Redirected", "Rejected", "Unauthorized", "Forbidden", "NotFound", "NotConnected",
-        "Conflict", "RateLimited", "QuotaExhausted",
+        "ConnectError", "UnexpectedRedirect", "BadRequest", "Unauthorized", "Forbidden", "NotFound",
+        "PhoneSystemMissing", "Conflict", "RateLimited", "QuotaExhausted",
     }  # fmt: skip
 
 
@@ -208,7 +209,7 @@ def test_usage_errors_are_what_python_programs_expect() -> None:
     assert issubclass(Unsupported, AttributeError)
     assert issubclass(UnknownProvider, UsageError)
     assert not issubclass(CallError, ValueError)
-    assert issubclass(NotConnected, NotFound)
+    assert issubclass(PhoneSystemMissing, NotFound)
 
 
 def test_an_incomplete_sweep_keeps_what_it_found() -> None:

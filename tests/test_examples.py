@@ -11,6 +11,8 @@ from pathlib import Path
 
 import aiohttp
 
+from tests.conftest import PATIENCE
+
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
 
@@ -22,7 +24,7 @@ async def start(program: str, *arguments: str) -> asyncio.subprocess.Process:
 
 
 async def ended(process: asyncio.subprocess.Process, said: bytes = b"") -> tuple[int | None, str, str]:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE):
         out, err = await process.communicate(said)
     return process.returncode, out.decode(), err.decode()
 
@@ -31,7 +33,7 @@ async def test_the_service_answers_many_callers_and_stops_cleanly(unused_port: i
     """One client serves concurrent callers; mistakes are 400; Ctrl-C ends it without a word on stderr."""
     service = await start("service.py", "--port", str(unused_port))
     assert service.stdout is not None
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE):
         await service.stdout.readuntil(b"Running on")
         async with aiohttp.ClientSession(f"http://127.0.0.1:{unused_port}") as session:
 
@@ -71,7 +73,7 @@ async def test_the_bot_can_be_interrupted() -> None:
     """Ctrl-C ends a bot that would run for ever, without a traceback."""
     bot = await start("bot.py", "--every", "3600")
     assert bot.stdout is not None
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE):
         await bot.stdout.readuntil(b"round 1:")
     bot.send_signal(signal.SIGINT)
     code, _, err = await ended(bot)

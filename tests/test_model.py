@@ -22,7 +22,7 @@ from phonesys import (
     Page,
     PhoneNumber,
 )
-from phonesys.model import Rejected, parse_time, parse_whole
+from phonesys.model import UnreadableRow, parse_time, parse_whole
 
 STRUCTS = [LeadConnectorNumber, LeadpingRow, LeadpingNumber, AgentNumber]
 NUMBERS = [struct(number="+14155552671", account="acc_1") for struct in STRUCTS]
@@ -96,7 +96,7 @@ def test_pages_are_values() -> None:
     with pytest.raises(AttributeError):
         page.account = "b"  # type: ignore[misc]
     assert NumberPool(id="p") == NumberPool(id="p", numbers=(), is_active=True)
-    assert Rejected(b"x", "why").reason == "why"
+    assert UnreadableRow(b"x", "why").reason == "why"
 
 
 @pytest.mark.parametrize(

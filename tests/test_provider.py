@@ -27,10 +27,10 @@ from phonesys.provider import (
     GetsNumbers,
     HasPools,
     ListsAgents,
-    LooksAgain,
     ReconcilesWrites,
     SearchesNumbers,
     UpdatesNumbers,
+    VerifiesRows,
     abilities,
     installed,
     load,
@@ -59,7 +59,7 @@ class Minimal:
 
 ABILITIES: list[type[Any]] = [
     SearchesNumbers,
-    LooksAgain,
+    VerifiesRows,
     GetsNumbers,
     CreatesNumbers,
     AssignsNumbers,
@@ -71,7 +71,7 @@ ABILITIES: list[type[Any]] = [
 ]
 METHODS = {
     SearchesNumbers: ["search"],
-    LooksAgain: ["still_at"],
+    VerifiesRows: ["has_row_at"],
     GetsNumbers: ["get"],
     CreatesNumbers: ["create"],
     AssignsNumbers: ["assign"],
@@ -83,9 +83,9 @@ METHODS = {
 }
 CHANGES = {UpdatesNumbers, DeletesNumbers, ReconcilesWrites}
 BACKENDS: list[tuple[NumberProvider, set[type[Any]]]] = [
-    (LeadConnector("pit-1"), {SearchesNumbers, LooksAgain, HasPools}),
+    (LeadConnector("pit-1"), {SearchesNumbers, VerifiesRows, HasPools}),
     (Leadping("sk_1"), {SearchesNumbers, GetsNumbers, CreatesNumbers, *CHANGES}),
-    (AgentNumbers("key_1"), {LooksAgain, GetsNumbers, AssignsNumbers, ListsAgents, *CHANGES}),
+    (AgentNumbers("key_1"), {VerifiesRows, GetsNumbers, AssignsNumbers, ListsAgents, *CHANGES}),
     (Minimal(), set()),
 ]
 OURS = BACKENDS[:3]

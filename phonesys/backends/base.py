@@ -11,7 +11,7 @@ import msgspec
 from phonesys.errors import InvalidArgument, OutcomeUnknown, UsageError
 from phonesys.http.client import HttpClient
 from phonesys.provider import ClearlyUnsupported
-from phonesys.writes import CLOCK_SKEW, SETTLE, Reconciled, Write
+from phonesys.writes import CLOCK_SKEW, GRACE_PERIOD, Reconciled, Write
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Mapping
@@ -26,10 +26,10 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-MOST_PAGES = 100_000
+MAX_PAGES = 100_000
 """A vendor that counts more pages than this has counted wrong; they are then read one after the other."""
 
-WHOLE_KEY = "default"
+DEFAULT_ACCOUNT = "default"
 """What the one account of a credential is called that does not say whose it is."""
 
 
@@ -83,17 +83,22 @@ class WritingBackend(HttpBackend, ABC):
             return await self.send(call)
         except OutcomeUnknown as unknown:
             ended = msgspec.structs.replace(facts, ended_at=datetime.now(UTC))
-            unknown.about_write(ended, by=self)
+            unknown.with_write(ended, by=self)
             raise
 
     @abstractmethod
     async def reconcile(
-        self, lost: OutcomeUnknown | Write, /, *, settle: float = SETTLE, clock_skew: float = CLOCK_SKEW
+        self,
+        lost: OutcomeUnknown | Write,
+        /,
+        *,
+        grace_period: float = GRACE_PERIOD,
+        clock_skew: float = CLOCK_SKEW,
     ) -> Reconciled[Any]:
         """Look up whether a write was carried out."""
 
 
-def one_auth(given: Any, auth: Auth | None, *, what: str, kind: type[Any]) -> Auth:
+def resolve_auth(given: Any, auth: Auth | None, *, what: str, kind: type[Any]) -> Auth:
     """Choose between a credential and an `auth`; raises UsageError unless exactly one is given."""
     if (given is None) == (auth is None):
         raise UsageError(f"expected either {what}= or auth=, and not both")
@@ -101,17 +106,17 @@ def one_auth(given: Any, auth: Auth | None, *, what: str, kind: type[Any]) -> Au
     return chosen
 
 
-def size_of_pages(asked: int, theirs: int | None) -> int:
+def effective_page_size(asked: int, theirs: int | None) -> int:
     """Return the size of a page: what the vendor makes of what was asked for."""
     return theirs if theirs is not None and 0 < theirs < asked else asked
 
 
-def believed(total: int | None, least: int) -> int | None:
+def plausible_total(total: int | None, least: int) -> int | None:
     """Return the vendor's total, unless it is belied: there are at least so many rows."""
     return None if total is None or total < least else total
 
 
-def checked_page_size(size: int, most: int) -> int:
+def validate_page_size(size: int, most: int) -> int:
     """Return the page size; raises InvalidArgument outside of what the vendor allows."""
     if not isinstance(size, int) or isinstance(size, bool) or not 1 <= size <= most:
         raise InvalidArgument(f"page_size: expected a whole number from 1 to {most}, got {size!r}")

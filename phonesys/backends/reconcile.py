@@ -19,7 +19,7 @@ N = TypeVar("N", bound="Dated")
 _FIRST_PAUSE = 1.0
 
 
-def facts_of(lost: OutcomeUnknown | Write, backend: str, kinds: Sequence[str]) -> Write:
+def write_of(lost: OutcomeUnknown | Write, backend: str, kinds: Sequence[str]) -> Write:
     """Return what is to be looked up; raises UsageError for what this backend could not have written."""
     if isinstance(lost, OutcomeUnknown):
         if lost.backend != backend:
@@ -27,7 +27,7 @@ def facts_of(lost: OutcomeUnknown | Write, backend: str, kinds: Sequence[str]) -
         if lost.write is None:
             raise UsageError(
                 f"the outcome of {lost.operation or 'this call'} cannot be looked up; "
-                f"to find out: {lost.find_out or 'look at the vendor'}"
+                f"to find out: {lost.recovery_hint or 'look at the vendor'}"
             )
         lost = lost.write
     if lost.kind not in kinds:
@@ -50,23 +50,23 @@ def _check(write: Write) -> None:
         raise InvalidArgument("write: expected times with a time zone, as in datetime.now(UTC)")
 
 
-def given(**fields: Any) -> dict[str, Any]:
+def drop_none(**fields: Any) -> dict[str, Any]:
     """Keep the fields that are not None."""
     return {name: value for name, value in fields.items() if value is not None}
 
 
-async def settled(
-    look: Callable[[bool], Awaitable[Reconciled[N]]], write: Write, settle: float
+async def look_up_until_settled(
+    look: Callable[[bool], Awaitable[Reconciled[N]]], write: Write, grace_period: float
 ) -> Reconciled[N]:
-    """Look until it is done, or until the request is taken to be over: `settle` seconds after its end.
+    """Look until it is done, or until the request is taken to be over: `grace_period` seconds after its end.
 
     `look` is told whether it is the last one, which what is found must then be judged by.
     """
-    if not (isfinite(settle) and settle >= 0):
-        raise InvalidArgument(f"settle: expected seconds, 0 or more, got {settle!r}")
+    if not (isfinite(grace_period) and grace_period >= 0):
+        raise InvalidArgument(f"grace_period: expected seconds, 0 or more, got {grace_period!r}")
     clock = asyncio.get_running_loop().time
     passed = (datetime.now(UTC) - write.ended_at).total_seconds()
-    until = clock() + settle - min(max(passed, 0.0), settle)
+    until = clock() + grace_period - min(max(passed, 0.0), grace_period)
     pause = _FIRST_PAUSE
     while (left := until - clock()) > 0:
         found = await look(False)
@@ -99,7 +99,7 @@ class Age(Enum):
     UNKNOWN = 3
 
 
-class Judge:
+class OutcomeEvaluator:
     """Says what the numbers that are there now mean for a write."""
 
     def __init__(self, write: Write, clock_skew: float) -> None:

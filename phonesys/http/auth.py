@@ -26,14 +26,14 @@ class Auth(Protocol):
         """Return the headers that carry the credential, or None if it must be prepared."""
         ...
 
-    async def prepare(self, call: Call[Any]) -> None:
+    async def ensure_valid(self, call: Call[Any]) -> None:
         """Fetch what signing this call needs; raises a CallError where that fails.
 
         A sweep counts this as a request under way: what waits for longer than one takes does so in
         `scope.waiting()`.
         """
 
-    def refused(self, call: Call[Any], headers: Mapping[str, str]) -> bool:
+    def on_unauthorized(self, call: Call[Any], headers: Mapping[str, str]) -> bool:
         """Take note that these headers were answered with 401; say whether others are worth a try."""
         ...
 
@@ -43,13 +43,13 @@ class Auth(Protocol):
 
 
 @runtime_checkable
-class FetchesCredentials(Protocol):
+class RefreshableAuth(Protocol):
     """An Auth that makes requests of its own, and so is opened and closed with the clients it signs for."""
 
-    async def attach(self, client: HttpClient) -> None:
+    async def open(self, client: HttpClient) -> None:
         """Learn whose calls it will sign: its own requests go to the same place with the same options."""
 
-    async def detach(self, client: HttpClient) -> None:
+    async def close(self, client: HttpClient) -> None:
         """Finish what must not be interrupted, before the client closes."""
 
 
@@ -68,10 +68,10 @@ class StaticAuth:
         """Return the header."""
         return self._headers
 
-    async def prepare(self, call: Call[Any]) -> None:
+    async def ensure_valid(self, call: Call[Any]) -> None:
         """There is nothing to prepare."""
 
-    def refused(self, call: Call[Any], headers: Mapping[str, str]) -> bool:
+    def on_unauthorized(self, call: Call[Any], headers: Mapping[str, str]) -> bool:
         """No other credential is to be had."""
         return False
 
@@ -118,34 +118,34 @@ class PerAccount:
         """Sign with the credential of the call's account."""
         return self._of(call).sign(call)
 
-    async def prepare(self, call: Call[Any]) -> None:
+    async def ensure_valid(self, call: Call[Any]) -> None:
         """Prepare the credential of the call's account."""
-        await self._of(call).prepare(call)
+        await self._of(call).ensure_valid(call)
 
-    def refused(self, call: Call[Any], headers: Mapping[str, str]) -> bool:
+    def on_unauthorized(self, call: Call[Any], headers: Mapping[str, str]) -> bool:
         """Tell the credential of the call's account."""
-        return self._of(call).refused(call, headers)
+        return self._of(call).on_unauthorized(call, headers)
 
     def accounts(self) -> tuple[str, ...]:
         """List the accounts that there are credentials for."""
         return tuple(self._auths)
 
-    async def attach(self, client: HttpClient) -> None:
+    async def open(self, client: HttpClient) -> None:
         """Open those credentials that have to be fetched; all of them, or none."""
         async with AsyncExitStack() as stack:
             for auth in self._fetching():
-                await auth.attach(client)
-                stack.push_async_callback(auth.detach, client)
+                await auth.open(client)
+                stack.push_async_callback(auth.close, client)
             stack.pop_all()
 
-    async def detach(self, client: HttpClient) -> None:
+    async def close(self, client: HttpClient) -> None:
         """Close them, whichever fail."""
         async with AsyncExitStack() as stack:
             for auth in self._fetching():
-                stack.push_async_callback(auth.detach, client)
+                stack.push_async_callback(auth.close, client)
 
-    def _fetching(self) -> list[FetchesCredentials]:
-        return [auth for auth in self._auths.values() if isinstance(auth, FetchesCredentials)]
+    def _fetching(self) -> list[RefreshableAuth]:
+        return [auth for auth in self._auths.values() if isinstance(auth, RefreshableAuth)]
 
     def _of(self, call: Call[Any]) -> Auth:
         auth = self._auths.get(call.account)

@@ -30,7 +30,7 @@ class Call(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
     decode: Callable[[bytes], T]
     """Reads the body of a success; raises DecodeError."""
     account: str = ""
-    safe: bool = True
+    idempotent: bool = True
     """Whether repeating it is safe: a property of the operation, not of the verb."""
     body: bytes | None = None
     content_type: str = "application/json"
@@ -38,7 +38,7 @@ class Call(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
     """Whose rate window it is charged to; the account's unless given."""
     secrets: tuple[Secret, ...] = ()
     """What its body carries that no error may show, should the answer echo it."""
-    find_out: str = ""
+    recovery_hint: str = ""
     """For a call that is not safe: how to learn what became of it."""
 
 
@@ -47,7 +47,7 @@ _LONGEST_SEGMENT = 1000
 _DOTS = frozenset({".", ".."})
 
 
-def segment(value: str, what: str) -> str:
+def encode_segment(value: str, what: str) -> str:
     """Encode a value as one path segment, which it cannot leave.
 
     Raises InvalidArgument for what no vendor uses as an id and servers may resolve: nothing, dots, control
@@ -64,7 +64,7 @@ def segment(value: str, what: str) -> str:
     return quote(value, safe="")
 
 
-def query(parameters: Mapping[str, Any]) -> str:
+def encode_query(parameters: Mapping[str, Any]) -> str:
     """Encode query parameters, with their `?`: None is left out, booleans are words, `+` is `%2B`.
 
     Raises InvalidArgument for text that is not Unicode (half of a surrogate pair).
@@ -80,7 +80,7 @@ def query(parameters: Mapping[str, Any]) -> str:
     return "?" + "&".join(pairs) if pairs else ""
 
 
-def json_body(fields: Mapping[str, Any]) -> bytes:
+def encode_json(fields: Mapping[str, Any]) -> bytes:
     """Encode a JSON body: None is left out. Raises InvalidArgument for what JSON cannot say."""
     try:
         return msgspec.json.encode({name: value for name, value in fields.items() if value is not None})

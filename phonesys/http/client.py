@@ -11,8 +11,9 @@ import msgspec
 from multidict import istr
 
 from phonesys import _observer as scope
-from phonesys._concurrency import Places
+from phonesys._concurrency import Semaphore
 from phonesys.errors import (
+    AttemptTimeout,
     CallError,
     DeadlineExceeded,
     DecodeError,
@@ -22,19 +23,18 @@ from phonesys.errors import (
     PhonesysError,
     QuotaExhausted,
     RateLimited,
-    TimedOut,
     Unauthorized,
 )
-from phonesys.http.auth import FetchesCredentials, StaticAuth
+from phonesys.http.auth import RefreshableAuth, StaticAuth
 from phonesys.http.options import HttpOptions
 from phonesys.http.ratelimit.quota import DailyQuotas
-from phonesys.http.ratelimit.window import UNLIMITED, RateLimit, TooLong, Window, Windows
-from phonesys.http.response import error_of, parse_count
-from phonesys.http.retry import RetryBudget, may_repeat, next_delay
-from phonesys.http.transport import Transport
-from phonesys.http.transport.connector import Connections
-from phonesys.http.transport.errors import TRANSLATED, scrubbed, translated, unreadable
-from phonesys.http.validation import check_call, check_headers, checked_base_url
+from phonesys.http.ratelimit.window import UNLIMITED, RateLimit, RateLimiter, SlidingWindow, WaitTooLong
+from phonesys.http.response import error_from_response, parse_count
+from phonesys.http.retry import RetryBudget, backoff, is_retryable
+from phonesys.http.transport import TransportSelector
+from phonesys.http.transport.connector import SharedSession
+from phonesys.http.transport.errors import MAPPED_EXCEPTIONS, map_exception, redact, redact_decode_error
+from phonesys.http.validation import validate_base_url, validate_call, validate_headers
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
     from phonesys.http.auth import Auth
     from phonesys.http.call import Call
-    from phonesys.http.transport.errors import Answer
+    from phonesys.http.transport.errors import RawResponse
 
 T = TypeVar("T")
 log = logging.getLogger("phonesys")
@@ -80,18 +80,18 @@ class HttpClient:
         self.backend = backend
         self.auth = auth
         self.options = options or HttpOptions()
-        self._base = checked_base_url(base_url)
+        self._base = validate_base_url(base_url)
         self._headers = {"Accept": _ACCEPT, **(headers or {})}
         self._limit = limit or UNLIMITED
         self._constant = auth.headers if isinstance(auth, StaticAuth) else None
         for fixed in (self._headers, self._constant or {}):
-            check_headers(fixed)
+            validate_headers(fixed)
         if session is not None and self.options.ssl is not None:
             raise InvalidArgument(
                 "HttpOptions.ssl: for a session of our own; expected it at the connector of the one handed in"
             )
-        self._connections = Connections(self.options.ssl, session)
-        self._transport: Transport | None = None
+        self._connections = SharedSession(self.options.ssl, session)
+        self._transport: TransportSelector | None = None
         self._users = 0
         self._budget = RetryBudget()
         self._quotas = DailyQuotas()
@@ -100,7 +100,7 @@ class HttpClient:
         self._users += 1
         if self._users == 1:
             await self._open()
-            if isinstance(self.auth, FetchesCredentials):
+            if isinstance(self.auth, RefreshableAuth):
                 await self._attach(self.auth)
         return self
 
@@ -114,18 +114,18 @@ class HttpClient:
         if self._users:
             return
         try:
-            if isinstance(self.auth, FetchesCredentials):
-                await self.auth.detach(self)
+            if isinstance(self.auth, RefreshableAuth):
+                await self.auth.close(self)
         finally:
             await self._close()
 
     async def _open(self) -> None:
         options = self.options
         self._loop = asyncio.get_running_loop()
-        self._windows = Windows(self._limit, self._loop)
-        self._gate = Places(options.connections)
+        self._windows = RateLimiter(self._limit, self._loop)
+        self._gate = Semaphore(options.connections)
         self._deadline = inf if options.deadline is None else options.deadline
-        self._transport = await Transport.open(
+        self._transport = await TransportSelector.open(
             self._connections, options, self._base, self._headers, self._constant
         )
 
@@ -134,21 +134,21 @@ class HttpClient:
         if transport is not None:
             await transport.close()
 
-    async def _attach(self, auth: FetchesCredentials) -> None:
+    async def _attach(self, auth: RefreshableAuth) -> None:
         try:
-            await auth.attach(self)
+            await auth.open(self)
         except BaseException:
             self._users = 0
             await self._close()
             raise
 
-    def sibling(
+    def clone(
         self,
         auth: Auth,
         *,
         headers: Mapping[str, str],
         base_url: str | None = None,
-        at_once: int | None = None,
+        max_concurrency: int | None = None,
     ) -> HttpClient:
         """Make another client to the same vendor, over the same connections.
 
@@ -156,8 +156,8 @@ class HttpClient:
         that is less than the options say.
         """
         options = self.options
-        if at_once is not None:
-            options = msgspec.structs.replace(options, connections=min(at_once, options.connections))
+        if max_concurrency is not None:
+            options = msgspec.structs.replace(options, connections=min(max_concurrency, options.connections))
         other = HttpClient(
             base_url or self._base,
             backend=self.backend,
@@ -171,14 +171,14 @@ class HttpClient:
         return other
 
     @property
-    def detour(self) -> str | None:
+    def fallback_reason(self) -> str | None:
         """Why requests go aiohttp's ordinary way; None where they go the short one, which costs less."""
-        return None if self._transport is None else self._transport.detour
+        return None if self._transport is None else self._transport.fallback_reason
 
     async def send(self, call: Call[T]) -> T:
         """Carry the call out and return what it answers, or raise a CallError that says why not."""
         self._opened()
-        check_call(call)
+        validate_call(call)
         started = self._loop.time()
         until = started + self._deadline
         try:
@@ -187,7 +187,7 @@ class HttpClient:
             error = failure
         return await self._recover(call, error, started, until)
 
-    def _opened(self) -> Transport:
+    def _opened(self) -> TransportSelector:
         if self._transport is None:
             raise NotOpen(f"backend {self.backend!r} is not open; use `async with`")
         return self._transport
@@ -207,7 +207,7 @@ class HttpClient:
             async with scope.waiting():
                 await asyncio.sleep(delay)
             if (current := scope.current.get()) is not None:
-                current.retried()
+                current.on_retry()
             attempt += 1
             try:
                 return await self._attempt(call, self._loop.time(), until)
@@ -219,12 +219,12 @@ class HttpClient:
         if isinstance(error, Unauthorized) and error.renewable:
             return 0.0  # a 401 proves that nothing happened, and is answered with other credentials once
         patience = _PATIENCE if isinstance(error, RateLimited) else 1
-        if attempt > self.options.retries * patience or not may_repeat(error, safe=call.safe):
+        if attempt > self.options.retries * patience or not is_retryable(error, idempotent=call.idempotent):
             return None
-        if not self._budget.pay(error):
+        if not self._budget.try_withdraw(error):
             error.add_note("not tried again: the client has spent its budget for retries")
             return None
-        return next_delay(error, attempt, self.options, self.options.jitter())
+        return backoff(error, attempt, self.options, self.options.jitter())
 
     async def _attempt(self, call: Call[T], now: float, until: float) -> T:
         """One request: wait for the account's window, sign, send, read, decode or raise."""
@@ -235,26 +235,26 @@ class HttpClient:
             signed = await self._prepared(call, until)
             now = self._loop.time()
         # Not before the credential is there: a window that idles meanwhile is forgotten.
-        window = self._windows.of(call.rate_key or call.account, now)
-        if not window.take(now):
+        window = self._windows.window(call.rate_key or call.account, now)
+        if not window.try_acquire(now):
             await self._await_turn(call, window, now, until)
             signed = self.auth.sign(call) or signed  # it may have been renewed meanwhile
         try:
             status, headers, body = await self._exchange(call, signed, until)
         finally:
-            window.settle(self._loop.time())
+            window.complete(self._loop.time())
         if (remaining := headers.get(_REMAINING)) is not None:
             self._synchronise(call, window, remaining, headers)
         if _SUCCESS <= status < _REDIRECTION:
             try:
                 answer = call.decode(body)
             except DecodeError as failure:
-                error: CallError = unreadable(failure, signed)
+                error: CallError = redact_decode_error(failure, signed)
             else:
-                self._budget.earn()
+                self._budget.deposit()
                 return answer
         else:
-            error = self._refusal(call, window, signed, status, headers, scrubbed(body, signed, call.secrets))
+            error = self._refusal(call, window, signed, status, headers, redact(body, signed, call.secrets))
         del body  # an answer may echo the credential, and tracebacks may show locals
         raise error
 
@@ -263,66 +263,66 @@ class HttpClient:
         try:
             async with asyncio.timeout_at(None if until == inf else until):
                 while (signed := self.auth.sign(call)) is None:
-                    await self.auth.prepare(call)
+                    await self.auth.ensure_valid(call)
                 return signed
         except TimeoutError:
             error = DeadlineExceeded("no credential could be had before the deadline")
-        error.harmless = True
+        error.not_executed = True
         raise error
 
-    async def _exchange(self, call: Call[Any], signed: Mapping[str, str], until: float) -> Answer:
+    async def _exchange(self, call: Call[Any], signed: Mapping[str, str], until: float) -> RawResponse:
         """Send one request and read its answer, inside the time that is left."""
         if signed is not self._constant:
-            check_headers(signed)
+            validate_headers(signed)
         gate = self._gate
         if gate.free:
-            gate.take()
+            gate.acquire_nowait()
         else:
             await self._await_place(until)
         try:
             transport = self._opened()  # whoever had to wait may find it closed
             if (current := scope.current.get()) is not None:
-                current.sent()
+                current.on_request()
             with transport.until(until):
                 return await transport.exchange(call, signed)
         except PhonesysError:  # some of which are ValueErrors too
             raise
-        except TRANSLATED as failure:
-            error = translated(failure)
+        except MAPPED_EXCEPTIONS as failure:
+            error = map_exception(failure)
         finally:
             gate.release()
-        if isinstance(error, TimedOut) and self._loop.time() >= until:
+        if isinstance(error, AttemptTimeout) and self._loop.time() >= until:
             error = DeadlineExceeded("the deadline passed before the answer came")
         raise error  # outside of `except`: aiohttp's errors hold the signed request
 
-    async def _await_turn(self, call: Call[Any], window: Window, now: float, until: float) -> None:
+    async def _await_turn(self, call: Call[Any], window: SlidingWindow, now: float, until: float) -> None:
         delay = await self._turn(window, now, until)
         if self._quotas:  # the day's last request may have gone out meanwhile
             try:
                 self._quotas.check(call.rate_key or call.account)
             except QuotaExhausted:
                 if delay is None:
-                    window.give_back(self._loop.time())
+                    window.cancel(self._loop.time())
                 raise
         if delay is None:
             return
         error = DeadlineExceeded(f"the rate window is full for another {delay:.1f} s, beyond the deadline")
-        error.harmless = True
+        error.not_executed = True
         error.retry_after = delay
         raise error
 
-    async def _turn(self, window: Window, now: float, until: float) -> float | None:
+    async def _turn(self, window: SlidingWindow, now: float, until: float) -> float | None:
         """Wait for a slot and take it; return how long that would last where it lasts too long."""
         taken = False
         try:
             async with scope.waiting():
-                await window.turn(now, until)
+                await window.acquire(now, until)
                 taken = True
-        except TooLong as wait:
+        except WaitTooLong as wait:
             return wait.delay
         except BaseException:
             if taken:  # and not used: cancelled on the way back to its place
-                window.give_back(self._loop.time())
+                window.cancel(self._loop.time())
             raise
         return None
 
@@ -333,55 +333,55 @@ class HttpClient:
             return
         except TimeoutError:
             error = DeadlineExceeded("no connection came free before the deadline")
-        error.harmless = True
+        error.not_executed = True
         raise error
 
     def _refusal(
         self,
         call: Call[Any],
-        window: Window,
+        window: SlidingWindow,
         signed: Mapping[str, str],
         status: int,
         headers: Mapping[str, str],
         body: bytes,
     ) -> CallError:
-        error = error_of(status, headers, body)
+        error = error_from_response(status, headers, body)
         if isinstance(error, Unauthorized):
-            error.renewable = self.auth.refused(call, signed)
+            error.renewable = self.auth.on_unauthorized(call, signed)
         if isinstance(error, RateLimited):
             if self._quotas:
                 self._quotas.check(call.rate_key or call.account)
             # A wait of more than a day is a vendor's mistake, not a promise to hold the account to.
             absurd = error.retry_after is not None and error.retry_after > _DAY
-            window.refused(self._loop.time(), None if absurd else error.retry_after)
+            window.on_rejected(self._loop.time(), None if absurd else error.retry_after)
         return error
 
     def _synchronise(
-        self, call: Call[Any], window: Window, remaining: str, headers: Mapping[str, str]
+        self, call: Call[Any], window: SlidingWindow, remaining: str, headers: Mapping[str, str]
     ) -> None:
         """Take over what the vendor says is left, of the window and of the day; ignore nonsense."""
         left, allowed = parse_count(remaining), parse_count(headers.get(_ALLOWED, ""))
         if left is not None and allowed is not None:
-            window.observe(left, allowed, self._loop.time())
+            window.sync(left, allowed, self._loop.time())
         if headers.get(_LEFT_TODAY) == "0":
-            self._quotas.spend(call.rate_key or call.account)
-            window.dismiss()
+            self._quotas.exhaust(call.rate_key or call.account)
+            window.fail_waiters()
 
     def _explain(self, error: CallError, call: Call[Any], attempt: int, elapsed: float) -> None:
-        error.about(backend=self.backend, operation=call.operation, account=call.account)
+        error.with_call(backend=self.backend, operation=call.operation, account=call.account)
         error.attempts, error.elapsed = attempt, elapsed
         log.debug("attempt %d after %.3f s: %s", attempt, elapsed, error)
 
 
 def _final(call: Call[Any], error: CallError) -> CallError:
     """Choose what the caller sees: for a write that may have happened, that, and not what hid its answer."""
-    if call.safe or error.harmless:
+    if call.idempotent or error.not_executed:
         return error
     unknown = OutcomeUnknown(
         f"{call.operation} may or may not have been carried out, and was not sent again",
-        find_out=call.find_out,
+        recovery_hint=call.recovery_hint,
         cause=str(error),
-    ).about(backend=error.backend, operation=error.operation, account=error.account)
+    ).with_call(backend=error.backend, operation=error.operation, account=error.account)
     unknown.attempts, unknown.elapsed = error.attempts, error.elapsed
     unknown.__cause__ = error
     return unknown

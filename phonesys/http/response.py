@@ -24,33 +24,33 @@ UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """What msgspec raises for bytes that it cannot read: bad UTF-8 and deep nesting are not its own errors."""
 
 
-def reader(kind: type[T], *, strict: bool = True) -> Callable[[bytes], T]:
+def json_decoder(kind: type[T], *, strict: bool = True) -> Callable[[bytes], T]:
     """Make the function that reads a body as JSON of this type; it raises DecodeError.
 
     Without `strict`, numbers and booleans may be written as strings.
     """
-    return told(msgspec.json.Decoder(kind, strict=strict).decode)
+    return wrap_decoder(msgspec.json.Decoder(kind, strict=strict).decode)
 
 
-def told(decode: Callable[[bytes], T]) -> Callable[[bytes], T]:
+def wrap_decoder(decode: Callable[[bytes], T]) -> Callable[[bytes], T]:
     """Make a decoder raise DecodeError for bytes that it cannot read."""
 
     def read(body: bytes) -> T:
         try:
             return decode(body)
         except UNREADABLE as failure:
-            raise not_data(body, str(failure)) from None
+            raise decode_error(body, str(failure)) from None
 
     return read
 
 
-def nothing(body: bytes) -> None:
+def expect_no_content(body: bytes) -> None:
     """Read an answer that has no content, or content that nobody needs; a proxy's page is neither."""
     if body.lstrip().startswith(b"<"):
-        raise not_data(body, "a page")
+        raise decode_error(body, "a page")
 
 
-def not_data(body: bytes, reason: str) -> DecodeError:
+def decode_error(body: bytes, reason: str) -> DecodeError:
     """Say what came instead of data; a body that is not JSON at all may be read better a moment later."""
     try:
         msgspec.json.decode(body, type=msgspec.Raw)
@@ -64,7 +64,7 @@ def not_data(body: bytes, reason: str) -> DecodeError:
     return kind(f"{what}; it begins {shown!r}" if body else what, body=body[:EXCERPT])
 
 
-def error_of(status: int, headers: Mapping[str, str], body: bytes) -> StatusError:
+def error_from_response(status: int, headers: Mapping[str, str], body: bytes) -> StatusError:
     """Make the error that an answer deserves; its status is trusted, never the one in its body."""
     request_id = headers.get("X-Request-Id") or headers.get("Request-Id") or headers.get("CF-Ray")
     return status_class(status)(

@@ -7,7 +7,7 @@ from email.utils import parsedate_to_datetime
 from math import isfinite
 from typing import TYPE_CHECKING
 
-from phonesys.errors import CallError, ConnectFailed, RateLimited, StatusError
+from phonesys.errors import CallError, ConnectError, RateLimited, StatusError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,15 +18,15 @@ _FREE_RETRIES = 128.0  # two for each request that a sweep has under way by defa
 _LARGEST_EXPONENT = 32  # 2.0 ** 1024 would overflow before `min` sees it
 
 
-def may_repeat(error: CallError, *, safe: bool) -> bool:
+def is_retryable(error: CallError, *, idempotent: bool) -> bool:
     """Say whether the call may be sent again after this error.
 
     A call that is not safe only where the error proves that nothing was carried out.
     """
-    return error.transient and (safe or error.harmless)
+    return error.transient and (idempotent or error.not_executed)
 
 
-def next_delay(error: CallError, attempt: int, options: HttpOptions, draw: float) -> float:
+def backoff(error: CallError, attempt: int, options: HttpOptions, draw: float) -> float:
     """Count the seconds before the next try, after `attempt` tries; the vendor's own wait wins.
 
     Capped exponential backoff with full jitter: `draw` is a random number from 0 to 1.
@@ -85,14 +85,14 @@ class RetryBudget:
         self._earned = earned
         self._left = capacity
 
-    def earn(self) -> None:
+    def deposit(self) -> None:
         """One call succeeded."""
         if self._left < self._capacity:
             self._left += self._earned
 
-    def pay(self, error: CallError) -> bool:
+    def try_withdraw(self, error: CallError) -> bool:
         """Pay for one retry; False where the budget is spent."""
-        if isinstance(error, RateLimited | ConnectFailed):
+        if isinstance(error, RateLimited | ConnectError):
             return True
         if self._left < 1:
             return False

@@ -22,7 +22,7 @@ _is_name = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+").fullmatch
 _is_value = re.compile(r"[ -~\t]*").fullmatch
 
 
-def check_call(call: Call[Any]) -> None:
+def validate_call(call: Call[Any]) -> None:
     """Raise InvalidArgument for what would end up elsewhere in the request, or elsewhere altogether."""
     if not _is_method(call.method):
         raise InvalidArgument(f"method: expected a word in capitals, got {call.method!r:.80}")
@@ -36,7 +36,7 @@ def check_call(call: Call[Any]) -> None:
         raise InvalidArgument(f"content_type: expected one, got {call.content_type!r:.80}")
 
 
-def check_headers(headers: Mapping[str, str]) -> None:
+def validate_headers(headers: Mapping[str, str]) -> None:
     """Raise InvalidArgument, without the value, for what would break out of its header, or is not ASCII."""
     for name in headers:
         if not (isinstance(name, str) and _is_name(name)):
@@ -45,19 +45,19 @@ def check_headers(headers: Mapping[str, str]) -> None:
             raise InvalidArgument(f"header {name}: expected printable ASCII, as HTTP headers require")
 
 
-def merged(headers: Mapping[str, str], others: Mapping[str, str]) -> CIMultiDict[str]:
+def merge_headers(headers: Mapping[str, str], others: Mapping[str, str]) -> CIMultiDict[str]:
     """Put headers together; the others win, however they are capitalized."""
     both = CIMultiDict(headers)
     both.update(others)
     return both
 
 
-def lines(headers: Mapping[str, str]) -> str:
+def encode_headers(headers: Mapping[str, str]) -> str:
     """Write headers that were checked, each with the end of its line."""
     return "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
 
 
-def checked_base_url(base_url: str) -> str:
+def validate_base_url(base_url: str) -> str:
     """Return the URL without its last slash; raises InvalidArgument unless it is https, or loopback."""
     try:
         url = URL(base_url)

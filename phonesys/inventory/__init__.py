@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from phonesys.inventory.diff.changes import TOPICS, Change, ChangeKind, FieldChange
-from phonesys.inventory.errors import InventoryError, NoSnapshot, SchemaTooNew, TakenOver
+from phonesys.inventory.errors import InventoryError, NoSnapshot, SchemaTooNew, SweepSuperseded
 from phonesys.inventory.inventory import Inventory
-from phonesys.inventory.record import NumberRecord, record_of
+from phonesys.inventory.record import NumberRecord, to_record
 from phonesys.inventory.snapshot import Snapshot
 from phonesys.inventory.stored_sweep import StoredSweep
 from phonesys.inventory.watch import Watch
@@ -22,7 +22,7 @@ __all__ = [
     "SchemaTooNew",
     "Snapshot",
     "StoredSweep",
-    "TakenOver",
+    "SweepSuperseded",
     "Watch",
-    "record_of",
+    "to_record",
 ]

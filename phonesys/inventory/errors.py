@@ -13,7 +13,7 @@ class SchemaTooNew(InventoryError):
     """The database was written by a newer phonesys than this one."""
 
 
-class TakenOver(InventoryError):
+class SweepSuperseded(InventoryError):
     """Another process resumed this sweep, or began it anew; what this one had stored is kept for it."""
 
 

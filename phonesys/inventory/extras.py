@@ -12,7 +12,7 @@ class MissingExtra(UsageError):
     """An optional dependency is not installed; the message says how to get it."""
 
 
-def extra(name: str, module: str) -> Any:
+def require_extra(name: str, module: str) -> Any:
     """Import a module that the extra of this name installs."""
     try:
         return import_module(module)

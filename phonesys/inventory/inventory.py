@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
 
-from phonesys._concurrency import undisturbed
+from phonesys._concurrency import run_shielded
 from phonesys.errors import InvalidArgument, NotOpen, UsageError
 from phonesys.inventory.errors import NoSnapshot
-from phonesys.inventory.extras import extra
+from phonesys.inventory.extras import require_extra
 from phonesys.inventory.snapshot import LISTED, NAMED, Snapshot
 from phonesys.inventory.stored_sweep import StoredSweep
 
@@ -43,10 +43,12 @@ class Inventory:
     async def __aenter__(self) -> Self:
         if self._opened is not None:
             raise UsageError("this Inventory is open already")
-        extra("inventory", "sqlalchemy")
-        extra("inventory", "greenlet")  # what SQLAlchemy needs for asyncio, and does not install by itself
+        require_extra("inventory", "sqlalchemy")
+        require_extra(
+            "inventory", "greenlet"
+        )  # what SQLAlchemy needs for asyncio, and does not install by itself
         try:
-            await undisturbed(self._connect())
+            await run_shielded(self._connect())
         except BaseException:
             await self._close()
             raise
@@ -132,12 +134,12 @@ class Inventory:
             raise NoSnapshot(what)
         return Snapshot(self._database, rows[0])
 
-    async def before(self, snapshot: Snapshot) -> Snapshot:
+    async def previous(self, snapshot: Snapshot) -> Snapshot:
         """Return the snapshot before this one: of the same backends, else of any; raises NoSnapshot."""
         every = await self.snapshots()
         place = next((i for i, one in enumerate(every) if one.id == snapshot.id), len(every))
         earlier = every[place + 1 :]
-        same = [one for one in earlier if one.scope == snapshot.scope]
+        same = [one for one in earlier if one.coverage == snapshot.coverage]
         if not earlier:
             raise NoSnapshot(f"there is no snapshot before {snapshot.id} to compare it with")
         return (same or earlier)[0]
@@ -154,7 +156,7 @@ class Inventory:
 
         new = newer if isinstance(newer, Snapshot) else await self.snapshot(newer)
         if older is None:
-            old = await self.before(new)
+            old = await self.previous(new)
         else:
             old = older if isinstance(older, Snapshot) else await self.snapshot(older)
         async with aclosing(changes(self._database, old, new)) as found:
@@ -180,16 +182,16 @@ class Inventory:
                 held = await reading.numbers_of_pages(self._database, dict.fromkeys(row.pages, row.key))
                 yield row.key, [record for page in row.pages for record in held[page]]
 
-    async def forget(self, *, keep: int) -> int:
+    async def prune(self, *, keep: int) -> int:
         """Delete all snapshots but the newest `keep`, and what only they held; return how many."""
         from phonesys.inventory.store import schema
-        from phonesys.inventory.store.writing import forget
+        from phonesys.inventory.store.writing import prune
 
         if keep < 0:
             raise InvalidArgument(f"keep: expected a whole number from 0, got {keep!r}")
         old = [snapshot.id for snapshot in (await self.snapshots())[keep:]]
         async with self._database.writing() as connection:
-            return await forget(connection, schema.sweeps.c.id.in_(old))
+            return await prune(connection, schema.sweeps.c.id.in_(old))
 
 
 def _scope(names: Iterable[str], named: Container[str]) -> str:

@@ -96,7 +96,7 @@ class NumberRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Whose number it is or where it came from, in the vendor's words."""
 
 
-def record_of(number: PhoneNumber, backend: str) -> NumberRecord:
+def to_record(number: PhoneNumber, backend: str) -> NumberRecord:
     """Take down one number, of our backends or of anybody's; `backend` is the name in its system."""
     can = number.capabilities
     return NumberRecord(
@@ -116,18 +116,18 @@ def record_of(number: PhoneNumber, backend: str) -> NumberRecord:
         assignee=_said(number.assignee),
         created_at=_zoned(number.created_at),
         updated_at=_zoned(number.updated_at),
-        **more_of(number),
+        **vendor_fields(number),
     )
 
 
-def columns_of(numbers: Sequence[PhoneNumber]) -> dict[str, Sequence[Any]]:
+def to_columns(numbers: Sequence[PhoneNumber]) -> dict[str, Sequence[Any]]:
     """Take down numbers a column at a time: by a record's field, its value for each of them.
 
     Without `backend` and `account`; fields that say nothing of any number may be missing.
     """
     if set(map(type, numbers)) == {LeadConnectorNumber}:
         return leadconnector.columns(cast("Sequence[LeadConnectorNumber]", numbers))
-    cells = zip(*(_cells(record_of(number, "")) for number in numbers))  # noqa: B905 -- one type
+    cells = zip(*(_cells(to_record(number, "")) for number in numbers))  # noqa: B905 -- one type
     return dict(zip(_COLUMNS, cells, strict=bool(numbers)))
 
 
@@ -136,9 +136,9 @@ _cells = attrgetter(*_COLUMNS)
 
 
 def records_in(page: Page[PhoneNumber]) -> list[NumberRecord]:
-    """Take down a page, as `record_of` does each of its numbers; quicker where there are many."""
+    """Take down a page, as `to_record` does each of its numbers; quicker where there are many."""
     numbers = page.numbers
-    columns = columns_of(numbers)
+    columns = to_columns(numbers)
     names, rows = tuple(columns), zip(*columns.values(), strict=True)
     return [
         NumberRecord(
@@ -230,7 +230,7 @@ def _zoned(moment: datetime | None) -> datetime | None:
 
 
 @singledispatch
-def more_of(number: Any) -> dict[str, Any]:
+def vendor_fields(number: Any) -> dict[str, Any]:
     """Return what is known of a number beyond what all vendors say, by the record's fields.
 
     Of a number that no function is registered for, its own attributes of the same names and types are
@@ -256,13 +256,13 @@ def _type_of(name: str) -> type:
     return bool if name in _SWITCHES else str
 
 
-@more_of.register
+@vendor_fields.register
 def _of_leadconnector(number: LeadConnectorNumber) -> dict[str, Any]:
     columns = leadconnector.columns((number,))
     return {name: columns[name][0] for name in leadconnector.MORE}
 
 
-@more_of.register
+@vendor_fields.register
 def _of_agents(number: AgentNumber) -> dict[str, Any]:
     agent = number.agent_id
     return {
@@ -272,7 +272,7 @@ def _of_agents(number: AgentNumber) -> dict[str, Any]:
     }
 
 
-@more_of.register
+@vendor_fields.register
 def _of_leadping_row(number: LeadpingRow) -> dict[str, Any]:
     return {
         "is_routed": _is_routed(number.routing_summary),
@@ -298,7 +298,7 @@ def _is_routed(summary: str | None) -> bool | None:
     return None if not summary else summary.strip().lower() not in _UNROUTED
 
 
-@more_of.register
+@vendor_fields.register
 def _of_leadping(number: LeadpingNumber) -> dict[str, Any]:
     return {
         "inbound": f"user:{number.user.id}" if number.user and number.user.id else None,

@@ -29,7 +29,7 @@ class Snapshot:
         self.finished_at: datetime | None = row.finished_at
         """None for a sweep that is not finished."""
         self.numbers = row.numbers
-        self.scope: Mapping[str, str] = row.scope
+        self.coverage: Mapping[str, str] = row.scope
         """By backend: `listed` if all that it lists was swept, `named` if accounts were given."""
 
     def __repr__(self) -> str:

@@ -6,7 +6,7 @@ import asyncio
 from collections import deque
 from typing import TYPE_CHECKING, Self
 
-from phonesys._concurrency import ended, undisturbed
+from phonesys._concurrency import run_shielded, wait_finished
 from phonesys.errors import NotOpen
 from phonesys.sweep import AccountReport, Outcome, SweepReport
 
@@ -41,7 +41,7 @@ class StoredSweep:
         self._scope = scope
         self._resume_within = resume_within
         self._writer: SweepWriter | None = None
-        self._journal = _Journal()
+        self._journal = RecordingReport()
         sweep.report = self._journal
         self._stored: deque[Page[PhoneNumber]] = deque()
         self._ahead = _Ahead(sweep, self._journal)
@@ -70,7 +70,7 @@ class StoredSweep:
     async def __aenter__(self) -> Self:
         # SQLAlchemy gives up a connection whose statement is cancelled, and leaves its transaction, and the
         # lock on the database with it, to the garbage collector. So transactions are carried to their end.
-        await undisturbed(self._resume())
+        await run_shielded(self._resume())
         await self._sweep.__aenter__()
         self._ahead.start(self._opened())
         return self
@@ -104,12 +104,12 @@ class StoredSweep:
         while not self._stored:
             pages, settled = await self._ahead.take()
             if pages or settled:
-                await undisturbed(writer.write(pages, settled))
+                await run_shielded(writer.write(pages, settled))
                 self._stored.extend(one.page for one in pages)
             elif (error := self._ahead.error) is not None:
                 raise error
             else:
-                await undisturbed(self._finish(writer))
+                await run_shielded(self._finish(writer))
                 raise StopAsyncIteration
         return self._stored.popleft()
 
@@ -123,7 +123,7 @@ class StoredSweep:
             self.finished = True
 
 
-class _Journal(SweepReport):
+class RecordingReport(SweepReport):
     """A report that also lists what came of accounts in the order in which it is known."""
 
     def __init__(self) -> None:
@@ -133,13 +133,13 @@ class _Journal(SweepReport):
 
     def remember(self, provider: str, account: str, result: AccountReport) -> None:
         """Write down what came of an account before: the sweep passes over it, as over one named twice."""
-        super().enter(provider, account, result)
+        super().record(provider, account, result)
         self.numbers += result.numbers
         self.numbers_by_provider[provider] += result.numbers
 
-    def enter(self, provider: str, account: str, result: AccountReport, *, keep: bool = True) -> None:
+    def record(self, provider: str, account: str, result: AccountReport, *, keep: bool = True) -> None:
         """Write down what came of an account, for the store too."""
-        super().enter(provider, account, result, keep=keep)
+        super().record(provider, account, result, keep=keep)
         # An account that was not reached has no outcome yet: whoever resumes reads it.
         if result.outcome is not Outcome.NOT_REACHED:
             self.settled.append(((provider, account), result))
@@ -149,7 +149,7 @@ class _Journal(SweepReport):
 class _Ahead:
     """Reads a sweep while what was read before is being stored."""
 
-    def __init__(self, sweep: Sweep, journal: _Journal) -> None:
+    def __init__(self, sweep: Sweep, journal: RecordingReport) -> None:
         self._sweep = sweep
         self._journal = journal
         self._pages: list[Prepared] = []
@@ -166,7 +166,7 @@ class _Ahead:
         """End, whatever was not taken yet."""
         if self._task is not None:
             self._task.cancel()
-            await ended(self._task)
+            await wait_finished(self._task)
 
     async def take(self) -> tuple[list[Prepared], list[tuple[Key, AccountReport]]]:
         """Take all that was read so far, once there is something; nothing at the end.

@@ -8,7 +8,7 @@ from contextlib import aclosing
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Self
 
-from phonesys._concurrency import ended
+from phonesys._concurrency import wait_finished
 from phonesys.errors import InvalidArgument, NotOpen, UsageError
 from phonesys.inventory.diff.changes import WHOLE, Change, Difference, Moves, compare, unknown
 from phonesys.inventory.record import records_in
@@ -76,7 +76,7 @@ class Watch:
     async def __aexit__(self, *_: object) -> None:
         if self._task is not None:
             self._task.cancel()
-            await ended(self._task)
+            await wait_finished(self._task)
 
     def __aiter__(self) -> AsyncIterator[Change]:
         return self

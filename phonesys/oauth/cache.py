@@ -9,7 +9,7 @@ from contextvars import copy_context
 from typing import TYPE_CHECKING, TypeAlias
 
 from phonesys import _observer as scope
-from phonesys._concurrency import ended
+from phonesys._concurrency import wait_finished
 from phonesys.errors import BackendFault, CallError, PhonesysError, StatusError
 from phonesys.secret import HeaderValue
 
@@ -29,7 +29,7 @@ _MOMENT = 0.25
 """How long a fetch counts as a request: a call that waits longer for it lets another account go ahead."""
 
 
-class Renewal:
+class TokenCache:
     """Hands out one credential's headers, and fetches its next token once for however many wait.
 
     - `fetch` gets the token that was refused, if one was, and returns one that is not.
@@ -43,10 +43,10 @@ class Renewal:
         "_refused", "_refused_at", "_renew_at", "_task", "_token", "_waiters", "_what",
     )  # fmt: skip
 
-    def __init__(self, what: str, fetch: Fetch, *, precious: bool, clock: Callable[[], float]) -> None:
+    def __init__(self, what: str, fetch: Fetch, *, uninterruptible: bool, clock: Callable[[], float]) -> None:
         self._what = what
         self._fetch = fetch
-        self._precious = precious
+        self._precious = uninterruptible
         self._clock = clock
         self._token: Token | None = None
         self._headers: Mapping[str, str] | None = None
@@ -87,7 +87,7 @@ class Renewal:
         """End a fetch that nobody waits for; whoever comes now begins another."""
         self._task = None
         task.cancel()
-        await ended(task)
+        await wait_finished(task)
 
     def refuse(self, headers: Mapping[str, str]) -> bool:
         """Take note of a 401; say whether other headers are, or can be, had.
@@ -107,7 +107,7 @@ class Renewal:
     async def settled(self) -> None:
         """Wait for a precious fetch to end, even while being cancelled; its own time-outs bound it."""
         if self._task is not None:
-            await ended(self._task)
+            await wait_finished(self._task)
 
     def _within(self, seconds: float, moment: float) -> bool:
         """Say whether that is less than so many seconds ago; after a clock was set back, it is not."""
@@ -147,7 +147,7 @@ class Renewal:
         failure.__traceback__ = None
         error = _again(failure)
         if isinstance(error, CallError):
-            error.harmless = True  # to the call that waits: it was never sent
+            error.not_executed = True  # to the call that waits: it was never sent
             error.message = f"no token of {self._what}: {error.message or type(error).__name__}"
         self._failures += 1
         for_good = isinstance(error, StatusError) and not error.transient

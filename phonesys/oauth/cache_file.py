@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _SMALL = 4 * 2**20
 
 
-class Journal:
+class TokenCacheFile:
     """Lines of tokens, later ones first; what lines hold is remembered, and only new ones are read.
 
     Nothing is synced: a crash loses the last second, which costs as many requests as it held tokens.

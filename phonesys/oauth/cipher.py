@@ -11,19 +11,19 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 
-class Seal(Protocol):
+class Cipher(Protocol):
     """Encrypts and decrypts."""
 
-    def close(self, plain: bytes) -> bytes:
+    def encrypt(self, plain: bytes) -> bytes:
         """Encrypt; the result is ASCII without line ends."""
         ...
 
-    def open(self, sealed: bytes) -> bytes | None:
+    def decrypt(self, sealed: bytes) -> bytes | None:
         """Decrypt; None where this key does not fit."""
         ...
 
 
-class FernetSeal:
+class FernetCipher:
     """AES-128-CBC with HMAC-SHA256, as https://github.com/fernet/spec says."""
 
     def __init__(self, key: str | Secret) -> None:
@@ -38,12 +38,12 @@ class FernetSeal:
             raise ConfigError("token store: key= is not a Fernet key; make one with phonesys.oauth.new_key()")
         self._invalid: type[Exception] = fernet.InvalidToken
 
-    def close(self, plain: bytes) -> bytes:
+    def encrypt(self, plain: bytes) -> bytes:
         """Encrypt."""
         sealed: bytes = self._fernet.encrypt(plain)
         return sealed
 
-    def open(self, sealed: bytes) -> bytes | None:
+    def decrypt(self, sealed: bytes) -> bytes | None:
         """Decrypt."""
         try:
             plain: bytes = self._fernet.decrypt(sealed)

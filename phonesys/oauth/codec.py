@@ -10,7 +10,7 @@ from phonesys.errors import ConfigError, InvalidArgument
 from phonesys.oauth.token import Token, as_secret, dump
 
 if TYPE_CHECKING:
-    from phonesys.oauth.cipher import Seal
+    from phonesys.oauth.cipher import Cipher
 
 FORMAT = "phonesys-tokens"
 VERSION = 1
@@ -38,14 +38,14 @@ class Codec:
     Reading raises ConfigError, which names the file and shows nothing of it.
     """
 
-    def __init__(self, seal: Seal | None) -> None:
+    def __init__(self, seal: Cipher | None) -> None:
         self._seal = seal
 
     def write(self, tokens: Tokens) -> bytes:
         """Write tokens as one line."""
         if self._seal is None:
             return dump(_Document(FORMAT, VERSION, tokens=tokens)) + b"\n"
-        sealed = self._seal.close(dump(tokens)).decode()
+        sealed = self._seal.encrypt(dump(tokens)).decode()
         return dump(_Document(FORMAT, VERSION, sealed=sealed)) + b"\n"
 
     def read(self, raw: bytes, where: str) -> Tokens:
@@ -69,7 +69,7 @@ class Codec:
             return document.tokens or {}
         if self._seal is None:
             raise _complaint(where, "it is encrypted, and no key was given")
-        plain = self._seal.open(document.sealed.encode())
+        plain = self._seal.decrypt(document.sealed.encode())
         if plain is None:
             raise _complaint(where, "the key that was given does not fit it")
         try:

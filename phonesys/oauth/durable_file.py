@@ -20,7 +20,7 @@ Signature: TypeAlias = tuple[int, int, int]
 _ROOM = 16_384
 
 
-class Document:
+class DurableTokenFile:
     """The file itself; everything here blocks, and only `commit` and `check` for longer than a moment."""
 
     def __init__(self, path: Path, folder: Path, codec: Codec, *, patience: float) -> None:

@@ -10,12 +10,12 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
-from phonesys._concurrency import ended
+from phonesys._concurrency import wait_finished
 from phonesys.errors import ConfigError, InvalidArgument, PhonesysError
-from phonesys.oauth.cache_file import Journal
-from phonesys.oauth.cipher import FernetSeal
+from phonesys.oauth.cache_file import TokenCacheFile
+from phonesys.oauth.cipher import FernetCipher
 from phonesys.oauth.codec import Codec
-from phonesys.oauth.durable_file import Document
+from phonesys.oauth.durable_file import DurableTokenFile
 from phonesys.oauth.lock import locked
 
 if TYPE_CHECKING:
@@ -56,9 +56,11 @@ class FileTokenStore:
         self._path = _resolved(path)
         self._folder = self._path.with_name(self._path.name + ".d")
         self._patience = patience
-        codec = Codec(None if key is None else FernetSeal(key))
-        self._document = Document(self._path, self._folder, codec, patience=patience)
-        self._journal = Journal(self._folder / "kept", self._folder, codec, patience=patience, clock=clock)
+        codec = Codec(None if key is None else FernetCipher(key))
+        self._document = DurableTokenFile(self._path, self._folder, codec, patience=patience)
+        self._journal = TokenCacheFile(
+            self._folder / "kept", self._folder, codec, patience=patience, clock=clock
+        )
         self._kept: Tokens = {}
         self._writer: asyncio.Task[None] | None = None
         self._writer_writes = False
@@ -83,7 +85,7 @@ class FileTokenStore:
         _told(self._document.stage, key, token)  # before anything else can happen to this process
         await _in_thread(self._document.commit, key, token)
 
-    def keep(self, key: str, token: Token) -> None:
+    def cache(self, key: str, token: Token) -> None:
         """Take a token that can be had again; it is written within a second, together with others."""
         self._kept[key] = token
         self._write_soon()
@@ -142,7 +144,7 @@ class FileTokenStore:
             return
         if not self._writer_writes:
             writer.cancel()
-        await ended(writer)
+        await wait_finished(writer)
 
     def _make_folder(self) -> None:
         try:

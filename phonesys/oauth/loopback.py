@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from yarl import URL
 
-from phonesys.errors import CallError, InvalidArgument, TimedOut
+from phonesys.errors import AttemptTimeout, CallError, InvalidArgument
 from phonesys.secret import Secret
 
 if TYPE_CHECKING:
@@ -30,10 +30,13 @@ class Callback:
         self._code: asyncio.Future[Secret] = asyncio.get_running_loop().create_future()
 
     async def code(self, timeout: float) -> Secret:  # noqa: ASYNC109 -- a person's time, not a request's
-        """Wait for the code; raises CallError where the person refused, TimedOut after `timeout` seconds."""
+        """Wait for the code.
+
+        Raises CallError where the person refused, AttemptTimeout after `timeout` seconds.
+        """
         done, _ = await asyncio.wait([self._code], timeout=timeout)
         if not done:
-            raise TimedOut(f"nobody consented within {timeout:g} s")
+            raise AttemptTimeout(f"nobody consented within {timeout:g} s")
         return self._code.result()
 
     async def answer(self, request: web.Request) -> web.Response:

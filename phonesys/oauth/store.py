@@ -29,7 +29,7 @@ class TokenStore(Protocol):
     async def save(self, key: str, token: Token) -> None:
         """Write a token; when this returns, it survives whatever happens to the process."""
 
-    def keep(self, key: str, token: Token) -> None:
+    def cache(self, key: str, token: Token) -> None:
         """Take a token that may be lost; writing it can wait for others."""
 
     async def forget(self, key: str) -> None:
@@ -61,7 +61,7 @@ class MemoryTokenStore:
         """Remember a token."""
         self._tokens[key] = token
 
-    def keep(self, key: str, token: Token) -> None:
+    def cache(self, key: str, token: Token) -> None:
         """Remember a token."""
         self._tokens[key] = token
 

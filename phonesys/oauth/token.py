@@ -23,7 +23,7 @@ class Token(msgspec.Struct, frozen=True, kw_only=True):
     obtained_at: float
     expires_at: float | None = None
     """None where the vendor did not say: it is good until it is refused."""
-    holder: str = ""
+    subject: str = ""
     """Whom it speaks for, such as `company/…` or `location/…`."""
     scope: str = ""
 

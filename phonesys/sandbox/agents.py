@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from phonesys.sandbox.auth import Authenticator
     from phonesys.sandbox.limits import SlidingWindows
-    from phonesys.sandbox.state import Agent, Assignment, World
+    from phonesys.sandbox.state import Agent, Assignment, VendorState
 
 Envelope: TypeAlias = Literal["bare", "data", "numbers", "items", "results", "nested"]
 """Where the rows are: alone, under a key, or one level down as in `{"data": {"numbers": […]}}`."""
@@ -70,7 +70,7 @@ class AgentsApi:
 
     def __init__(
         self,
-        world: World,
+        world: VendorState,
         auth: Authenticator,
         limits: SlidingWindows,
         envelope: Envelope = "data",

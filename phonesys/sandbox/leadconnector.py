@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from phonesys.sandbox.auth import Authenticator
     from phonesys.sandbox.limits import SlidingWindows, Verdict
-    from phonesys.sandbox.state import Location, World
+    from phonesys.sandbox.state import Location, VendorState
 
 _MOST = 1000
 _VERSIONS = ("2021-07-28", "v3")
@@ -162,7 +162,7 @@ class LeadConnectorApi:
     name = "leadconnector"
     prefix = "/leadconnector"
 
-    def __init__(self, world: World, auth: Authenticator, limits: SlidingWindows) -> None:
+    def __init__(self, world: VendorState, auth: Authenticator, limits: SlidingWindows) -> None:
         self._world, self._auth, self._limits = world, auth, limits
 
     def routes(self) -> Iterable[Route]:

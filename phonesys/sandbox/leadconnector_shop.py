@@ -12,7 +12,7 @@ from phonesys.sandbox.number_plan import describe, mix
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from phonesys.sandbox.state import Location, World
+    from phonesys.sandbox.state import Location, VendorState
 
 _LOOKED_AT, _OFFERED = 2000, 30
 _KINDS = {"local": "local", "tollFree": "toll-free", "mobile": "mobile", "national": "national"}
@@ -35,13 +35,13 @@ class Unfit(Exception):
     """A purchase that cannot be; its arguments say why, each in a sentence."""
 
 
-def offer(world: World, asked: Mapping[str, str]) -> dict[str, Any]:
+def offer(world: VendorState, asked: Mapping[str, str]) -> dict[str, Any]:
     """List numbers that fit what is asked for."""
     fitting = islice(_fitting(world, asked), _OFFERED)
     return {"fingerprintId": str(mix(world.seed) % 10**13), "numbers": [_offered(n) for n in fitting]}
 
 
-def _fitting(world: World, asked: Mapping[str, str]) -> Iterator[str]:
+def _fitting(world: VendorState, asked: Mapping[str, str]) -> Iterator[str]:
     kinds = {_KINDS.get(word, word) for word in asked.get("numberTypes", "").split(",") if word}
     for number in world.for_sale(_LOOKED_AT):
         country, kind = describe(number)
@@ -77,7 +77,7 @@ def _offered(number: str) -> dict[str, Any]:
     }
 
 
-def buy(world: World, location: Location, version: str, raw: bytes) -> str:
+def buy(world: VendorState, location: Location, version: str, raw: bytes) -> str:
     """Carry a purchase out, and return the number; raises Unfit."""
     try:
         sent: Any = msgspec.json.decode(raw or b"{}")

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from phonesys.sandbox.auth import Authenticator
     from phonesys.sandbox.limits import SlidingWindows
-    from phonesys.sandbox.state import LeadpingNumber, World
+    from phonesys.sandbox.state import LeadpingNumber, VendorState
 
 _PROBLEM = "application/problem+json"
 _ENCODE = msgspec.json.Encoder().encode
@@ -102,7 +102,7 @@ class LeadpingApi:
     prefix = "/leadping"
 
     def __init__(
-        self, world: World, auth: Authenticator, limits: SlidingWindows, schema: wire.Schema = "2026"
+        self, world: VendorState, auth: Authenticator, limits: SlidingWindows, schema: wire.Schema = "2026"
     ) -> None:
         if schema not in {"2025", "2026"}:
             raise ValueError(f"no such schema: {schema}")

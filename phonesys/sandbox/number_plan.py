@@ -134,7 +134,7 @@ CAPACITY = PLANS[0].capacity
 _BY_DRAW = tuple(position for position, plan in enumerate(PLANS) for _ in range(plan.weight))
 
 
-class Numbering:
+class NumberPlan:
     """Gives every slot a different E.164 number, the same one for the same seed."""
 
     def __init__(self, seed: int) -> None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from phonesys.sandbox.auth import Authenticator
     from phonesys.sandbox.limits import SlidingWindows, Verdict
-    from phonesys.sandbox.state import World
+    from phonesys.sandbox.state import VendorState
 
 Spelling: TypeAlias = Literal["snake", "camel"]
 
@@ -234,7 +234,9 @@ class LeadConnectorOAuth:
     name = "leadconnector"
     prefix = "/leadconnector"
 
-    def __init__(self, world: World, state: OAuthState, auth: Authenticator, limits: SlidingWindows) -> None:
+    def __init__(
+        self, world: VendorState, state: OAuthState, auth: Authenticator, limits: SlidingWindows
+    ) -> None:
         self._world, self._state, self._auth, self._limits = world, state, auth, limits
 
     def routes(self) -> Iterable[Route]:

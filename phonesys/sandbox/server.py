@@ -22,7 +22,7 @@ from phonesys.sandbox.number_plan import mix128, uuid_like
 from phonesys.sandbox.oauth import OAuthState, OAuthTokens
 from phonesys.sandbox.oauth_v3 import LeadConnectorOAuthV3
 from phonesys.sandbox.routes import JSON, Route, Vendor
-from phonesys.sandbox.state import Count, Truth, World
+from phonesys.sandbox.state import Count, Truth, VendorState
 
 if TYPE_CHECKING:
     from collections import deque
@@ -85,7 +85,7 @@ class Sandbox:
         on_request: Callable[[Served], object] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.world = World(
+        self.world = VendorState(
             locations=locations,
             numbers=numbers,
             pools=pools,

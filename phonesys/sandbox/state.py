@@ -10,7 +10,7 @@ from functools import cached_property, lru_cache
 from typing import TypeAlias, TypeVar
 
 from phonesys.sandbox.log import Created, Moved
-from phonesys.sandbox.number_plan import CAPACITY, Identifiers, Numbering, Shuffle, mix, uuid_like
+from phonesys.sandbox.number_plan import CAPACITY, Identifiers, NumberPlan, Shuffle, mix, uuid_like
 
 Count: TypeAlias = int | tuple[int, int]
 """A number of things, or the inclusive range from which the seed draws it."""
@@ -89,7 +89,7 @@ def moment(bits: int) -> str:
     )
 
 
-class World:
+class VendorState:
     """Everything that the vendors know, and the record of what was created.
 
     Numbers sit in slots, all of them different: first the ones of Leadping, then those of the agents,
@@ -117,7 +117,7 @@ class World:
             raise ValueError(f"there are only {CAPACITY} different numbers")
         if not_connected > locations:
             raise ValueError(f"{not_connected} of {locations} locations cannot be without a phone system")
-        self._numbering, self._ids = Numbering(seed), Identifiers(seed, locations)
+        self._numbering, self._ids = NumberPlan(seed), Identifiers(seed, locations)
         self._not_connected = not_connected
         self._lottery = Shuffle(max(locations, 1), random.Random(seed + 1))  # noqa: S311 -- reproducible
         self._changed: dict[int, Location] = {}
@@ -373,7 +373,7 @@ class World:
 class Truth(Mapping[Account, frozenset[str]]):
     """Which numbers are where right now: pooled ones included, worked out when asked."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: VendorState) -> None:
         self._world = world
 
     def __getitem__(self, key: Account) -> frozenset[str]:

@@ -18,7 +18,7 @@ _MOST_PAGES = 64
 _MOST_NUMBERS = 4_000
 
 
-class Handover:
+class PageBuffer:
     """Pages that were read and not yet taken; workers wait while there are many.
 
     asyncio.Queue bounds items only, where a page may hold one number or a thousand.
@@ -32,32 +32,32 @@ class Handover:
         self._takers: deque[asyncio.Future[None]] = deque()
 
     @property
-    def room(self) -> bool:
+    def has_capacity(self) -> bool:
         """Whether a page can be given without waiting."""
         return len(self._pages) < _MOST_PAGES and self._numbers < _MOST_NUMBERS
 
-    def give(self, read: Read) -> None:
+    def put_nowait(self, read: Read) -> None:
         """Add a page; nobody takes it after the end."""
         if not self._ended:
             self._pages.append(read)
             self._numbers += len(read[1].numbers)
             _wake(self._takers)
 
-    async def wait_for_room(self) -> None:
+    async def wait_for_capacity(self) -> None:
         """Wait until the consumer has kept up."""
-        while not self.room:
+        while not self.has_capacity:
             await _turn(self._givers)
 
-    async def take(self) -> Read | None:
+    async def get(self) -> Read | None:
         """Take the next page, once there is one; None at the end."""
-        while (read := self.next()) is None:
+        while (read := self.get_nowait()) is None:
             if self._ended:
                 _wake(self._takers)
                 return None
             await _turn(self._takers)
         return read
 
-    def next(self) -> Read | None:
+    def get_nowait(self) -> Read | None:
         """Take the next page, if there is one."""
         if not self._pages:
             return None
@@ -67,7 +67,7 @@ class Handover:
             _wake(self._givers)
         return read
 
-    def end(self) -> None:
+    def close(self) -> None:
         """Drop what was not taken, and let whoever waits for a page go."""
         self._ended = True
         self._pages.clear()

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     Item = tuple[AccountProgress, Cursor | None]
 
 
-class Lane:
+class SourceQueue:
     """The accounts of one source that are next in turn."""
 
     __slots__ = ("items", "room")
@@ -32,14 +32,14 @@ class WorkQueue:
 
     def __init__(self, lane_size: int) -> None:
         self._begun: deque[Item] = deque()
-        self._lanes: deque[Lane] = deque()
+        self._lanes: deque[SourceQueue] = deque()
         self._lane_size = lane_size
         self._waiters: deque[asyncio.Future[None]] = deque()
         self._count = 0
 
-    def lane(self) -> Lane:
+    def add_source(self) -> SourceQueue:
         """Add a source."""
-        lane = Lane()
+        lane = SourceQueue()
         self._lanes.append(lane)
         return lane
 
@@ -47,7 +47,7 @@ class WorkQueue:
         return self._count
 
     @property
-    def wanted(self) -> bool:
+    def has_waiters(self) -> bool:
         """Whether somebody waits for work."""
         return bool(self._waiters)
 
@@ -57,25 +57,25 @@ class WorkQueue:
         self._count += 1
         self._wake()
 
-    def push_new(self, lane: Lane, item: Item) -> None:
+    def push_new(self, lane: SourceQueue, item: Item) -> None:
         """Add the first page of a new account; while it has room."""
         lane.items.append(item)
         self._count += 1
         self._wake()
 
-    def has_room(self, lane: Lane) -> bool:
+    def has_capacity(self, lane: SourceQueue) -> bool:
         """Say whether the source may add another account."""
         return len(lane.items) < self._lane_size
 
-    async def wait_for_room(self, lane: Lane) -> None:
+    async def wait_for_capacity(self, lane: SourceQueue) -> None:
         """Wait until the source may add another account."""
         while len(lane.items) >= self._lane_size:
             lane.room = asyncio.get_running_loop().create_future()
             await lane.room
 
-    async def take(self) -> Item:
+    async def get(self) -> Item:
         """Take what is next, once there is something."""
-        while (item := self.next()) is None:
+        while (item := self.get_nowait()) is None:
             waiter = asyncio.get_running_loop().create_future()
             self._waiters.append(waiter)
             try:
@@ -88,14 +88,14 @@ class WorkQueue:
                 raise
         return item
 
-    def next(self) -> Item | None:
+    def get_nowait(self) -> Item | None:
         """Take what is next, if there is something."""
         while self._begun:
             self._count -= 1
             progress, cursor = item = self._begun.popleft()
             if not progress.waiting:
                 return item
-            self._park(progress, cursor)
+            self._defer(progress, cursor)
         if not self._count:
             return None
         lane = self._lanes[0]
@@ -109,16 +109,16 @@ class WorkQueue:
             lane.room.set_result(None)
         return item
 
-    def _park(self, progress: AccountProgress, cursor: Cursor | None) -> None:
+    def _defer(self, progress: AccountProgress, cursor: Cursor | None) -> None:
         """Leave a page for later: calls of its account wait already, and it would only join them."""
-        if progress.parked is None:
-            progress.parked = deque()
-        progress.parked.append(cursor)
+        if progress.deferred is None:
+            progress.deferred = deque()
+        progress.deferred.append(cursor)
 
-    def bring_back(self, progress: AccountProgress) -> None:
+    def resume(self, progress: AccountProgress) -> None:
         """Put an account's parked pages before everything else, once none of its calls waits."""
-        if progress.parked and not progress.waiting:
-            parked, progress.parked = progress.parked, None
+        if progress.deferred and not progress.waiting:
+            parked, progress.deferred = progress.deferred, None
             self._begun.extendleft((progress, cursor) for cursor in reversed(parked))
             self._count += len(parked)
             for _ in parked:

@@ -36,7 +36,7 @@ class AccountReport(msgspec.Struct, frozen=True, kw_only=True):
     """Rows that could not be read."""
     duplicates: int = 0
     """Rows that came more than once within one reading, and were handed on once."""
-    readings: int = 1
+    passes: int = 1
     """How often it was read: again, and page after page, where a reading did not add up."""
     error: PhonesysError | None = None
 
@@ -90,7 +90,7 @@ class SweepReport:
         missing = self.failures or self.outcomes[Outcome.NOT_REACHED] or self.rejected
         return not (missing or self.timed_out)
 
-    def enter(self, provider: str, account: str, result: AccountReport, *, keep: bool = True) -> None:
+    def record(self, provider: str, account: str, result: AccountReport, *, keep: bool = True) -> None:
         """Write down what came of an account."""
         self.outcomes[result.outcome] += 1
         self.duplicates += result.duplicates

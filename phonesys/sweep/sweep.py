@@ -14,19 +14,19 @@ from phonesys.errors import (
     BackendFault,
     CallError,
     DeadlineExceeded,
-    Inconsistent,
+    InconsistentListing,
     InvalidArgument,
-    NotConnected,
     NotOpen,
     PhonesysError,
+    PhoneSystemMissing,
     UsageError,
 )
-from phonesys.provider import LooksAgain, SearchesNumbers
+from phonesys.provider import SearchesNumbers, VerifiesRows
 from phonesys.sweep.account import AccountProgress
-from phonesys.sweep.buffer import Handover
-from phonesys.sweep.queue import Lane, WorkQueue
+from phonesys.sweep.buffer import PageBuffer
+from phonesys.sweep.queue import SourceQueue, WorkQueue
 from phonesys.sweep.report import AccountReport, Failure, Outcome, SweepReport
-from phonesys.sweep.workers import Crew
+from phonesys.sweep.workers import WorkerPool
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from phonesys.model import Cursor, Page, PhoneNumber
     from phonesys.sweep.source import Source
-    from phonesys.sweep.verify import Reading
+    from phonesys.sweep.verify import ListingPass
 
 OnError: TypeAlias = Literal["collect", "raise"]
 
@@ -74,7 +74,7 @@ class Sweep:
         self._match = match
         self._verify = verify
         self._work = WorkQueue(lane_size=concurrency)
-        self._handover = Handover()
+        self._handover = PageBuffer()
         self._open: dict[tuple[str, str], AccountProgress] = {}
         self._unread: list[tuple[Source, Iterator[str]]] = []
         self._feeding = len(self._sources)
@@ -92,9 +92,9 @@ class Sweep:
         self._started = self._loop.time()
         self._group = anyio.create_task_group()
         await self._group.__aenter__()
-        self._crew = Crew(self._work, self._fetch, self._group, self.report, self._concurrency)
+        self._crew = WorkerPool(self._work, self._fetch, self._group, self.report, self._concurrency)
         for source in self._sources:
-            self._group.start_soon(self._feed, source, self._work.lane())
+            self._group.start_soon(self._feed, source, self._work.add_source())
         if self._deadline is not None:
             self._timer = self._loop.call_later(self._deadline, self._expire)
         self._settle()
@@ -128,7 +128,7 @@ class Sweep:
     async def __anext__(self) -> Page[PhoneNumber]:
         if self._group is None:
             raise NotOpen("a sweep is read inside of its block: `async with phones.sweep(…) as sweep`")
-        while (read := self._handover.next() or await self._handover.take()) is not None:
+        while (read := self._handover.get_nowait() or await self._handover.get()) is not None:
             progress, page = read
             if progress.error is None:
                 self._deliver(progress, page)
@@ -152,7 +152,7 @@ class Sweep:
 
     # The accounts
 
-    async def _feed(self, source: Source, lane: Lane) -> None:
+    async def _feed(self, source: Source, lane: SourceQueue) -> None:
         """Read the source's accounts, never further ahead than the queue has room."""
         try:
             await self._read(source, lane)
@@ -167,7 +167,7 @@ class Sweep:
             self._feeding -= 1
             self._settle()
 
-    async def _read(self, source: Source, lane: Lane) -> None:
+    async def _read(self, source: Source, lane: SourceQueue) -> None:
         if source.accounts is None:
             async with _closed(source.provider.accounts()) as accounts:
                 await self._read_later(source, accounts, lane)
@@ -176,20 +176,20 @@ class Sweep:
         else:
             await self._read_now(source, source.accounts, lane)
 
-    async def _read_now(self, source: Source, accounts: Iterable[str], lane: Lane) -> None:
+    async def _read_now(self, source: Source, accounts: Iterable[str], lane: SourceQueue) -> None:
         iterator = iter(accounts)
         if isinstance(accounts, Collection):
             self._unread.append((source, iterator))
         for account in iterator:
             if not self._begin(source, lane, account):
-                await self._work.wait_for_room(lane)
+                await self._work.wait_for_capacity(lane)
 
-    async def _read_later(self, source: Source, accounts: AsyncIterable[str], lane: Lane) -> None:
+    async def _read_later(self, source: Source, accounts: AsyncIterable[str], lane: SourceQueue) -> None:
         async for account in accounts:
             if not self._begin(source, lane, account):
-                await self._work.wait_for_room(lane)
+                await self._work.wait_for_capacity(lane)
 
-    def _begin(self, source: Source, lane: Lane, account: str) -> bool:
+    def _begin(self, source: Source, lane: SourceQueue, account: str) -> bool:
         """Open an account, unless it was named before; say whether there is room for another."""
         if not isinstance(account, str):
             raise InvalidArgument(f"accounts: expected strings, got {account!r:.80}")
@@ -197,14 +197,14 @@ class Sweep:
         if key not in self._open and key not in self.report.accounts:
             progress = self._open[key] = AccountProgress(source, account, self._verify)
             self._work.push_new(lane, (progress, None))
-            self._crew.staff()
-        return self._work.has_room(lane)
+            self._crew.spawn_if_needed()
+        return self._work.has_capacity(lane)
 
     def _close(self, progress: AccountProgress, outcome: Outcome | None) -> None:
         """Write down what came of an account, once."""
         name = progress.source.name
         if self._open.pop((name, progress.account), None) is not None:
-            self.report.enter(name, progress.account, progress.result(outcome), keep=self._keep_done)
+            self.report.record(name, progress.account, progress.result(outcome), keep=self._keep_done)
             self._settle()
 
     # The fetching of pages
@@ -215,11 +215,11 @@ class Sweep:
         except Exception as failure:  # noqa: BLE001 -- whatever a backend raises is its account's failure
             self._fail(progress, failure)
             return
-        if page.next or progress.reading is not None:
+        if page.next or progress.listing_pass is not None:
             self._queue(progress, progress.following(page))
         await self._hand_over(progress, page if self._match is None else _matching(page, self._match))
-        if progress.reading is not None and progress.verify:
-            await self._look_again(progress, progress.reading)
+        if progress.listing_pass is not None and progress.verify:
+            await self._look_again(progress, progress.listing_pass)
         self._finish(progress)
 
     def _queue(self, progress: AccountProgress, cursors: Iterable[Cursor | None]) -> None:
@@ -227,7 +227,7 @@ class Sweep:
             progress.fetching += 1
             progress.pending += 1
             self._work.push((progress, cursor))
-            self._crew.staff()
+            self._crew.spawn_if_needed()
 
     def _ask(self, progress: AccountProgress, cursor: Cursor | None) -> Awaitable[Page[PhoneNumber]]:
         provider = progress.source.provider
@@ -237,44 +237,44 @@ class Sweep:
 
     async def _hand_over(self, progress: AccountProgress, page: Page[PhoneNumber]) -> None:
         """Give the page to the consumer as soon as it keeps up."""
-        if progress.earlier is not None and not (page.numbers or page.rejected):
+        if progress.previous is not None and not (page.numbers or page.rejected):
             return
-        if not self._handover.room:
-            await self._handover.wait_for_room()
+        if not self._handover.has_capacity:
+            await self._handover.wait_for_capacity()
         progress.pending += 1
-        self._handover.give((progress, page))
+        self._handover.put_nowait((progress, page))
 
-    async def _look_again(self, progress: AccountProgress, reading: Reading) -> None:
+    async def _look_again(self, progress: AccountProgress, reading: ListingPass) -> None:
         """Look whether rows moved between this page and those beside it."""
         provider = progress.source.provider
-        if self._match is None and isinstance(provider, LooksAgain):
-            for place, row in reading.boundaries():
+        if self._match is None and isinstance(provider, VerifiesRows):
+            for place, row in reading.pop_boundaries():
                 try:
-                    still = await provider.still_at(progress.account, place, row)
+                    still = await provider.has_row_at(progress.account, place, row)
                 except Exception as failure:  # noqa: BLE001 -- as for a page
                     self._fail(progress, failure)
                     return
-                reading.displaced = reading.displaced or not still
+                reading.row_moved = reading.row_moved or not still
 
     def _finish(self, progress: AccountProgress) -> None:
         """Count a page as dealt with; begin the account again if it was the last and they do not add up."""
         progress.fetching -= 1
         progress.pending -= 1
-        if not progress.fetching and progress.error is None and progress.begin_again():
+        if not progress.fetching and progress.error is None and progress.restart_if_inconsistent():
             self._queue(progress, [None])
         if not progress.pending:
             self._conclude(progress)
 
     def _conclude(self, progress: AccountProgress) -> None:
         """Close an account that was read and is in the consumer's hands."""
-        if progress.doubt is None:
+        if progress.inconsistency is None:
             self._close(progress, None)
         else:
-            self._fail(progress, Inconsistent(progress.doubt))
+            self._fail(progress, InconsistentListing(progress.inconsistency))
 
     def _fail(self, progress: AccountProgress, failure: Exception) -> None:
         """End an account whose page cannot be had; without a phone system only if it never had one."""
-        if isinstance(failure, NotConnected) and progress.reading is None:
+        if isinstance(failure, PhoneSystemMissing) and progress.listing_pass is None:
             self._close(progress, Outcome.NOT_CONNECTED)
         elif progress.error is None:
             error = _ours(failure, progress.source, "page", progress.account)
@@ -308,7 +308,7 @@ class Sweep:
         """
         if not self._ended:
             self._ended = True
-            self._handover.end()
+            self._handover.close()
 
     def _close_report(self) -> None:
         """Name what was not reached: accounts that were begun, and the rest of lists that were not read."""
@@ -319,7 +319,7 @@ class Sweep:
         for source, rest in self._unread:
             for account in rest:
                 if isinstance(account, str) and (source.name, account) not in self.report.accounts:
-                    self.report.enter(source.name, account, _NOT_REACHED, keep=True)
+                    self.report.record(source.name, account, _NOT_REACHED, keep=True)
 
 
 @asynccontextmanager
@@ -345,8 +345,8 @@ def _ours(failure: Exception, source: Source, operation: str, account: str) -> P
     if isinstance(failure, PhonesysError):
         failure.__traceback__ = None
         if isinstance(failure, CallError) and not failure.backend:
-            failure.about(backend=source.name, operation=operation, account=account)
+            failure.with_call(backend=source.name, operation=operation, account=account)
         return failure
     fault = BackendFault(f"{type(failure).__name__}: {failure}")
     fault.__cause__ = failure
-    return fault.about(backend=source.name, operation=operation, account=account)
+    return fault.with_call(backend=source.name, operation=operation, account=account)

@@ -28,7 +28,7 @@ def identity_of(provider: NumberProvider) -> Callable[[PhoneNumber], str]:
     return number_of if getattr(provider, "unique_numbers", False) else _id_of
 
 
-def told_apart(
+def ids_and_numbers(
     rows: Sequence[PhoneNumber], identity: Callable[[PhoneNumber], str]
 ) -> tuple[list[str], list[str]]:
     """Return the rows' ids and numbers: the same list twice where rows are told apart by number."""
@@ -36,7 +36,7 @@ def told_apart(
     return ids, ids if identity is number_of else list(map(number_of, rows))
 
 
-class Known(msgspec.Struct, eq=False):
+class SeenRows(msgspec.Struct, eq=False):
     """Rows by id and by number: a vendor may leave out a row's id at times, whose id then is the number."""
 
     ids: set[str] = msgspec.field(default_factory=set[str])
@@ -45,7 +45,7 @@ class Known(msgspec.Struct, eq=False):
     def __len__(self) -> int:
         return len(self.ids)
 
-    def new(self, ids: list[str], numbers: list[str]) -> set[str]:
+    def unseen(self, ids: list[str], numbers: list[str]) -> set[str]:
         """Return the ids of the rows that are not known; takes what `told_apart` returns, as `add` does."""
         # From set to set all the way: anything else beside a set that grows costs a copy of it.
         fresh = set(ids) - self.ids
@@ -64,7 +64,7 @@ class Known(msgspec.Struct, eq=False):
         if numbers is not ids:
             self.numbers.update(numbers)
 
-    def add_all(self, others: Known) -> None:
+    def update(self, others: SeenRows) -> None:
         """Add what others know."""
         self.ids |= others.ids
         self.numbers |= others.numbers
@@ -73,7 +73,7 @@ class Known(msgspec.Struct, eq=False):
 _MOST_EMPTY_PAGES = 100
 
 
-class Reading(msgspec.Struct, eq=False):
+class ListingPass(msgspec.Struct, eq=False):
     """What the pages of one reading said.
 
     Rows move between pages when numbers are bought or released meanwhile. What gives that away: another row
@@ -85,8 +85,8 @@ class Reading(msgspec.Struct, eq=False):
     """What tells two rows apart."""
     in_order: bool = False
     """Whether each page is fetched only after the one before it."""
-    known: Known = msgspec.field(default_factory=Known)
-    prints: Counter[int] = msgspec.field(default_factory=Counter[int])
+    seen: SeenRows = msgspec.field(default_factory=SeenRows)
+    fingerprints: Counter[int] = msgspec.field(default_factory=Counter[int])
     """The pages, by what they hold."""
     totals: set[int] = msgspec.field(default_factory=set[int])
     rows: int = 0
@@ -95,7 +95,7 @@ class Reading(msgspec.Struct, eq=False):
     duplicates: int = 0
     overlapping: bool = False
     """Whether a row came on two pages."""
-    displaced: bool = False
+    row_moved: bool = False
     """Whether another row was found where a page had ended."""
     cursors: set[Cursor | None] = msgspec.field(default_factory=lambda: {None})
     waiting: deque[Cursor] = msgspec.field(default_factory=deque[Cursor])
@@ -103,22 +103,22 @@ class Reading(msgspec.Struct, eq=False):
     """How many rows the page has that starts at a place."""
     ends: dict[int, str] = msgspec.field(default_factory=dict[int, str])
     """The last row of the page that ends before a place."""
-    looks: list[int] = msgspec.field(default_factory=list[int])
+    boundaries: list[int] = msgspec.field(default_factory=list[int])
     """Places where one page ends and another starts that were not looked at again."""
     empty_pages: int = 0
 
     # What comes
 
-    def take(self, page: Page[PhoneNumber]) -> set[str]:
+    def add(self, page: Page[PhoneNumber]) -> set[str]:
         """Take note of a page, and return the ids that are new; raises RepeatedPage for a circle."""
         self._name(page.next)
         if page.total is not None:
             self.totals.add(page.total)
         self.rows += len(page.numbers) + len(page.rejected)
         self.unreadable.update(row.raw for row in page.rejected)
-        ids, numbers = told_apart(page.numbers, self.identity)
-        if page.place is not None:
-            self._place(page.place, ids, len(page.rejected))
+        ids, numbers = ids_and_numbers(page.numbers, self.identity)
+        if page.offset is not None:
+            self._place(page.offset, ids, len(page.rejected))
         return self._new(ids, numbers, page) if ids else self._empty(page)
 
     def following(self, named: tuple[Cursor, ...]) -> Iterator[Cursor]:
@@ -137,15 +137,15 @@ class Reading(msgspec.Struct, eq=False):
             self.cursors.add(cursor)
 
     def _new(self, ids: list[str], numbers: list[str], page: Page[PhoneNumber]) -> set[str]:
-        new = self.known.new(ids, numbers)
+        new = self.seen.unseen(ids, numbers)
         print_ = hash(tuple(ids))
-        if not new and (print_ in self.prints or page.next):
+        if not new and (print_ in self.fingerprints or page.next):
             raise RepeatedPage("a page came again: none of its numbers is new")
         if len(new) < len(ids):
             self.duplicates += len(ids) - len(new)
             self.overlapping = self.overlapping or len(new) < len(set(ids))
-        self.prints[print_] += 1
-        self.known.add(ids, numbers)
+        self.fingerprints[print_] += 1
+        self.seen.add(ids, numbers)
         return new
 
     def _empty(self, page: Page[PhoneNumber]) -> set[str]:
@@ -161,12 +161,12 @@ class Reading(msgspec.Struct, eq=False):
         self.starts[start] = end - start
         if ids and not rejected:  # a row that cannot be read may well be the last one
             self.ends[end] = ids[-1]
-        self.looks += [place for place in {start, end} if place in self.starts and place in self.ends]
+        self.boundaries += [place for place in {start, end} if place in self.starts and place in self.ends]
 
-    def boundaries(self) -> Iterator[tuple[int, str]]:
+    def pop_boundaries(self) -> Iterator[tuple[int, str]]:
         """Yield the rows to look at again, by place and what tells them apart, each once."""
-        while self.looks:
-            place = self.looks.pop()
+        while self.boundaries:
+            place = self.boundaries.pop()
             yield place - 1, self.ends[place]
 
     @property
@@ -179,7 +179,7 @@ class Reading(msgspec.Struct, eq=False):
     @property
     def found(self) -> int:
         """How many rows there were, each counted once."""
-        return len(self.known) + len(self.unreadable)
+        return len(self.seen) + len(self.unreadable)
 
     @property
     def total(self) -> int:
@@ -187,9 +187,9 @@ class Reading(msgspec.Struct, eq=False):
         return max(self.totals, default=0)
 
     @property
-    def adds_up(self) -> bool:
+    def is_consistent(self) -> bool:
         """Whether nothing hints at rows that moved, or that were left out."""
-        if self.displaced:
+        if self.row_moved:
             return False
         if self.totals:
             return len(self.totals) == 1 and self.found >= self.total

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, TypeAlias
 
 from phonesys import _observer as scope
-from phonesys._concurrency import Places
+from phonesys._concurrency import Semaphore
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -27,7 +27,7 @@ _TASKS_PER_PLACE = 16
 _MOST_TASKS = 1024
 
 
-class Crew:
+class WorkerPool:
     """Takes pages from the queue and fetches them."""
 
     def __init__(
@@ -36,27 +36,27 @@ class Crew:
         self.work = work
         self.fetch = fetch
         self.report = report
-        self.places = Places(concurrency)
+        self.places = Semaphore(concurrency)
         self._group = group
         self._concurrency = concurrency
         self._most_tasks = min(concurrency * _TASKS_PER_PLACE, max(_MOST_TASKS, 2 * concurrency))
         self._tasks = 0
 
-    def staff(self) -> None:
+    def spawn_if_needed(self) -> None:
         """Start another worker if there is work that nobody waits for and a place that nobody uses."""
-        if self.work.wanted or not len(self.work):
+        if self.work.has_waiters or not len(self.work):
             return
         at_work = self._tasks - self.report.waiting
         if at_work < self._concurrency and self._tasks < self._most_tasks:
             self._tasks += 1
-            self._group.start_soon(Worker(self).serve)
+            self._group.start_soon(Worker(self).run)
 
     @property
-    def overstaffed(self) -> bool:
+    def has_surplus(self) -> bool:
         """Whether more workers than places are at work, because those that waited are back."""
         return self._tasks - self.report.waiting > self._concurrency
 
-    def leave(self) -> None:
+    def on_worker_exit(self) -> None:
         """Count one worker less."""
         self._tasks -= 1
 
@@ -66,18 +66,18 @@ class Worker:
 
     __slots__ = ("_crew", "_progress")
 
-    def __init__(self, crew: Crew) -> None:
+    def __init__(self, crew: WorkerPool) -> None:
         self._crew = crew
         self._progress: AccountProgress | None = None
 
-    async def serve(self) -> None:
+    async def run(self) -> None:
         """Fetch pages until others do."""
         scope.current.set(self)
         crew = self._crew
-        while not crew.overstaffed:
-            self._progress, cursor = crew.work.next() or await crew.work.take()
+        while not crew.has_surplus:
+            self._progress, cursor = crew.work.get_nowait() or await crew.work.get()
             if crew.places.free:
-                crew.places.take()
+                crew.places.acquire_nowait()
             else:
                 await crew.places.acquire()
             try:
@@ -85,15 +85,15 @@ class Worker:
                     await crew.fetch(self._progress, cursor)
             finally:
                 crew.places.release()
-        crew.leave()
+        crew.on_worker_exit()
 
     # The scope
 
-    def sent(self) -> None:
+    def on_request(self) -> None:
         """Count a request."""
         self._crew.report.requests += 1
 
-    def retried(self) -> None:
+    def on_retry(self) -> None:
         """Count a retry."""
         self._crew.report.retries += 1
 
@@ -109,20 +109,20 @@ class Worker:
         crew.report.waiting += 1
         progress.waiting += 1
         crew.places.release()
-        crew.staff()
+        crew.spawn_if_needed()
         try:
             yield
         finally:
             crew.report.waiting -= 1
             progress.waiting -= 1
-            crew.work.bring_back(progress)
-            crew.staff()
-            await self._come_back()
+            crew.work.resume(progress)
+            crew.spawn_if_needed()
+            await self._reacquire()
 
-    async def _come_back(self) -> None:
+    async def _reacquire(self) -> None:
         """Wait for a place; whoever is cancelled takes one at once, since it will give one back."""
         try:
             await self._crew.places.acquire()
         except asyncio.CancelledError:
-            self._crew.places.take()
+            self._crew.places.acquire_nowait()
             raise

@@ -1,18 +1,18 @@
 """For tests: the conformance kit for backends, and pytest fixtures (`phonesys.testing.plugin`).
 
-`Bench` and what it is made of can be imported anywhere; the kit itself needs pytest.
+`BackendUnderTest` and what it is made of can be imported anywhere; the kit itself needs pytest.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from phonesys.testing.backend import Bench, Trouble
+from phonesys.testing.backend import BackendUnderTest, FailureMode
 
 if TYPE_CHECKING:
     from phonesys.testing.conformance import ProviderConformance
 
-__all__ = ["Bench", "ProviderConformance", "Trouble"]
+__all__ = ["BackendUnderTest", "FailureMode", "ProviderConformance"]
 
 
 def __getattr__(name: str) -> Any:

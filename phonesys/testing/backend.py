@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from phonesys.provider import NumberProvider
 
 
-class Trouble(StrEnum):
+class FailureMode(StrEnum):
     """What can be made to happen to a backend's requests, from then on and until calm."""
 
     UNAVAILABLE = "unavailable"
@@ -37,7 +37,7 @@ class Trouble(StrEnum):
 
 
 @dataclass(frozen=True)
-class Bench:
+class BackendUnderTest:
     """A backend on the bench: how to make it, what it must find, and how to trouble it.
 
     What is left out skips the tests that need it, and says so.
@@ -49,11 +49,13 @@ class Bench:
     """Account to the numbers that it holds, in E.164; at least one account with several pages is best."""
     secrets: Sequence[str] = ()
     """The credentials that it was made with."""
-    troubles: Mapping[Trouble, Callable[[], Any]] = field(default_factory=dict[Trouble, "Callable[[], Any]"])
+    failures: Mapping[FailureMode, Callable[[], Any]] = field(
+        default_factory=dict[FailureMode, "Callable[[], Any]"]
+    )
     """How to make each trouble begin."""
-    calm: Callable[[], Any] = lambda: None
+    restore: Callable[[], Any] = lambda: None
     """Ends all trouble."""
-    asked: Callable[[], Collection[str]] | None = None
+    requested_paths: Callable[[], Collection[str]] | None = None
     """Lists the paths that the stand-in was asked for so far, still percent-encoded."""
     paths: str | None = None
     """A regular expression that each of them must match as a whole."""

@@ -21,13 +21,13 @@ from phonesys.model import Capabilities, NumberKind, NumberStatus, Page, PhoneNu
 from phonesys.provider import NumberProvider
 from phonesys.sweep import Outcome
 from phonesys.system import PhoneSystem
-from phonesys.testing.backend import Trouble
+from phonesys.testing.backend import FailureMode
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 
     from phonesys.model import Cursor
-    from phonesys.testing.backend import Bench
+    from phonesys.testing.backend import BackendUnderTest
 
 Self_ = TypeVar("Self_", bound="ProviderConformance")
 AnyPage: TypeAlias = Page[PhoneNumber]
@@ -69,17 +69,17 @@ class ProviderConformance:
             @asynccontextmanager
             async def bench(self):
                 async with StandIn() as vendor:
-                    yield Bench(make=lambda: Acme("key", base_url=vendor.url), truth=vendor.truth, …)
+                    yield BackendUnderTest(lambda: Acme("key", base_url=vendor.url), truth=vendor.truth)
     """
 
     hostile: ClassVar[Sequence[str]] = HOSTILE
 
-    def bench(self) -> AbstractAsyncContextManager[Bench]:
+    def bench(self) -> AbstractAsyncContextManager[BackendUnderTest]:
         """Set the stand-in for the vendor up, for one test: yours to write."""
-        raise NotImplementedError("override bench(): an async context manager that yields a Bench")
+        raise NotImplementedError("override bench(): an async context manager that yields a BackendUnderTest")
 
     @asynccontextmanager
-    async def _open(self) -> AsyncGenerator[tuple[Bench, NumberProvider]]:
+    async def _open(self) -> AsyncGenerator[tuple[BackendUnderTest, NumberProvider]]:
         """Set it up, and open one backend on it."""
         async with self.bench() as bench, opened(bench.make()) as provider:
             yield bench, provider
@@ -183,8 +183,10 @@ class ProviderConformance:
 
     # --- Errors ----------------------------------------------------------------------------------------
 
-    @pytest.mark.parametrize("trouble", [trouble for trouble in Trouble if trouble is not Trouble.SLOW])
-    def test_trouble_is_a_clear_error(self, trouble: Trouble) -> None:
+    @pytest.mark.parametrize(
+        "trouble", [trouble for trouble in FailureMode if trouble is not FailureMode.SLOW]
+    )
+    def test_trouble_is_a_clear_error(self, trouble: FailureMode) -> None:
         """It says which backend, operation and account it was, survives pickling, and then all is well."""
 
         async def main() -> None:
@@ -216,9 +218,9 @@ class ProviderConformance:
         async with self._open() as (bench, provider):
             for account in self.hostile:
                 await asked(provider, account)
-            if bench.asked is None or bench.paths is None:
-                pytest.skip("the bench does not say which paths were asked for: asked=, paths=")
-            strangers = [path for path in bench.asked() if not re.fullmatch(bench.paths, path)]
+            if bench.requested_paths is None or bench.paths is None:
+                pytest.skip("the bench does not say which paths were asked for: requested_paths=, paths=")
+            strangers = [path for path in bench.requested_paths() if not re.fullmatch(bench.paths, path)]
             assert strangers == []
 
     # --- Cancellation ----------------------------------------------------------------------------------
@@ -340,9 +342,9 @@ async def asked(provider: NumberProvider, account: str, cursor: Cursor | None = 
     assert isinstance(page, Page)
 
 
-async def cancelled(bench: Bench, provider: NumberProvider, turns: int) -> None:
+async def cancelled(bench: BackendUnderTest, provider: NumberProvider, turns: int) -> None:
     """Ask for a page, and cancel that after so many turns of the loop, unless it has come by then."""
-    bench.troubles.get(Trouble.SLOW, lambda: None)()
+    bench.failures.get(FailureMode.SLOW, lambda: None)()
     pending = asyncio.ensure_future(provider.page(next(iter(bench.truth))))
     for _ in range(turns):
         await asyncio.sleep(0)
@@ -350,7 +352,7 @@ async def cancelled(bench: Bench, provider: NumberProvider, turns: int) -> None:
         pending.cancel()
         with pytest.raises(asyncio.CancelledError):
             await pending
-    bench.calm()
+    bench.restore()
 
 
 async def only(before: set[asyncio.Task[Any]]) -> None:
@@ -362,18 +364,18 @@ async def only(before: set[asyncio.Task[Any]]) -> None:
     assert not left, f"tasks are left running: {left}"
 
 
-async def troubled(bench: Bench, provider: NumberProvider, trouble: Trouble) -> PhonesysError:
+async def troubled(bench: BackendUnderTest, provider: NumberProvider, trouble: FailureMode) -> PhonesysError:
     """Let the trouble begin, ask for a page, and end the trouble."""
-    begin = bench.troubles.get(trouble)
+    begin = bench.failures.get(trouble)
     if begin is None:
-        pytest.skip(f"the bench cannot make this trouble: troubles={{Trouble.{trouble.name}: …}}")
+        pytest.skip(f"the bench cannot make this trouble: failures={{FailureMode.{trouble.name}: …}}")
     begin()
     try:
         await provider.page(next(iter(bench.truth)))
     except PhonesysError as error:
         return error
     finally:
-        bench.calm()
+        bench.restore()
     raise AssertionError(f"{trouble}: a page came out of it")
 
 

@@ -12,17 +12,17 @@ from hypothesis import strategies as st
 from phonesys import (
     AgentNumber,
     AgentNumbers,
+    BadRequest,
     InvalidArgument,
     NotFound,
     OutcomeUnknown,
     PerAccount,
     PhoneSystem,
-    Rejected,
     RepeatedPage,
 )
 from phonesys.backends.agents.provider import _following, _next
 from phonesys.backends.agents.wire import Paging, Rows
-from phonesys.model import Rejected as RejectedRow
+from phonesys.model import UnreadableRow as RejectedRow
 from phonesys.sandbox import Sandbox, drop_after
 from phonesys.sandbox.agents import Envelope
 from phonesys.sandbox.agents import Paging as Spelling
@@ -294,7 +294,7 @@ async def test_the_vendors_refusals_are_its_own(vendor: Sandbox) -> None:
     """An agent that is not there, in the vendor's words."""
     number = next(iter(vendor.world.assignments))
     async with opened(vendor) as an:
-        with pytest.raises(Rejected, match="Agent not found"):
+        with pytest.raises(BadRequest, match="Agent not found"):
             await an.update(number, agent_id="nobody")
         with pytest.raises(NotFound, match="Agent not found"):
             await an.assign(phone_number=FRESH, agent_id="nobody")

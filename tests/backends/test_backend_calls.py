@@ -100,8 +100,8 @@ SENT: list[tuple[Call[Any], str, bool, tuple[str, str, Any]]] = [
 def test_what_is_sent(call: Call[Any], operation: str, *, safe: bool, expected: tuple[str, str, Any]) -> None:
     """Method, path, query, body, name, and whether it may be repeated: a list that is a POST may."""
     assert sent(call) == expected
-    assert (call.operation, call.safe) == (operation, safe)
-    assert bool(call.find_out) is not safe
+    assert (call.operation, call.idempotent) == (operation, safe)
+    assert bool(call.recovery_hint) is not safe
 
 
 def test_calls_are_charged_to_their_account() -> None:
@@ -114,11 +114,11 @@ def test_calls_are_charged_to_their_account() -> None:
 
 def test_writes_say_how_to_find_out() -> None:
     """What became of a write whose answer is lost can be asked by a call that exists."""
-    assert leadping.create_number(name="Line", number=NUMBER).find_out == f"find('{NUMBER}')"
-    assert "Line" in leadping.create_number(name="Line").find_out
-    assert leadping.update_number("pn_1", name="Line", number=NUMBER).find_out == "get('pn_1')"
-    assert leadping.delete_number("pn_1").find_out.startswith("get('pn_1')")
-    assert agents.assign_number(phone_number=NUMBER, agent_id="agent_1").find_out == f"find('{NUMBER}')"
+    assert leadping.create_number(name="Line", number=NUMBER).recovery_hint == f"find('{NUMBER}')"
+    assert "Line" in leadping.create_number(name="Line").recovery_hint
+    assert leadping.update_number("pn_1", name="Line", number=NUMBER).recovery_hint == "get('pn_1')"
+    assert leadping.delete_number("pn_1").recovery_hint.startswith("get('pn_1')")
+    assert agents.assign_number(phone_number=NUMBER, agent_id="agent_1").recovery_hint == f"find('{NUMBER}')"
 
 
 WRONG: list[tuple[str, Callable[[], object]]] = [

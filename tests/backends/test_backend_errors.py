@@ -11,16 +11,16 @@ from multidict import CIMultiDict
 
 from phonesys import (
     AgentNumbers,
+    BadRequest,
     DecodeError,
     Forbidden,
     HttpOptions,
     LeadConnector,
     Leadping,
-    NotConnected,
     NotFound,
     OutcomeUnknown,
+    PhoneSystemMissing,
     RateLimited,
-    Rejected,
     ServerError,
     StatusError,
     Unauthorized,
@@ -29,7 +29,7 @@ from phonesys.backends.agents import calls as agents
 from phonesys.backends.leadconnector import calls as leadconnector
 from phonesys.backends.leadping import calls as leadping
 from phonesys.errors import NotJson
-from phonesys.http.response import error_of
+from phonesys.http.response import error_from_response
 from phonesys.sandbox import Sandbox, body, status
 
 if TYPE_CHECKING:
@@ -53,9 +53,10 @@ class Case(NamedTuple):
 
 # fmt: off
 CASES = [
-    Case("leadconnector/error-400.json", 400, Rejected, "Invalid locationId format or pagination parameters"),
-    Case("leadconnector/error-400-pools.json", 400, Rejected, "Invalid locationId format"),
-    Case("leadconnector/error-400-list.json", 400, Rejected,
+    Case("leadconnector/error-400.json", 400, BadRequest,
+         "Invalid locationId format or pagination parameters"),
+    Case("leadconnector/error-400-pools.json", 400, BadRequest, "Invalid locationId format"),
+    Case("leadconnector/error-400-list.json", 400, BadRequest,
          "pageSize must not be greater than 1000; page must be an integer number"),
     Case("leadconnector/error-401.json", 401, Unauthorized, "Invalid token: access token is invalid"),
     Case("leadconnector/error-401-empty", 401, Unauthorized, "", None),
@@ -64,11 +65,11 @@ CASES = [
     Case("leadconnector/error-404-not-connected.json", 404, NotFound,
          "Phone system is not connected to this account"),
     Case("leadconnector/error-404-route.json", 404, NotFound, "Cannot GET /phone-system/numbers"),
-    Case("leadconnector/error-422.json", 422, Rejected, "Unprocessable Entity"),
+    Case("leadconnector/error-422.json", 422, BadRequest, "Unprocessable Entity"),
     Case("leadconnector/error-429.json", 429, RateLimited, "Too Many Requests",
          headers={"X-RateLimit-Remaining": "0"}),
     Case("leadconnector/error-500.json", 500, ServerError, "Internal server error"),
-    Case("leadping/error-400.json", 400, Rejected, "One or more request fields are invalid."),
+    Case("leadping/error-400.json", 400, BadRequest, "One or more request fields are invalid."),
     Case("leadping/error-401.json", 401, Unauthorized, "The API key is missing or invalid."),
     Case("leadping/error-403.json", 403, Forbidden, "The API key may not do this.", PROBLEM),
     Case("leadping/error-404.json", 404, NotFound, "The phone number was not found.", "text/plain"),
@@ -78,7 +79,7 @@ CASES = [
          "text/json"),
     Case("leadping/error-lying-status.json", 503, ServerError, "The body says 400."),
     Case("agents/error-message-inside.json", 401, Unauthorized, "Invalid API key"),
-    Case("agents/error-details.json", 400, Rejected, "Validation failed"),
+    Case("agents/error-details.json", 400, BadRequest, "Validation failed"),
     Case("agents/error-message.json", 404, NotFound, "Phone number not found"),
     Case("proxy/bad-gateway.html", 502, ServerError, "502 Bad Gateway", "text/html"),
     Case("proxy/bad-gateway.html", 404, NotFound, "502 Bad Gateway", "text/html"),
@@ -105,7 +106,7 @@ def test_no_documented_error_is_left_out() -> None:
 def test_documented_errors_say_what_they_say(case: Case) -> None:
     """The class by the HTTP status, the vendor's sentence, its whole object, and the wait it asks for."""
     raw = (DATA / case.file).read_bytes()
-    error = error_of(case.status, CIMultiDict(case.headers), raw)
+    error = error_from_response(case.status, CIMultiDict(case.headers), raw)
     assert type(error) is case.kind
     assert (error.status, error.message, error.body) == (case.status, case.message, raw)
     assert error.retry_after == case.retry_after
@@ -115,11 +116,11 @@ def test_documented_errors_say_what_they_say(case: Case) -> None:
 
 def test_what_the_vendor_says_beside_its_sentence_is_kept() -> None:
     """Details are there for programs: a suspended account, the fields that were wrong, a problem's type."""
-    suspended = error_of(500, {}, (DATA / "leadconnector/error-500.json").read_bytes())
+    suspended = error_from_response(500, {}, (DATA / "leadconnector/error-500.json").read_bytes())
     assert suspended.details["accountStatus"] == "suspended"
-    wrong = error_of(400, {}, (DATA / "agents/error-details.json").read_bytes())
+    wrong = error_from_response(400, {}, (DATA / "agents/error-details.json").read_bytes())
     assert wrong.details["details"] == [{"path": "phoneNumber", "message": "Required"}]
-    problem = error_of(400, {}, (DATA / "leadping/error-400.json").read_bytes())
+    problem = error_from_response(400, {}, (DATA / "leadping/error-400.json").read_bytes())
     assert problem.details["type"] == "https://leadping.ai/docs/errors/validation"
 
 
@@ -245,14 +246,14 @@ async def test_errors_know_their_call(vendor: Sandbox) -> None:
     ids=name_of,
 )
 async def test_leadconnector_raises_them(vendor: Sandbox, case: Case) -> None:
-    """Also with an empty body and no content type; NotConnected is told from other 404s."""
+    """Also with an empty body and no content type; PhoneSystemMissing is told from other 404s."""
     raw = (DATA / case.file).read_bytes()
     fault = status(case.status, raw, case.headers, case.content_type or "")
     vendor.script("leadconnector.numbers", fault)
     async with LeadConnector("pit-x", base_url=vendor.leadconnector_url, http=ONCE) as lc:
         with pytest.raises(case.kind) as caught:
             await lc.page(vendor.location_ids[0])
-    assert isinstance(caught.value, NotConnected) is ("not-connected" in case.file)
+    assert isinstance(caught.value, PhoneSystemMissing) is ("not-connected" in case.file)
     assert caught.value.message == case.message
 
 

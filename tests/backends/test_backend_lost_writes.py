@@ -14,6 +14,7 @@ from aiohttp.test_utils import TestServer
 
 from phonesys import (
     AgentNumbers,
+    AttemptTimeout,
     CallError,
     DecodeError,
     HttpOptions,
@@ -23,14 +24,13 @@ from phonesys import (
     NotFound,
     OutcomeUnknown,
     Reconciled,
-    Redirected,
     RepeatedPage,
-    TimedOut,
+    UnexpectedRedirect,
     UsageError,
     Write,
     WriteOutcome,
 )
-from phonesys.backends.reconcile import settled
+from phonesys.backends.reconcile import look_up_until_settled
 from phonesys.provider import ReconcilesWrites, require
 from phonesys.sandbox import Sandbox, drop, drop_after, faults, status
 from phonesys.sandbox.leadping_wire import Schema
@@ -95,7 +95,7 @@ async def test_a_lost_answer_is_cleared_up(write: str, carried_out: bool) -> Non
     """By the error itself: done, with the number as it is now, or not done."""
     async with vendors() as there:
         lost = await there.lose(write, drop_after() if carried_out else drop())
-        found = await lost.reconcile(settle=0)
+        found = await lost.reconcile(grace_period=0)
     assert found.outcome is (DONE if carried_out else NOT_DONE)
     if carried_out and not write.startswith("delete"):
         assert found.number is not None
@@ -140,11 +140,11 @@ async def test_what_a_backend_has_not_written_it_does_not_look_up() -> None:
         assert lost.write is not None
         with pytest.raises(UsageError, match="'agents' has no 'create'; it has assign, update, delete"):
             await there.agents.reconcile(lost.write)
-        bare = OutcomeUnknown("refresh_token may have been", find_out="log in again").about(
+        bare = OutcomeUnknown("refresh_token may have been", recovery_hint="log in again").with_call(
             backend="leadping", operation="refresh_token", account=""
         )
         for ask in (bare.reconcile(), there.leadping.reconcile(bare)):
-            with pytest.raises(UsageError, match="to find out: log in again"):
+            with pytest.raises(UsageError, match="log in again"):
                 await ask
     assert not hasattr(LeadConnector("pit-1"), "reconcile")
 
@@ -177,7 +177,7 @@ def test_a_slow_vendor_is_waited_for(jumping: Run) -> None:
             there.sandbox.faults.add(late)
             with pytest.raises(OutcomeUnknown) as caught:
                 await there.agents.assign(phone_number=FRESH, agent_id=there.agent)
-            hasty = await caught.value.reconcile(settle=5)
+            hasty = await caught.value.reconcile(grace_period=5)
             clock = asyncio.get_running_loop().time
             started = clock()
             return hasty, await caught.value.reconcile(), clock() - started
@@ -199,7 +199,7 @@ def test_looks_are_spread_over_the_time_that_is_allowed(jumping: Run) -> None:
             looks.append((clock() - started, last))
             return Reconciled(outcome=DONE if len(looks) == done_at else UNCLEAR)
 
-        await settled(look, write, 10.0)
+        await look_up_until_settled(look, write, 10.0)
         return looks
 
     assert [round(at) for at, _ in jumping(main(99))] == [0, 1, 3, 7, 10]
@@ -211,9 +211,9 @@ async def test_what_only_was_read_before_a_change_is_harmless() -> None:
     """An update that fails while it fetches the number has changed nothing, and says so."""
     async with vendors(timeout=0.1, retries=0) as there:
         there.sandbox.faults.add(faults.Latency(seconds=5, route="leadping.get", times=1))
-        with pytest.raises(TimedOut) as caught:
+        with pytest.raises(AttemptTimeout) as caught:
             await there.leadping.update(there.held, name="Desk")
-        assert caught.value.harmless
+        assert caught.value.not_executed
         with pytest.raises(NotFound):
             await there.leadping.update("nobody", name="Desk")
 
@@ -239,12 +239,12 @@ async def test_a_redirect_proves_only_what_it_says(code: int, proven: bool) -> N
     """That the request belongs elsewhere; 302 and 303 lead to the result of one that was carried out."""
     async with vendors() as there:
         there.sandbox.script("leadping.create", status(code, headers={"Location": "/phone-numbers/pn_1"}))
-        with pytest.raises(Redirected if proven else OutcomeUnknown) as caught:
+        with pytest.raises(UnexpectedRedirect if proven else OutcomeUnknown) as caught:
             await there.leadping.create(name="Desk", number=FRESH)
         assert isinstance(caught.value, CallError)
-        assert caught.value.harmless is proven
+        assert caught.value.not_executed is proven
         there.sandbox.script("leadping.get", status(code, headers={"Location": "/"}))
-        with pytest.raises(Redirected):
+        with pytest.raises(UnexpectedRedirect):
             await there.leadping.get(there.held)
 
 
@@ -255,9 +255,9 @@ async def test_siblings_without_a_number_are_not_mistaken_for_each_other() -> No
             sandbox.script("leadping.create", drop())
             with pytest.raises(OutcomeUnknown) as caught:
                 await leadping.create(name="Line")
-            assert (await caught.value.reconcile(settle=0)).outcome is NOT_DONE
+            assert (await caught.value.reconcile(grace_period=0)).outcome is NOT_DONE
             made = await leadping.create(name="Line")
-            found = await caught.value.reconcile(settle=0)
+            found = await caught.value.reconcile(grace_period=0)
             assert (found.outcome, [number.id for number in found.candidates]) == (UNCLEAR, [made.id])
 
 
@@ -270,7 +270,7 @@ async def test_both_generations_of_answers_are_compared() -> None:
                 with pytest.raises(OutcomeUnknown) as caught:
                     await leadping.create(name="Line", number=FRESH, organization_id="org_9", enabled=False)
                 assert caught.value.write is not None
-                assert (await caught.value.reconcile(settle=0)).outcome is DONE
+                assert (await caught.value.reconcile(grace_period=0)).outcome is DONE
                 for wanted in ({"organization_id": "org_1"}, {"enabled": True}, {"business_id": "b"}):
                     other = Write(
                         kind="create",
@@ -279,7 +279,7 @@ async def test_both_generations_of_answers_are_compared() -> None:
                         wanted=caught.value.write.wanted | wanted,
                         started_at=caught.value.write.started_at,
                     )
-                    assert (await leadping.reconcile(other, settle=0)).outcome is UNCLEAR
+                    assert (await leadping.reconcile(other, grace_period=0)).outcome is UNCLEAR
 
 
 # Where something cannot be read.
@@ -298,14 +298,14 @@ LOST = Write(kind="create", account="default", number=FRESH, wanted={"name": "De
 async def test_what_cannot_be_read_may_be_it(listing: Any) -> None:
     """A row without its number, or its id, or a list that never ends."""
     async with _leadping(lambda _: web.json_response(listing)) as leadping:
-        assert (await leadping.reconcile(LOST, settle=0)).outcome is UNCLEAR
+        assert (await leadping.reconcile(LOST, grace_period=0)).outcome is UNCLEAR
 
 
 async def test_an_empty_token_ends_the_list() -> None:
     """As it does for a sweep."""
     listing = {"items": [], "continuationToken": ""}
     async with _leadping(lambda _: web.json_response(listing)) as leadping:
-        assert (await leadping.reconcile(LOST, settle=0)).outcome is NOT_DONE
+        assert (await leadping.reconcile(LOST, grace_period=0)).outcome is NOT_DONE
 
 
 async def test_a_number_that_is_deleted_while_it_is_looked_at_is_not_there() -> None:
@@ -317,9 +317,9 @@ async def test_a_number_that_is_deleted_while_it_is_looked_at_is_not_there() -> 
         return web.json_response({"items": [{"id": "pn_1", "number": FRESH, "name": "Desk"}]})
 
     async with _leadping(answer) as leadping:
-        assert (await leadping.reconcile(LOST, settle=0)).outcome is NOT_DONE
+        assert (await leadping.reconcile(LOST, grace_period=0)).outcome is NOT_DONE
         gone = Write(kind="update", account="default", number_id="pn_1", wanted={"name": "Desk"})
-        assert (await leadping.reconcile(gone, settle=0)).outcome is UNCLEAR
+        assert (await leadping.reconcile(gone, grace_period=0)).outcome is UNCLEAR
 
 
 ASSIGNED = Write(kind="assign", account="default", number=FRESH, wanted={"agent_id": "agent_1"})
@@ -334,9 +334,9 @@ async def test_an_assignment_that_cannot_be_read_may_be_it() -> None:
         return web.Response(status=404)
 
     async with vendor(answer) as agents:
-        assert (await agents.reconcile(ASSIGNED, settle=0)).outcome is UNCLEAR
+        assert (await agents.reconcile(ASSIGNED, grace_period=0)).outcome is UNCLEAR
         gone = Write(kind="update", account="default", number_id="num_1", wanted={"status": "ACTIVE"})
-        assert (await agents.reconcile(gone, settle=0)).outcome is UNCLEAR
+        assert (await agents.reconcile(gone, grace_period=0)).outcome is UNCLEAR
 
 
 async def test_a_list_that_never_stands_still_proves_nothing() -> None:
@@ -353,7 +353,7 @@ async def test_a_list_that_never_stands_still_proves_nothing() -> None:
         return web.json_response(rows if request.query["page"] in "123" else [])
 
     async with vendor(answer) as agents:
-        assert (await agents.reconcile(ASSIGNED, settle=0)).outcome is UNCLEAR
+        assert (await agents.reconcile(ASSIGNED, grace_period=0)).outcome is UNCLEAR
 
 
 # Lists of agents and of their numbers.

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from phonesys import AgentNumbers, InvalidArgument, Leadping, Reconciled, Write, WriteOutcome
-from phonesys.backends.reconcile import Judge
+from phonesys.backends.reconcile import OutcomeEvaluator
 from phonesys.errors import NotFound
 
 if TYPE_CHECKING:
@@ -162,7 +162,7 @@ def _closing() -> Iterator[None]:
 
 
 def look(backend: FakeLeadping | FakeAgents, write: Write, skew: float = SKEW) -> Reconciled[Any]:
-    return LOOP.run(backend.reconcile(write, settle=0.0, clock_skew=skew))
+    return LOOP.run(backend.reconcile(write, grace_period=0.0, clock_skew=skew))
 
 
 def creation(number: str | None = NUMBER) -> Write:
@@ -384,11 +384,13 @@ def test_names_that_others_bear_tell_nothing() -> None:
 
 def test_a_time_in_the_future_says_nothing() -> None:
     """A clock that is wrong by hours cannot tell before from since."""
-    judge = Judge(creation(), SKEW)
+    judge = OutcomeEvaluator(creation(), SKEW)
     assert judge.age(datetime.now(UTC) + timedelta(hours=3)).name == "UNKNOWN"
 
 
-@pytest.mark.parametrize("options", [{"settle": -1.0}, {"settle": float("nan")}, {"clock_skew": -1.0}])
+@pytest.mark.parametrize(
+    "options", [{"grace_period": -1.0}, {"grace_period": float("nan")}, {"clock_skew": -1.0}]
+)
 async def test_wrong_options_are_refused(options: dict[str, float]) -> None:
     """Before any request."""
     with pytest.raises(InvalidArgument, match="expected seconds"):

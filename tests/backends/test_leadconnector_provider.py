@@ -10,23 +10,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from phonesys import (
+    BadRequest,
     Forbidden,
     HttpOptions,
     InvalidArgument,
     LeadConnector,
     LeadConnectorNumber,
-    NotConnected,
     NotFound,
     NumberStatus,
     PerAccount,
     PhoneSystem,
-    Rejected,
+    PhoneSystemMissing,
     Unauthorized,
     UsageError,
 )
-from phonesys.backends.base import believed, size_of_pages
+from phonesys.backends.base import effective_page_size, plausible_total
 from phonesys.backends.leadconnector.wire import Listing
-from phonesys.model import Rejected as RejectedRow
+from phonesys.model import UnreadableRow as RejectedRow
 from phonesys.sandbox import Sandbox
 
 if TYPE_CHECKING:
@@ -50,8 +50,11 @@ def listing(rows: int, *, bad: int = 0, total: int | None = None, page_size: int
 
 
 def following_of(provider: LeadConnector, index: int, read: Listing) -> tuple[Cursor, ...]:
-    size, rows = size_of_pages(provider.page_size, read.page_size), len(read.numbers) + len(read.rejected)
-    return provider._next(index, size, rows, believed(read.total, index * size + rows))
+    size, rows = (
+        effective_page_size(provider.page_size, read.page_size),
+        len(read.numbers) + len(read.rejected),
+    )
+    return provider._next(index, size, rows, plausible_total(read.total, index * size + rows))
 
 
 @pytest.mark.parametrize(
@@ -267,11 +270,11 @@ async def test_pools_of_few_locations_are_remembered() -> None:
 
 
 async def test_a_location_without_phone_system(vendor: Sandbox) -> None:
-    """It is NotConnected, which is a NotFound, and keeps all facts of the answer."""
+    """It is PhoneSystemMissing, which is a NotFound, and keeps all facts of the answer."""
     (account,) = vendor.not_connected
     async with opened(vendor) as lc:
         for ask in (lc.page(account), lc.search(account, "+14155552671")):
-            with pytest.raises(NotConnected, match="not connected") as caught:
+            with pytest.raises(PhoneSystemMissing, match="not connected") as caught:
                 await ask
             error = caught.value
             assert (error.status, error.account, error.operation) == (404, account, "active_numbers")
@@ -283,7 +286,7 @@ async def test_other_404s_are_faults(vendor: Sandbox) -> None:
     async with LeadConnector("pit-x", base_url=vendor.leadconnector_url + "/elsewhere") as lc:
         with pytest.raises(NotFound) as caught:
             await lc.page("loc_1")
-    assert not isinstance(caught.value, NotConnected)
+    assert not isinstance(caught.value, PhoneSystemMissing)
 
 
 async def test_credentials_for_each_location(vendor: Sandbox) -> None:
@@ -353,7 +356,7 @@ async def test_cursors_are_its_own(vendor: Sandbox, cursor: Any) -> None:
 async def test_the_vendors_list_of_complaints_is_one_message(vendor: Sandbox) -> None:
     """A location that nobody has is a 400, in the vendor's words."""
     async with opened(vendor) as lc:
-        with pytest.raises(Rejected, match="Invalid locationId format") as caught:
+        with pytest.raises(BadRequest, match="Invalid locationId format") as caught:
             await lc.page("nobody")
     assert caught.value.status == 400
 

@@ -10,6 +10,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from phonesys import (
+    BadRequest,
     InvalidArgument,
     Leadping,
     LeadpingNumber,
@@ -19,7 +20,6 @@ from phonesys import (
     OutcomeUnknown,
     PerAccount,
     PhoneSystem,
-    Rejected,
     UsageError,
 )
 from phonesys.backends.leadping import ExactMatch, OrderBy, Range
@@ -189,9 +189,9 @@ async def test_refused_creation_changes_nothing(vendor: Sandbox) -> None:
     """A number that is held already is the vendor's 400, and proven not to be carried out."""
     taken = min(vendor.truth["leadping", "default"])
     async with opened(vendor) as lp:
-        with pytest.raises(Rejected, match="already holds") as caught:
+        with pytest.raises(BadRequest, match="already holds") as caught:
             await lp.create(name="Line", number=taken)
-    assert caught.value.harmless
+    assert caught.value.not_executed
     assert not vendor.created
 
 
@@ -201,7 +201,7 @@ async def test_a_lost_answer_is_not_asked_for_again(vendor: Sandbox) -> None:
     async with opened(vendor) as lp:
         with pytest.raises(OutcomeUnknown) as caught:
             await lp.create(name="Line", number=FRESH)
-        assert caught.value.find_out == f"find('{FRESH}')"
+        assert caught.value.recovery_hint == f"find('{FRESH}')"
         assert [row.number for row in (await lp.search("default", FRESH)).numbers] == [FRESH]
     assert len(vendor.created) == 1
 
@@ -213,7 +213,7 @@ async def test_cursors_are_its_own(vendor: Sandbox, cursor: Any) -> None:
         with pytest.raises(InvalidArgument, match="continuation token"):
             await lp.page("default", cursor)
         assert not vendor.requests
-        with pytest.raises(Rejected):
+        with pytest.raises(BadRequest):
             await lp.page("default", "forged")
 
 

@@ -14,7 +14,7 @@ from phonesys import InvalidArgument
 from phonesys.backends.agents import calls as agents
 from phonesys.backends.leadconnector import calls as leadconnector
 from phonesys.backends.leadping import calls as leadping
-from phonesys.http.call import query, segment
+from phonesys.http.call import encode_query, encode_segment
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -98,7 +98,7 @@ def test_what_is_no_string_is_refused(value: Any) -> None:
 @pytest.mark.parametrize(("value", "expected"), ENCODED.items())
 def test_what_would_mean_something_is_encoded(value: str, expected: str) -> None:
     """As one segment, whatever it holds."""
-    assert segment(value, "id") == expected
+    assert encode_segment(value, "id") == expected
 
 
 @settings(deadline=None)
@@ -107,7 +107,7 @@ def test_what_would_mean_something_is_encoded(value: str, expected: str) -> None
 def test_a_segment_is_one_segment_or_refused(value: str) -> None:
     """It holds nothing that ends a segment, is no dot segment, and decodes to what went in."""
     try:
-        encoded = segment(value, "id")
+        encoded = encode_segment(value, "id")
     except InvalidArgument:
         return
     assert unquote(encoded) == value
@@ -160,7 +160,7 @@ def test_queries_arrive_as_they_were(parameters: dict[str, object]) -> None:
         if value is not None
     ]
     try:
-        text = query(parameters)
+        text = encode_query(parameters)
     except InvalidArgument:
         assert any("\ud800" <= letter <= "\udfff" for pair in expected for part in pair for letter in part)
         return

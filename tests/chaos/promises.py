@@ -23,14 +23,14 @@ invalid-json
 status             is asked again for 408, 429 and the 5xx that pass; fails otherwise, with the error of that
                    status. 401 is answered with another token where there may be one
 refused            is asked again; an outage reaches every account
-redirect           fails with Redirected
+redirect           fails with UnexpectedRedirect
 null, wrong-shape, fails with DecodeError: it is JSON, but no list of rows, and never taken for an empty one
 empty-object
-gzip-bomb          fails with BodyTooLarge
+gzip-bomb          fails with ResponseTooLarge
 repeated-token     fails with RepeatedPage where the page was not the first
 moving-rows        is not read twice, and has every row that was there all the time, or fails with
-                   Inconsistent. Where no total is named, or another row moves the other way, it may be done
-                   and short: how often is counted
+                   InconsistentListing. Where no total is named, or another row moves the other way, it may
+                   be done and short: how often is counted
 =================  =========================================================================================
 
 Nobody can promise anything for an answer that is well-formed, adds up, and is wrong: a vendor that lists no
@@ -45,11 +45,11 @@ from typing import TYPE_CHECKING, TypeAlias, cast
 import msgspec
 
 from phonesys.errors import (
-    BodyTooLarge,
     DecodeError,
-    Inconsistent,
-    Redirected,
+    InconsistentListing,
     RepeatedPage,
+    ResponseTooLarge,
+    UnexpectedRedirect,
     status_class,
 )
 from phonesys.sandbox import FaultPlan, faults
@@ -100,13 +100,13 @@ _FATES: dict[str, tuple[Fate, Errors]] = {
     "unknown-fields": (Fate.READ, None),
     "missing-fields": (Fate.READ, None),
     "bad-row": (Fate.READ, None),
-    "duplicate-rows": (Fate.MAY_FAIL, (Inconsistent, RepeatedPage)),
-    "moving-rows": (Fate.MAY_FAIL, (Inconsistent, RepeatedPage)),
+    "duplicate-rows": (Fate.MAY_FAIL, (InconsistentListing, RepeatedPage)),
+    "moving-rows": (Fate.MAY_FAIL, (InconsistentListing, RepeatedPage)),
     "repeated-token": (Fate.MAY_FAIL, RepeatedPage),
     **dict.fromkeys(_PASSES, (Fate.AGAIN, None)),
-    "redirect": (Fate.FAILS, Redirected),
+    "redirect": (Fate.FAILS, UnexpectedRedirect),
     **dict.fromkeys(("null", "wrong-shape", "empty-object"), (Fate.FAILS, DecodeError)),
-    "gzip-bomb": (Fate.FAILS, BodyTooLarge),
+    "gzip-bomb": (Fate.FAILS, ResponseTooLarge),
 }
 
 

@@ -15,6 +15,7 @@ from phonesys import _observer as scope
 from tests.chaos import cancel
 from tests.chaos.interrupt import can_signal, interrupted
 from tests.chaos.steps import JumpingSteps, descriptors
+from tests.conftest import PATIENCE
 from tests.http.raw_vendor import OK, RawVendor, client, read
 
 if TYPE_CHECKING:
@@ -47,10 +48,10 @@ class Crowded:
     def __init__(self) -> None:
         self.came_back = asyncio.Event()
 
-    def sent(self) -> None:
+    def on_request(self) -> None:
         """Nobody counts."""
 
-    def retried(self) -> None:
+    def on_retry(self) -> None:
         """Nobody counts."""
 
     @asynccontextmanager
@@ -74,7 +75,7 @@ async def test_a_turn_that_came_is_given_back_by_who_is_cancelled_before_it_is_u
         await sweep.came_back.wait()
         task.cancel()
         await asyncio.wait([task])
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(PATIENCE):
             await http.send(read())
 
 

@@ -49,10 +49,10 @@ def test_programs_that_share_a_window_give_way(jumping: Run, told: dict[str, Any
 def test_the_check_sees_programs_that_do_not_give_way(jumping: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """With windows that learn nothing from a 429 the claim is broken."""
 
-    def deaf(_window: limits.Window, _now: float, _wait: float | None) -> None:
+    def deaf(_window: limits.SlidingWindow, _now: float, _wait: float | None) -> None:
         pass
 
-    monkeypatch.setattr(limits.Window, "refused", deaf)
+    monkeypatch.setattr(limits.SlidingWindow, "on_rejected", deaf)
     with pytest.raises(Broken, match=r"become few|did not read everything"):
         jumping(shared(replace(TERMS, retry_after="exact"), 10, processes=3))
 

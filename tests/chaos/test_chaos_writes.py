@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from phonesys import Reconciled, WriteOutcome
-from phonesys.backends.reconcile import Judge
+from phonesys.backends.reconcile import OutcomeEvaluator
 from tests.chaos.writes import write_more
 
 if TYPE_CHECKING:
@@ -28,10 +28,10 @@ def test_no_write_is_carried_out_twice_and_lost_answers_are_cleared_up() -> None
 def test_a_client_that_repeats_writes_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     """As one that takes any passing trouble for a reason to try again."""
 
-    def may_repeat(error: Any, **_: Any) -> bool:
+    def is_retryable(error: Any, **_: Any) -> bool:
         return bool(error.transient)
 
-    monkeypatch.setattr("phonesys.http.client.may_repeat", may_repeat)
+    monkeypatch.setattr("phonesys.http.client.is_retryable", is_retryable)
     tally = write_more(100, seed=3)
     assert any("more than once" in breach or "2 times" in breach for breach in tally.broken)
 
@@ -39,10 +39,10 @@ def test_a_client_that_repeats_writes_is_noticed(monkeypatch: pytest.MonkeyPatch
 def test_a_guess_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     """As one that takes whatever is there for the write's own."""
 
-    def guess(_: Judge, candidates: Any, **__: Any) -> Reconciled[Any]:
+    def guess(_: OutcomeEvaluator, candidates: Any, **__: Any) -> Reconciled[Any]:
         number = candidates[0].number if candidates else None
         return Reconciled(outcome=WriteOutcome.DONE if number else WriteOutcome.NOT_DONE, number=number)
 
-    monkeypatch.setattr(Judge, "of_new", guess)
+    monkeypatch.setattr(OutcomeEvaluator, "of_new", guess)
     tally = write_more(250, seed=3)
     assert any("is said to be" in breach for breach in tally.broken)

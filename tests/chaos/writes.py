@@ -209,7 +209,7 @@ class Scene:
                     self.finished.append((attempt, 1))
             except CallError as error:
                 self._end(attempt, "refused", 0)
-                if not error.harmless:
+                if not error.not_executed:
                     self._broken(attempt, f"ended without proof of anything: {error!r}")
                 self.finished.append((attempt, 0))
             else:
@@ -226,7 +226,7 @@ class Scene:
             # On a clock that jumps other time passes than on the wall, which tells how long it was ago.
             lost.write = msgspec.structs.replace(lost.write, ended_at=datetime.now(UTC))
             try:
-                found = await lost.reconcile(settle=_SETTLE, clock_skew=0.0)
+                found = await lost.reconcile(grace_period=_SETTLE, clock_skew=0.0)
                 break
             except CallError as failure:
                 failures[f"{type(failure).__name__}: {failure}"] += 1

@@ -19,6 +19,7 @@ from phonesys.cli.commands.sandbox import configuration
 from phonesys.cli.config import configured
 from phonesys.oauth import new_key
 from tests.cli.vendors import browse, call, environment, serving, write
+from tests.conftest import PATIENCE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -92,7 +93,7 @@ def in_a_shell(command: str, home: Path) -> tuple[int, str]:
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=PATIENCE,
     )
     return done.returncode, done.stderr
 

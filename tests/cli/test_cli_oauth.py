@@ -14,6 +14,7 @@ from phonesys.cli.commands.auth import KEY_VARIABLE, SECRET_VARIABLE
 from phonesys.cli.commands.auth import configuration as lines
 from phonesys.oauth import new_key
 from tests.cli.vendors import Result, browse, call, end, run, serving, start, write
+from tests.conftest import PATIENCE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -66,7 +67,9 @@ def test_from_login_to_a_sweep_of_the_agency(
 ) -> None:
     """Programs, with what the first one printed as the whole configuration, and no accounts anywhere."""
     variables = {SECRET_VARIABLE: vendor.oauth.client_secret} | ({KEY_VARIABLE: key} if key else {})
-    arguments = login(vendor, unused_port, "--store", "kept/tokens.json", "--no-browser", "--timeout", "20")
+    arguments = login(
+        vendor, unused_port, "--store", "kept/tokens.json", "--no-browser", "--timeout", str(PATIENCE)
+    )
     process = start(*arguments, cwd=tmp_path, variables=variables)
     assert process.stderr is not None
     address = next(line for line in process.stderr if line.startswith(b"http")).decode().strip()

@@ -108,7 +108,7 @@ def test_progress_in_words() -> None:
     progress = Progress(report, {"lc": 300, "lp": 1}, clock=lambda: now[0])
     now[0] += 2
     for n in range(120):
-        report.enter("lc", str(n), AccountReport(outcome=Outcome.DONE))
+        report.record("lc", str(n), AccountReport(outcome=Outcome.DONE))
     report.numbers, report.requests, report.waits, report.waiting, report.retries = 1000, 120, 7, 2, 1
     assert progress.line() == (
         "120/301 accounts · 1,000 numbers · 120 requests · 1 retry · 7 waits (2 now) · 0 failed · "

@@ -18,6 +18,7 @@ import pytest
 from phonesys.cli.rows import NumberRow
 from phonesys.sandbox import status
 from tests.cli.vendors import call, end, environment, run, serving, start, toml, write
+from tests.conftest import PATIENCE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -177,7 +178,7 @@ def test_a_reader_that_leaves_ends_the_sweep(tmp_path: Path) -> None:
     assert process.stderr is not None
     said = process.stderr.read().decode()
     process.stderr.close()
-    assert process.wait(30) == 1
+    assert process.wait(PATIENCE) == 1
     assert "Traceback" not in said
     assert "Exception ignored" not in said
 
@@ -211,7 +212,7 @@ def test_a_terminal_shows_progress_that_leaves_no_trace(tmp_path: Path) -> None:
     while chunk := _read(leader):
         seen += chunk
     os.close(leader)
-    assert process.wait(30) == 0
+    assert process.wait(PATIENCE) == 0
     text = seen.decode()
     assert "Sweeping" in text
     assert "━" in text
@@ -279,6 +280,6 @@ def test_ctrl_c_may_be_pressed_again(times: str) -> None:
     """Wherever the second one comes, among the tasks of a sweep too, the end is as clean as after one."""
     done = subprocess.run(  # noqa: S603 -- ourselves
         [sys.executable, "-W", "error", "-c", _INTERRUPTED_OFTEN, times],
-        capture_output=True, text=True, check=False, env=environment(), timeout=30,
+        capture_output=True, text=True, check=False, env=environment(), timeout=PATIENCE,
     )  # fmt: skip
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "")

@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 from phonesys.cli.app import app
 from phonesys.sandbox import Sandbox
+from tests.conftest import PATIENCE
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -31,10 +32,10 @@ def serving(**options: Any) -> Generator[Sandbox]:
     thread.start()
     sandbox = Sandbox(**options)
     try:
-        asyncio.run_coroutine_threadsafe(sandbox.start(), loop).result(10)
+        asyncio.run_coroutine_threadsafe(sandbox.start(), loop).result(PATIENCE)
         yield sandbox
     finally:
-        asyncio.run_coroutine_threadsafe(sandbox.stop(), loop).result(10)
+        asyncio.run_coroutine_threadsafe(sandbox.stop(), loop).result(PATIENCE)
         loop.call_soon_threadsafe(loop.stop)
         thread.join()
         loop.close()
@@ -111,7 +112,7 @@ def start(
 
 def end(process: subprocess.Popen[bytes], stdin: bytes | None = None) -> Result:
     """Wait for its end."""
-    out, err = process.communicate(stdin, timeout=30)
+    out, err = process.communicate(stdin, timeout=PATIENCE)
     return Result(process.returncode, (out or b"").decode(), err.decode())
 
 

@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from phonesys._validation import is_deep
+from phonesys._validation import exceeds_depth
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -86,7 +86,7 @@ def mutated(raw: bytes, draw: Random) -> bytes:
         document: Any = json.loads(raw)
     except (ValueError, RecursionError):
         document = Literal
-    if document is Literal or is_deep(document, _DEEPEST):
+    if document is Literal or exceeds_depth(document, _DEEPEST):
         return mangled(raw, draw)
     for _ in range(draw.randint(1, 3)):
         document = _changed(document, draw)

@@ -14,7 +14,7 @@ HEADS = (
 TOKEN_FILES = (
     (
         b'{"format":"phonesys-tokens","version":1,"tokens":{"leadconnector/c/company/co_1":{"access":"at_1",'
-        b'"refresh":"rt_1","obtained_at":1.5,"expires_at":9e9,"holder":"company/co_1","scope":"a"},"k":null}}'
+        b'"refresh":"rt_1","obtained_at":1.5,"expires_at":9e9,"subject":"company/co_1","scope":"a"},"k":null}}'
     ),
     b'{"format":"phonesys-tokens","version":2}',
     b'{"format":"phonesys-tokens","version":1,"sealed":"gAAAAABm"}',

@@ -34,9 +34,9 @@ from phonesys.backends.leadping import wire as leadping
 from phonesys.cli import rows as output
 from phonesys.cli.config import configured
 from phonesys.errors import DecodeError, StatusError, UsageError
-from phonesys.http.response import EXCERPT, error_of, nothing
-from phonesys.http.retry import next_delay
-from phonesys.inventory.record import record_of
+from phonesys.http.response import EXCERPT, error_from_response, expect_no_content
+from phonesys.http.retry import backoff
+from phonesys.inventory.record import to_record
 from phonesys.oauth.codec import Codec
 from phonesys.oauth.token import Token, dump
 from phonesys.sandbox import FaultPlan
@@ -94,7 +94,7 @@ def number(one: PhoneNumber) -> None:
     assert pickle.loads(pickle.dumps(one)) == one  # noqa: S301 -- our own
     assert repr(one)
     assert msgspec.json.encode(one)
-    record = record_of(one, "backend")
+    record = to_record(one, "backend")
     assert msgspec.json.decode(msgspec.json.encode(record), type=type(record)) == record
     row = output.number_row(one, "backend")
     assert output.json_line(row).count(b"\n") == 1
@@ -121,7 +121,7 @@ def listing(body: bytes) -> None:
         one = decoded(read_one, body)
         if one is not None:
             number(one)
-    for read_other in (leadconnector.read_pools, leadping.read_status, agents.read_agents, nothing):
+    for read_other in (leadconnector.read_pools, leadping.read_status, agents.read_agents, expect_no_content):
         other = decoded(read_other, body)
         assert repr(other)
         assert pickle.dumps(other)
@@ -199,7 +199,7 @@ def error(raw: bytes) -> None:
     digits = "".join(char for char in first if char in "0123456789")[:3]
     named = [line.partition(":") for line in lines if ":" in line]
     headers = CIMultiDict((name, value.strip()) for name, _, value in named)
-    failure = error_of(int(digits or 500), headers, body)
+    failure = error_from_response(int(digits or 500), headers, body)
     assert isinstance(failure, StatusError)
     small(failure)
     assert len(failure.message) <= EXCERPT
@@ -209,7 +209,7 @@ def error(raw: bytes) -> None:
         failure.request_id.isprintable() and len(failure.request_id) <= EXCERPT
     )
     assert failure.retry_after is None or (isfinite(failure.retry_after) and failure.retry_after >= 0)
-    assert next_delay(failure, 1, HttpOptions(), 1.0) >= 0
+    assert backoff(failure, 1, HttpOptions(), 1.0) >= 0
     assert isinstance(failure.details, dict)
 
 

@@ -12,13 +12,13 @@ import pytest
 from hypothesis import given
 
 from phonesys import DecodeError
-from phonesys._validation import DEEPEST, is_deep
+from phonesys._validation import MAX_DEPTH, exceeds_depth
 from phonesys.backends.agents import wire as agents
 from phonesys.backends.leadconnector import wire as leadconnector
 from phonesys.backends.leadconnector.oauth.wire import read_locations, read_token
 from phonesys.backends.leadping import wire as leadping
-from phonesys.backends.rows import MOST_REJECTED
-from phonesys.http.response import error_of
+from phonesys.backends.rows import MAX_UNREADABLE
+from phonesys.http.response import error_from_response
 from phonesys.model import parse_time
 from tests.fuzz import targets
 from tests.fuzz.answers import DEEP, LOCATIONS, TOKENS, Bomb, bombs, errors, listings
@@ -40,7 +40,7 @@ READERS: dict[str, Callable[[bytes], Any]] = {
     "agent number": agents.read_number,
     "locations": read_locations,
     "token": lambda body: read_token(body, clock=lambda: 1000.0),
-    "error": lambda body: error_of(500, {}, body),
+    "error": lambda body: error_from_response(500, {}, body),
 }
 ALL = (targets.listing, targets.paging, targets.error_body, targets.token, targets.token_file)
 
@@ -142,8 +142,8 @@ def test_nesting_exhausts_no_stack(left: bytes) -> None:
 
 def test_a_page_of_nothing_but_bad_rows_is_no_page() -> None:
     """Some bad rows are kept with their reasons; millions of them would be gigabytes of reasons."""
-    few = leadping.read_listing(b'{"items":[' + b"7," * (MOST_REJECTED - 1) + b"7]}")
-    assert len(few.rejected) == MOST_REJECTED
+    few = leadping.read_listing(b'{"items":[' + b"7," * (MAX_UNREADABLE - 1) + b"7]}")
+    assert len(few.rejected) == MAX_UNREADABLE
     for reader, holder in (
         ("leadconnector numbers", b"numbers"),
         ("leadping rows", b"items"),
@@ -152,7 +152,7 @@ def test_a_page_of_nothing_but_bad_rows_is_no_page() -> None:
         with pytest.raises(
             DecodeError, match="more than 10,000 rows cannot be read, the first for: Expected"
         ):
-            READERS[reader](b'{"' + holder + b'":[' + b"7," * MOST_REJECTED + b"7]}")
+            READERS[reader](b'{"' + holder + b'":[' + b"7," * MAX_UNREADABLE + b"7]}")
 
 
 DEEP_VALUE = b"[" * 500 + b"]" * 500
@@ -174,7 +174,7 @@ def test_a_date_of_any_shape_costs_neither_its_number_nor_the_stack(date: bytes)
         one = read if hasattr(read, "number") else getattr(read, "numbers", None) or read.rows
         one = one[0] if isinstance(one, tuple) else one
         assert (one.number, one.created_at, one.updated_at) == (NUMBER, None, None)
-        assert not is_deep(msgspec.structs.asdict(one))
+        assert not exceeds_depth(msgspec.structs.asdict(one))
         targets.number(one)
 
 
@@ -193,7 +193,7 @@ def test_another_field_of_a_wrong_type_still_costs_the_row() -> None:
 
 def test_what_vendors_keep_in_objects_is_shallow() -> None:
     """What nobody could print or pickle from a deeper stack is not taken for data."""
-    deep = b'{"a":' * (DEEPEST + 1) + b"1" + b"}" * (DEEPEST + 1)
+    deep = b'{"a":' * (MAX_DEPTH + 1) + b"1" + b"}" * (MAX_DEPTH + 1)
     for field in (b"outboundCapacity", b"optOutMetrics", b"trafficMetrics"):
         with pytest.raises(DecodeError, match="nested more than 32 deep"):
             leadping.read_status(b'{"number":"+1","%b":%b}' % (field, deep))
@@ -210,11 +210,11 @@ def test_what_vendors_keep_in_objects_is_shallow() -> None:
 @pytest.mark.parametrize("value", [1, "a", None, [], {}])
 def test_depth_is_counted(value: Any) -> None:
     """By lists and objects alike, whatever lies at the bottom."""
-    for depth in (DEEPEST - 1, DEEPEST, DEEPEST + 1):
+    for depth in (MAX_DEPTH - 1, MAX_DEPTH, MAX_DEPTH + 1):
         nested = value
         for level in range(depth - isinstance(value, list | dict)):
             nested = [nested, 1] if level % 2 else {"a": nested}
-        assert is_deep(nested) is (depth > DEEPEST)
+        assert exceeds_depth(nested) is (depth > MAX_DEPTH)
 
 
 @pytest.mark.parametrize("text", ["0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59"])
@@ -243,18 +243,18 @@ def test_an_endless_answer_about_a_token_is_none() -> None:
 def test_errors_are_one_line_that_a_terminal_takes() -> None:
     """No line ends that would forge a line of a log, nothing that moves a cursor or cannot be encoded."""
     body = b'{"message":"no\\r\\nERROR all is lost\\u001b[2J\\u202e\\u0000 way"}'
-    error = error_of(500, {"X-Request-Id": "req\udcff\x1b[2J" + "x" * 5000}, body)
+    error = error_from_response(500, {"X-Request-Id": "req\udcff\x1b[2J" + "x" * 5000}, body)
     assert error.message == "no ERROR all is lost [2J way"
     assert error.request_id is not None
     assert len(error.request_id) <= 200
     assert str(error).isprintable()
     assert error.details["message"].startswith("no\r\n")
-    assert error_of(500, {"X-Request-Id": "\x1b"}, b"").request_id is None
+    assert error_from_response(500, {"X-Request-Id": "\x1b"}, b"").request_id is None
 
 
 def test_a_page_of_a_large_error_is_not_read_whole() -> None:
     """The message is that of its first bytes."""
-    error = error_of(500, {}, b'{"message":"' + b"x" * 2**20 + b'"}')
+    error = error_from_response(500, {}, b'{"message":"' + b"x" * 2**20 + b'"}')
     assert error.message.startswith('{"message":"xxx')
     assert len(pickle.dumps(error)) < targets.LARGEST_ERROR
 

@@ -24,10 +24,10 @@ from phonesys import (
     Secret,
     UsageError,
 )
-from phonesys._validation import checked, is_e164
+from phonesys._validation import is_e164, validate_e164
 from phonesys.backends.leadconnector.oauth.authorization_code import exchange_code
 from phonesys.backends.leadconnector.oauth.location import OAuthToken
-from phonesys.http.validation import checked_base_url
+from phonesys.http.validation import validate_base_url
 from phonesys.oauth import FileTokenStore
 from tests.fuzz.drawn import always_the_same
 
@@ -134,12 +134,12 @@ def test_a_number_that_is_none_is_refused(operation: str, value: str) -> None:
 def test_numbers_are_e164_or_refused(text: str) -> None:
     """And what passes is what was given."""
     if is_e164(text):
-        assert checked(text) == text
+        assert validate_e164(text) == text
         assert text.isascii()
         assert text[1:].isdigit()
     else:
         with pytest.raises(InvalidArgument):
-            checked(text)
+            validate_e164(text)
 
 
 # Credentials
@@ -204,7 +204,7 @@ def test_a_credential_that_no_header_can_carry_is_refused(where: str, pattern: s
 def test_a_base_url_that_would_leak_is_refused(url: Any) -> None:
     """Plain http but to loopback, credentials in it, and what is no URL."""
     with pytest.raises(InvalidArgument) as caught:
-        checked_base_url(url)
+        validate_base_url(url)
     assert PLANTED not in str(caught.value)
 
 

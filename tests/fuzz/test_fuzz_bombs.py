@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from phonesys import BodyTooLarge, HttpOptions, LeadConnector
+from phonesys import HttpOptions, LeadConnector, ResponseTooLarge
 from tests.fuzz.bombed import CAP
 
 if TYPE_CHECKING:
@@ -45,19 +45,22 @@ def packed(encoding: bytes, window: int) -> Iterator[bytes]:
 CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
 PIECE = b"x" * 2**14
 BOMBS: dict[str, tuple[Callable[[], Iterator[bytes]], set[str]]] = {
-    "gzip": (lambda: packed(b"gzip", 31), {"BodyTooLarge"}),
-    "deflate": (lambda: packed(b"deflate", 15), {"BodyTooLarge"}),
-    "raw-deflate": (lambda: packed(b"deflate", -15), {"BodyTooLarge"}),
-    "endless-body": (lambda: forever(HEAD + b"\r\n", PIECE), {"BodyTooLarge"}),
-    "endless-chunks": (lambda: forever(CHUNKED, b"4000\r\n" + PIECE + b"\r\n"), {"BodyTooLarge"}),
-    "one-endless-chunk": (lambda: forever(CHUNKED + b"fffffffffffff\r\n", PIECE), {"BodyTooLarge"}),
-    "endless-chunk-size": (lambda: forever(CHUNKED, b"0" * 2**14), {"TimedOut"}),
-    "endless-chunk-extension": (lambda: forever(CHUNKED + b"1;", PIECE), {"TimedOut"}),
+    "gzip": (lambda: packed(b"gzip", 31), {"ResponseTooLarge"}),
+    "deflate": (lambda: packed(b"deflate", 15), {"ResponseTooLarge"}),
+    "raw-deflate": (lambda: packed(b"deflate", -15), {"ResponseTooLarge"}),
+    "endless-body": (lambda: forever(HEAD + b"\r\n", PIECE), {"ResponseTooLarge"}),
+    "endless-chunks": (lambda: forever(CHUNKED, b"4000\r\n" + PIECE + b"\r\n"), {"ResponseTooLarge"}),
+    "one-endless-chunk": (lambda: forever(CHUNKED + b"fffffffffffff\r\n", PIECE), {"ResponseTooLarge"}),
+    "endless-chunk-size": (lambda: forever(CHUNKED, b"0" * 2**14), {"AttemptTimeout"}),
+    "endless-chunk-extension": (lambda: forever(CHUNKED + b"1;", PIECE), {"AttemptTimeout"}),
     "endless-trailers": (
         lambda: forever(CHUNKED + b"0\r\n", b"X-A: aaaaaaaaaaaaa\r\n" * 500),
         {"TransportError"},
     ),
-    "lying-length": (lambda: forever(HEAD + b"Content-Length: 99999999999\r\n\r\n", PIECE), {"BodyTooLarge"}),
+    "lying-length": (
+        lambda: forever(HEAD + b"Content-Length: 99999999999\r\n\r\n", PIECE),
+        {"ResponseTooLarge"},
+    ),
     "impossible-length": (
         lambda: forever(HEAD + b"Content-Length: " + b"9" * 500 + b"\r\n\r\n", PIECE),
         {"TransportError"},
@@ -66,8 +69,11 @@ BOMBS: dict[str, tuple[Callable[[], Iterator[bytes]], set[str]]] = {
     "endless-headers": (lambda: forever(HEAD, b"X-A: aaaaaaaaaaaaa\r\n" * 500), {"TransportError"}),
     "endless-header": (lambda: forever(HEAD + b"X-A: ", PIECE), {"TransportError"}),
     "endless-reason": (lambda: forever(b"HTTP/1.1 200 ", PIECE), {"TransportError"}),
-    "endless-greeting": (lambda: forever(b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 500), {"TimedOut"}),
-    "endless-error": (lambda: forever(b"HTTP/1.1 500 No\r\n\r\n", PIECE), {"BodyTooLarge", "ServerError"}),
+    "endless-greeting": (lambda: forever(b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 500), {"AttemptTimeout"}),
+    "endless-error": (
+        lambda: forever(b"HTTP/1.1 500 No\r\n\r\n", PIECE),
+        {"ResponseTooLarge", "ServerError"},
+    ),
     "no-http": (lambda: forever(b"", b"\0" * 2**14), {"TransportError"}),
 }
 
@@ -115,5 +121,5 @@ async def test_a_small_cap_holds_for_what_is_decompressed(cap: int) -> None:
     url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/gzip"
     options = HttpOptions(max_body=cap, retries=0)
     async with server, LeadConnector("pit-1", base_url=url, http=options) as lc:
-        with pytest.raises(BodyTooLarge, match=f"larger than {cap} bytes"):
+        with pytest.raises(ResponseTooLarge, match=f"larger than {cap} bytes"):
             await lc.page("loc_1")

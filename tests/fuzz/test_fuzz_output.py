@@ -18,7 +18,7 @@ from phonesys.cli.progress import Progress, render
 from phonesys.cli.rows import csv_line, json_line, number_rows, pool_row
 from phonesys.cli.running import _logging_to_stderr
 from phonesys.cli.terminal import ERR, as_text, clean
-from phonesys.http.response import error_of
+from phonesys.http.response import error_from_response
 from phonesys.sweep import Failure, Outcome, SweepReport
 from phonesys.sweep.report import AccountReport
 from tests.fuzz.answers import VALUES
@@ -61,10 +61,10 @@ def test_tables_hold_text(text: str) -> None:
     page: Page[Any] = Page(account=text, provider="leadping", numbers=(number(text),))
     pool = pool_row(NumberPool(id=text, name=text, numbers=(text,)), text, text)
     failed = Failure(
-        text, text, error_of(500, {"X-Request-Id": text}, msgspec.json.encode({"message": text}))
+        text, text, error_from_response(500, {"X-Request-Id": text}, msgspec.json.encode({"message": text}))
     )
     report = SweepReport()
-    report.enter(text, text, AccountReport(outcome=Outcome.DONE))
+    report.record(text, text, AccountReport(outcome=Outcome.DONE))
     report.numbers = 1
     breakdown = tables.Breakdown()
     breakdown.add(page.numbers)
@@ -85,7 +85,7 @@ def test_an_account_in_square_brackets_is_shown_as_it_is(account: str) -> None:
     """Ids are the vendor's: they are not markup, which could be wrong and end the program that reports."""
     assert account in drawn(tables.failures([Failure("leadconnector", account, CallError("no"))]))
     report = SweepReport()
-    report.enter(account, "a", AccountReport(outcome=Outcome.DONE))
+    report.record(account, "a", AccountReport(outcome=Outcome.DONE))
     assert account in drawn(tables.summary(report, [account], tables.Breakdown()))
 
 

@@ -16,5 +16,5 @@ def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Run a test twice: requests go the short way through aiohttp, and the ordinary one."""
     chosen: str = request.param
     if chosen == "ordinary":
-        monkeypatch.setattr(transport, "obstacle", _closed)
+        monkeypatch.setattr(transport, "unsupported_reason", _closed)
     return chosen

@@ -11,7 +11,7 @@ from phonesys.http.auth import Bearer
 from phonesys.http.call import Call
 from phonesys.http.client import HttpClient
 from phonesys.http.options import HttpOptions
-from phonesys.http.response import reader
+from phonesys.http.response import json_decoder
 
 TOKEN = "pit-PLANTED-SECRET"
 
@@ -126,7 +126,7 @@ def read(**changes: Any) -> Call[Thing]:
         "operation": "read_thing",
         "method": "GET",
         "target": "/things",
-        "decode": reader(Thing),
+        "decode": json_decoder(Thing),
         "account": "acc_1",
     }
     return Call(**{**facts, **changes})
@@ -135,6 +135,7 @@ def read(**changes: Any) -> Call[Thing]:
 def write(**changes: Any) -> Call[Thing]:
     """A call that must not happen twice."""
     facts: dict[str, Any] = {
-        "operation": "make_thing", "method": "POST", "safe": False, "body": b"{}", "find_out": "look it up"
+        "operation": "make_thing", "method": "POST", "idempotent": False, "body": b"{}",
+        "recovery_hint": "look it up",
     }  # fmt: skip
     return read(**{**facts, **changes})

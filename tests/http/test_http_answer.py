@@ -10,7 +10,14 @@ from multidict import CIMultiDict
 
 from phonesys import DecodeError, NotFound, RateLimited, ServerError
 from phonesys.errors import NotJson
-from phonesys.http.response import EXCERPT, error_of, not_data, nothing, reader, vendor_message
+from phonesys.http.response import (
+    EXCERPT,
+    decode_error,
+    error_from_response,
+    expect_no_content,
+    json_decoder,
+    vendor_message,
+)
 
 
 class Thing(msgspec.Struct):
@@ -76,7 +83,7 @@ def test_sentences_are_bounded() -> None:
 @given(st.binary() | st.text().map(str.encode))
 def test_any_body_makes_an_error(body: bytes) -> None:
     """Whatever comes, the error is made, keeps the first bytes, and reads as one line or so."""
-    error = error_of(500, {}, body)
+    error = error_from_response(500, {}, body)
     assert isinstance(error, ServerError)
     assert error.body == body[:EXCERPT]
     assert str(error).startswith("500 ")
@@ -99,24 +106,24 @@ def test_any_json_makes_a_sentence(value: Any) -> None:
 def test_errors_carry_what_the_headers_say() -> None:
     """The request's id under the names that are usual, and the wait, in any case of letters."""
     for name in ("X-Request-Id", "request-id", "CF-RAY"):
-        assert error_of(404, CIMultiDict({name: "req_1"}), b"").request_id == "req_1"
-    error = error_of(429, CIMultiDict({"retry-after": "17"}), b'{"status": 200}')
+        assert error_from_response(404, CIMultiDict({name: "req_1"}), b"").request_id == "req_1"
+    error = error_from_response(429, CIMultiDict({"retry-after": "17"}), b'{"status": 200}')
     assert isinstance(error, RateLimited)
     assert (error.status, error.retry_after, error.request_id) == (429, 17.0, None)
 
 
 def test_the_status_is_trusted_and_never_the_body() -> None:
     """A body may claim what it likes."""
-    error = error_of(404, {}, b'{"status": 500, "statusCode": 500}')
+    error = error_from_response(404, {}, b'{"status": 500, "statusCode": 500}')
     assert isinstance(error, NotFound)
     assert error.status == 404
 
 
 def test_only_the_first_bytes_are_kept() -> None:
     """An error that crosses processes is small."""
-    assert len(error_of(500, {}, b"x" * 1_000_000).body) == EXCERPT
-    assert len(not_data(b"x" * 1_000_000, "why").body) == EXCERPT
-    assert len(str(not_data(b"x" * 1_000_000, "why"))) < 400
+    assert len(error_from_response(500, {}, b"x" * 1_000_000).body) == EXCERPT
+    assert len(decode_error(b"x" * 1_000_000, "why").body) == EXCERPT
+    assert len(str(decode_error(b"x" * 1_000_000, "why"))) < 400
 
 
 @pytest.mark.parametrize(
@@ -135,7 +142,7 @@ def test_only_the_first_bytes_are_kept() -> None:
 def test_what_came_instead_of_data_is_shown(body: bytes, kind: type[DecodeError], says: str) -> None:
     """JSON of the wrong shape is an error for good; what is no JSON may be better a moment later."""
     with pytest.raises(DecodeError, match=says) as caught:
-        reader(Thing)(body)
+        json_decoder(Thing)(body)
     assert type(caught.value) is kind
     assert caught.value.transient is (kind is NotJson)
     assert caught.value.__cause__ is None
@@ -143,16 +150,16 @@ def test_what_came_instead_of_data_is_shown(body: bytes, kind: type[DecodeError]
 
 def test_readers_are_strict_unless_told() -> None:
     """Numbers may be written as strings where the vendor does that."""
-    assert reader(Thing)(b'{"a": 1}') == Thing(1)
-    assert reader(Thing, strict=False)(b'{"a": "1"}') == Thing(1)
+    assert json_decoder(Thing)(b'{"a": 1}') == Thing(1)
+    assert json_decoder(Thing, strict=False)(b'{"a": "1"}') == Thing(1)
     with pytest.raises(DecodeError):
-        reader(Thing)(b'{"a": "1"}')
+        json_decoder(Thing)(b'{"a": "1"}')
 
 
 def test_nothing_reads_anything_but_a_page() -> None:
     """No content, or content that nobody needs; a proxy's page means that nothing was done."""
     for body in (b"", b"{}", b"OK", b"null"):
-        nothing(body)
+        expect_no_content(body)
     for body in (b"<html>", b"\n <!DOCTYPE html>"):
         with pytest.raises(NotJson):
-            nothing(body)
+            expect_no_content(body)

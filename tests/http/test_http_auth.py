@@ -27,8 +27,8 @@ async def test_a_static_credential_is_one_header(auth: Auth, header: str, value:
     """The same on every call; there is nothing to prepare, and no other to try."""
     headers = auth.sign(call())
     assert headers == {header: value}
-    await auth.prepare(call())
-    assert auth.refused(call(), headers) is False
+    await auth.ensure_valid(call())
+    assert auth.on_unauthorized(call(), headers) is False
     assert auth.accounts() == ()
 
 
@@ -49,10 +49,10 @@ class Renewing:
     def sign(self, call: Call[Any]) -> dict[str, str] | None:
         return {"Authorization": "Bearer fetched"} if self.prepared else None
 
-    async def prepare(self, call: Call[Any]) -> None:
+    async def ensure_valid(self, call: Call[Any]) -> None:
         self.prepared.append(call.account)
 
-    def refused(self, call: Call[Any], headers: Any) -> bool:
+    def on_unauthorized(self, call: Call[Any], headers: Any) -> bool:
         self.refusals += 1
         return True
 
@@ -69,21 +69,21 @@ async def test_each_account_has_its_own() -> None:
     assert auth.sign(call("b")) == {"Authorization": "Bearer tok_b"}
     assert auth.sign(call("c")) == {"X-API-Key": "tok_c"}
     assert auth.sign(call("d")) is None
-    await auth.prepare(call("d"))
+    await auth.ensure_valid(call("d"))
     assert renewing.prepared == ["d"]
     assert auth.sign(call("d")) == {"Authorization": "Bearer fetched"}
-    assert auth.refused(call("d"), {}) is True
-    assert auth.refused(call("a"), {}) is False
+    assert auth.on_unauthorized(call("d"), {}) is True
+    assert auth.on_unauthorized(call("a"), {}) is False
 
 
 async def test_an_account_without_a_credential_is_refused_before_anything_is_sent() -> None:
     """The message names the account, and no credential."""
     auth = PerAccount({"a": KEY})
-    for attempt in (auth.sign, lambda asked: auth.refused(asked, {})):
+    for attempt in (auth.sign, lambda asked: auth.on_unauthorized(asked, {})):
         with pytest.raises(InvalidArgument, match="no credential for account 'loc_1'; there are 1 others"):
             attempt(call())
     with pytest.raises(InvalidArgument):
-        await auth.prepare(call())
+        await auth.ensure_valid(call())
 
 
 def test_a_bad_credential_is_refused_when_it_is_given() -> None:

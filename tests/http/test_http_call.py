@@ -8,17 +8,23 @@ import msgspec
 import pytest
 
 from phonesys import InvalidArgument
-from phonesys.http.call import Call, json_body, query, segment
+from phonesys.http.call import Call, encode_json, encode_query, encode_segment
 
 
 def test_a_call_is_data() -> None:
     """Frozen, comparable, and safe to repeat unless it says otherwise."""
     call = Call(operation="read", method="GET", target="/x", decode=len)
     assert call == Call(operation="read", method="GET", target="/x", decode=len)
-    assert (call.safe, call.body, call.account, call.rate_key, call.find_out) == (True, None, "", None, "")
+    assert (call.idempotent, call.body, call.account, call.rate_key, call.recovery_hint) == (
+        True,
+        None,
+        "",
+        None,
+        "",
+    )
     assert call.content_type == "application/json"
     with pytest.raises(AttributeError):
-        call.safe = False  # type: ignore[misc]
+        call.idempotent = False  # type: ignore[misc]
 
 
 @pytest.mark.parametrize(
@@ -40,29 +46,29 @@ def test_a_call_is_data() -> None:
 )
 def test_queries(parameters: dict[str, Any], expected: str) -> None:
     """None is left out, booleans are words, and everything is encoded."""
-    assert query(parameters) == expected
+    assert encode_query(parameters) == expected
 
 
 def test_segments() -> None:
     """Plain ids go as they are, all others encoded."""
-    assert segment("ve9EPM428h8vShlRW1KT", "id") == "ve9EPM428h8vShlRW1KT"
-    assert segment("a-b_c", "id") == "a-b_c"
-    assert segment("a.b~c", "id") == "a.b~c"
-    assert segment("a/b", "id") == "a%2Fb"
+    assert encode_segment("ve9EPM428h8vShlRW1KT", "id") == "ve9EPM428h8vShlRW1KT"
+    assert encode_segment("a-b_c", "id") == "a-b_c"
+    assert encode_segment("a.b~c", "id") == "a.b~c"
+    assert encode_segment("a/b", "id") == "a%2Fb"
 
 
 @pytest.mark.parametrize("value", ["", "  ", ".", "..", "a\n", "\ud800", None, 7, b"a", "x" * 1001])
 def test_segments_that_cannot_be(value: Any) -> None:
     """The message names what the value was for."""
     with pytest.raises(InvalidArgument, match=r"^location id: .{0,200}$"):
-        segment(value, "location id")
+        encode_segment(value, "location id")
 
 
 def test_json_bodies_leave_out_what_is_not_given() -> None:
     """None is not sent; false, zero and empty text are."""
     fields = {"a": None, "b": False, "c": 0, "d": "", "e": ["x"], "f": "é"}
-    assert msgspec.json.decode(json_body(fields)) == {"b": False, "c": 0, "d": "", "e": ["x"], "f": "é"}
-    assert json_body({"f": "é"}) == '{"f":"é"}'.encode()
+    assert msgspec.json.decode(encode_json(fields)) == {"b": False, "c": 0, "d": "", "e": ["x"], "f": "é"}
+    assert encode_json({"f": "é"}) == '{"f":"é"}'.encode()
 
 
 class Colour(Enum):
@@ -75,7 +81,7 @@ class Size(IntEnum):
 
 def test_json_bodies_take_what_programs_have() -> None:
     """Dates and enums have their JSON."""
-    assert json_body({"a": date(2026, 1, 2), "b": Colour.RED, "c": Size.BIG}) == (
+    assert encode_json({"a": date(2026, 1, 2), "b": Colour.RED, "c": Size.BIG}) == (
         b'{"a":"2026-01-02","b":"red","c":3}'
     )
 
@@ -84,4 +90,4 @@ def test_json_bodies_take_what_programs_have() -> None:
 def test_json_bodies_that_cannot_be(value: Any) -> None:
     """Refused as an argument, not as some library's error."""
     with pytest.raises(InvalidArgument, match=r"^body: "):
-        json_body({"name": value})
+        encode_json({"name": value})

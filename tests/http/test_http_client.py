@@ -16,9 +16,10 @@ import aiohttp
 import pytest
 
 from phonesys import (
-    BodyTooLarge,
+    AttemptTimeout,
+    BadRequest,
     CallError,
-    ConnectFailed,
+    ConnectError,
     DeadlineExceeded,
     DecodeError,
     Forbidden,
@@ -29,14 +30,13 @@ from phonesys import (
     QuotaExhausted,
     RateLimit,
     RateLimited,
-    Redirected,
-    Rejected,
+    ResponseTooLarge,
     ServerError,
-    TimedOut,
     TransportError,
     Unauthorized,
+    UnexpectedRedirect,
 )
-from phonesys.http.validation import checked_base_url
+from phonesys.http.validation import validate_base_url
 from tests.http.raw_vendor import OK, TOKEN, RawVendor, Thing, answer, client, drop, read, stall, write
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ async def test_cookies_are_not_kept() -> None:
 def test_credentials_never_travel_in_the_clear(url: str) -> None:
     """Anything but https is refused, except plain http to loopback."""
     with pytest.raises(InvalidArgument, match="base_url"):
-        checked_base_url(url)
+        validate_base_url(url)
 
 
 @pytest.mark.parametrize(
@@ -98,16 +98,16 @@ def test_credentials_never_travel_in_the_clear(url: str) -> None:
 )
 def test_https_and_loopback_are_taken(url: str) -> None:
     """A base URL keeps its path and loses its last slash."""
-    assert checked_base_url(url + "/") == url
+    assert validate_base_url(url + "/") == url
 
 
 async def test_redirects_are_not_followed() -> None:
     """The credential stays here, whatever the vendor's answer points to."""
     async with RawVendor(OK) as other, RawVendor(answer("", 307, Location=other.url)) as vendor:
         async with client(vendor) as http:
-            with pytest.raises(Redirected):
+            with pytest.raises(UnexpectedRedirect):
                 await http.send(read())
-            with pytest.raises(Redirected):
+            with pytest.raises(UnexpectedRedirect):
                 await http.send(write())
     assert (len(vendor.requests), len(other.requests)) == (2, 0)
 
@@ -188,9 +188,9 @@ async def test_a_read_on_a_closed_connection_counts_as_two_requests() -> None:
 def test_a_write_that_never_reached_the_vendor_is_repeated(jumping: Run, unused_port: int) -> None:
     """A refused connection proves that nothing happened."""
 
-    async def main() -> ConnectFailed:
+    async def main() -> ConnectError:
         async with client(f"http://127.0.0.1:{unused_port}") as http:
-            with pytest.raises(ConnectFailed) as failed:
+            with pytest.raises(ConnectError) as failed:
                 await http.send(write())
             return failed.value
 
@@ -212,7 +212,7 @@ def test_a_write_that_was_refused_for_its_rate_is_repeated(jumping: Run) -> None
 async def test_a_rejected_write_is_rejected() -> None:
     """A 4xx says that nothing happened, with the vendor's words."""
     async with RawVendor(answer('{"message": ["name is required"]}', 422)) as vendor, client(vendor) as http:
-        with pytest.raises(Rejected, match="422 name is required"):
+        with pytest.raises(BadRequest, match="422 name is required"):
             await http.send(write())
 
 
@@ -336,7 +336,7 @@ def test_a_stalled_answer_times_out(jumping: Run, head: bytes) -> None:
         async with RawVendor(stalling) as vendor:
             async with client(vendor, retries=0, timeout=5, read_timeout=None) as http:
                 started = loop.time()
-                with pytest.raises(TimedOut):
+                with pytest.raises(AttemptTimeout):
                     await http.send(read())
                 return loop.time() - started
 
@@ -358,7 +358,7 @@ def test_the_deadline_covers_everything(jumping: Run) -> None:
         async with RawVendor(answer("", 503), dripping) as vendor:
             async with client(vendor, timeout=30, deadline=47.3) as http:
                 started = loop.time()
-                with pytest.raises((DeadlineExceeded, TimedOut)):
+                with pytest.raises((DeadlineExceeded, AttemptTimeout)):
                     await http.send(read())
                 return loop.time() - started
 
@@ -460,7 +460,7 @@ async def test_a_body_beyond_the_cap_is_refused() -> None:
     chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + b"400\r\n" + b" " * 1024 + b"\r\n"
     for big in (answer(" " * 5000), chunked * 1 + b"400\r\n" + b" " * 1024 + b"\r\n0\r\n\r\n"):
         async with RawVendor(big) as vendor, client(vendor, max_body=1500) as http:
-            with pytest.raises(BodyTooLarge):
+            with pytest.raises(ResponseTooLarge):
                 await http.send(read())
             assert len(vendor.requests) == 1
 
@@ -472,7 +472,7 @@ async def test_a_gzip_bomb_is_defused() -> None:
         async with client(vendor, max_body=1_000_000) as http:
             tracemalloc.start()
             try:
-                with pytest.raises(BodyTooLarge):
+                with pytest.raises(ResponseTooLarge):
                     await http.send(read())
                 _, peak = tracemalloc.get_traced_memory()
             finally:
@@ -632,7 +632,7 @@ async def test_cancellation_leaves_nothing_behind() -> None:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             assert http._gate.free
-            window = http._windows.of("acc_1", http._loop.time())
+            window = http._windows.window("acc_1", http._loop.time())
             assert (window._under_way, len(window._waiters or ())) == (0, 0)
 
 
@@ -675,6 +675,6 @@ def test_connections_that_are_refused_cost_no_budget(jumping: Run, unused_port: 
     async def main() -> set[int]:
         async with client(f"http://127.0.0.1:{unused_port}") as http:
             results = await asyncio.gather(*(http.send(read()) for _ in range(100)), return_exceptions=True)
-        return {result.attempts for result in results if isinstance(result, ConnectFailed)}
+        return {result.attempts for result in results if isinstance(result, ConnectError)}
 
     assert jumping(main()) == {4}

@@ -50,8 +50,8 @@ async def test_whatever_wraps_a_session_sees_each_request(name: str) -> None:
             async with client(vendor) as after:
                 await before.send(read())
                 await after.send(write())
-                assert before.detour is None
-                assert after.detour == "something took the place of aiohttp's session"
+                assert before.fallback_reason is None
+                assert after.fallback_reason == "something took the place of aiohttp's session"
     assert seen == ["GET", "POST"]
 
 
@@ -74,7 +74,7 @@ async def test_what_looks_at_every_session_sees_ours(how: str, monkeypatch: pyte
     monkeypatch.setattr(aiohttp.ClientSession, "__init__", make)
     async with RawVendor(OK) as vendor, client(vendor) as http:
         assert await http.send(read()) == Thing(1)
-        assert http.detour == "something looks at what aiohttp's session does"
+        assert http.fallback_reason == "something looks at what aiohttp's session does"
     assert seen == ["GET"]
 
 
@@ -88,7 +88,7 @@ async def test_a_class_of_sessions_of_ones_own_is_used(monkeypatch: pytest.Monke
     monkeypatch.setattr(aiohttp, "ClientSession", Own)
     async with RawVendor(OK) as vendor, client(vendor) as http:
         assert await http.send(read()) == Thing(1)
-        assert http.detour is not None
+        assert http.fallback_reason is not None
 
 
 async def test_a_session_that_is_handed_in_is_gone_through() -> None:
@@ -96,7 +96,7 @@ async def test_a_session_that_is_handed_in_is_gone_through() -> None:
     async with RawVendor(OK) as vendor, aiohttp.ClientSession() as session:
         async with client(vendor, session=session) as http:
             assert await http.send(read()) == Thing(1)
-            assert http.detour == "the session was handed in"
+            assert http.fallback_reason == "the session was handed in"
 
 
 def _other_keywords(_self: ResponseHandler, **_options: Any) -> None:
@@ -134,9 +134,9 @@ async def test_an_aiohttp_that_nobody_knows_is_used_the_ordinary_way(
         http = client(BASE)
         await http.__aenter__()
     try:
-        assert http.detour is not None
-        assert http.detour.startswith(f"aiohttp {aiohttp.__version__} is not as it was: ")
-        assert f"requests to {BASE} go aiohttp's ordinary way: {http.detour}" in caplog.messages
+        assert http.fallback_reason is not None
+        assert http.fallback_reason.startswith(f"aiohttp {aiohttp.__version__} is not as it was: ")
+        assert f"requests to {BASE} go aiohttp's ordinary way: {http.fallback_reason}" in caplog.messages
     finally:
         await http.__aexit__(None, None, None)
 
@@ -144,15 +144,15 @@ async def test_an_aiohttp_that_nobody_knows_is_used_the_ordinary_way(
 async def test_this_aiohttp_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
     """The version that is installed goes the short way: a new one that does not is seen here first."""
     used: list[str] = []
-    exchange = lean.Lean.exchange
+    exchange = lean.DirectTransport.exchange
 
     async def noted(*args: Any) -> Any:
         used.append("lean")
         return await exchange(*args)
 
-    monkeypatch.setattr(lean.Lean, "exchange", noted)
+    monkeypatch.setattr(lean.DirectTransport, "exchange", noted)
     async with RawVendor(OK) as vendor, client(vendor) as http:
-        assert http.detour is None
+        assert http.fallback_reason is None
         await http.send(read())
     assert used == ["lean"]
-    assert http.detour is None
+    assert http.fallback_reason is None

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from phonesys import InvalidArgument, RateLimit
 from phonesys.http.ratelimit import window as limits
-from phonesys.http.ratelimit.window import UNLIMITED, TooLong, Window, Windows
+from phonesys.http.ratelimit.window import UNLIMITED, RateLimiter, SlidingWindow, WaitTooLong
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,16 +42,16 @@ class Vendor:
             self.served += 1
 
 
-async def call(window: Window, vendor: Vendor, there: float, back: float) -> None:
+async def call(window: SlidingWindow, vendor: Vendor, there: float, back: float) -> None:
     loop = asyncio.get_running_loop()
-    if not window.take(loop.time()):
-        await window.turn(loop.time(), float("inf"))
+    if not window.try_acquire(loop.time()):
+        await window.acquire(loop.time(), float("inf"))
     try:
         await asyncio.sleep(there)
         vendor.arrive(loop.time())
         await asyncio.sleep(back)
     finally:
-        window.settle(loop.time())
+        window.complete(loop.time())
 
 
 @settings(max_examples=60, deadline=None)
@@ -70,7 +70,7 @@ def test_no_jitter_makes_the_vendor_see_too_many(
     vendor = Vendor(limit)
 
     async def main() -> None:
-        window = Window(limit, asyncio.get_running_loop())
+        window = SlidingWindow(limit, asyncio.get_running_loop())
         tasks = []
         for there, back, pause in latencies:
             tasks.append(asyncio.create_task(call(window, vendor, there, back)))
@@ -92,7 +92,7 @@ def test_the_window_is_used_to_the_full(jumping: Run, requests: int, per: float)
 
     async def main() -> float:
         loop = asyncio.get_running_loop()
-        window, started = Window(limit, loop), loop.time()
+        window, started = SlidingWindow(limit, loop), loop.time()
         jobs = [
             call(window, vendor, draw.uniform(0.01, 0.08), draw.uniform(0.01, 0.08))
             for _ in range(requests * windows)
@@ -110,15 +110,15 @@ def test_waiters_are_served_in_order(jumping: Run) -> None:
     """First come, first served."""
     order: list[int] = []
 
-    async def one(window: Window, index: int) -> None:
+    async def one(window: SlidingWindow, index: int) -> None:
         loop = asyncio.get_running_loop()
-        if not window.take(loop.time()):
-            await window.turn(loop.time(), float("inf"))
+        if not window.try_acquire(loop.time()):
+            await window.acquire(loop.time(), float("inf"))
         order.append(index)
-        window.settle(loop.time())
+        window.complete(loop.time())
 
     async def main() -> None:
-        window = Window(RateLimit(2, per=1), asyncio.get_running_loop())
+        window = SlidingWindow(RateLimit(2, per=1), asyncio.get_running_loop())
         await asyncio.gather(*(one(window, index) for index in range(9)))
 
     jumping(main())
@@ -130,12 +130,12 @@ def test_a_wait_beyond_the_deadline_is_refused_at_once(jumping: Run) -> None:
 
     async def main() -> tuple[float, float]:
         loop = asyncio.get_running_loop()
-        window = Window(RateLimit(1, per=60), loop)
-        assert window.take(loop.time())
-        window.settle(loop.time())
+        window = SlidingWindow(RateLimit(1, per=60), loop)
+        assert window.try_acquire(loop.time())
+        window.complete(loop.time())
         before = loop.time()
-        with pytest.raises(TooLong) as refusal:
-            await window.turn(before, before + 10)
+        with pytest.raises(WaitTooLong) as refusal:
+            await window.acquire(before, before + 10)
         return loop.time() - before, refusal.value.delay
 
     waited, delay = jumping(main())
@@ -148,11 +148,11 @@ def test_the_wait_counts_those_that_wait_already(jumping: Run) -> None:
 
     async def main() -> float:
         loop = asyncio.get_running_loop()
-        window = Window(RateLimit(3, per=10), loop)
+        window = SlidingWindow(RateLimit(3, per=10), loop)
         for _ in range(3):
-            assert window.take(loop.time())
-            window.settle(loop.time())
-        waiting = [asyncio.create_task(window.turn(loop.time(), float("inf"))) for _ in range(25)]
+            assert window.try_acquire(loop.time())
+            window.complete(loop.time())
+        waiting = [asyncio.create_task(window.acquire(loop.time(), float("inf"))) for _ in range(25)]
         await asyncio.sleep(0)
         delay = window.ready_at(loop.time(), ahead=25) - loop.time()
         for task in waiting:
@@ -169,15 +169,15 @@ def test_cancelled_waiters_leak_no_slot(jumping: Run) -> None:
     async def main() -> None:
         loop = asyncio.get_running_loop()
         draw = random.Random(3)
-        window = Window(RateLimit(2, per=1), loop)
+        window = SlidingWindow(RateLimit(2, per=1), loop)
 
         async def one() -> None:
-            if not window.take(loop.time()):
-                await window.turn(loop.time(), float("inf"))
+            if not window.try_acquire(loop.time()):
+                await window.acquire(loop.time(), float("inf"))
             try:
                 await asyncio.sleep(0.1)
             finally:
-                window.settle(loop.time())
+                window.complete(loop.time())
 
         for _ in range(40):
             tasks = [asyncio.create_task(one()) for _ in range(6)]
@@ -186,10 +186,10 @@ def test_cancelled_waiters_leak_no_slot(jumping: Run) -> None:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
         await asyncio.sleep(2)
-        assert window.history(loop.time(), 2) == []
-        assert window.take(loop.time())
-        assert window.take(loop.time())
-        assert not window.take(loop.time())
+        assert window.completions(loop.time(), 2) == []
+        assert window.try_acquire(loop.time())
+        assert window.try_acquire(loop.time())
+        assert not window.try_acquire(loop.time())
 
     jumping(main())
 
@@ -199,11 +199,11 @@ def test_a_block_holds_and_ends(jumping: Run) -> None:
 
     async def main() -> float:
         loop = asyncio.get_running_loop()
-        window = Window(UNLIMITED, loop)
+        window = SlidingWindow(UNLIMITED, loop)
         started = loop.time()
-        window.block(started + 42)
-        assert not window.take(started)
-        await window.turn(started, float("inf"))
+        window.block_until(started + 42)
+        assert not window.try_acquire(started)
+        await window.acquire(started, float("inf"))
         return loop.time() - started
 
     assert jumping(main()) == pytest.approx(42)
@@ -214,12 +214,12 @@ def test_foreign_requests_are_taken_off_what_is_left(jumping: Run) -> None:
 
     async def main() -> int:
         loop = asyncio.get_running_loop()
-        window = Window(RateLimit(100, per=10), loop)
-        assert window.take(loop.time())
-        window.settle(loop.time())
-        window.observe(remaining=30, allowed=100, now=loop.time())
+        window = SlidingWindow(RateLimit(100, per=10), loop)
+        assert window.try_acquire(loop.time())
+        window.complete(loop.time())
+        window.sync(remaining=30, allowed=100, now=loop.time())
         granted = 0
-        while window.take(loop.time()):
+        while window.try_acquire(loop.time()):
             granted += 1
         return granted
 
@@ -232,9 +232,9 @@ def test_nonsense_in_headers_changes_nothing(jumping: Run, remaining: int, allow
 
     async def main() -> bool:
         loop = asyncio.get_running_loop()
-        window = Window(RateLimit(2, per=10), loop)
-        window.observe(remaining, allowed, loop.time())
-        return window.take(loop.time()) and window.take(loop.time())
+        window = SlidingWindow(RateLimit(2, per=10), loop)
+        window.sync(remaining, allowed, loop.time())
+        return window.try_acquire(loop.time()) and window.try_acquire(loop.time())
 
     assert jumping(main())
 
@@ -244,10 +244,10 @@ def test_a_smaller_allowance_is_obeyed(jumping: Run) -> None:
 
     async def main() -> int:
         loop = asyncio.get_running_loop()
-        window = Window(RateLimit(100, per=10), loop)
-        window.observe(remaining=10, allowed=10, now=loop.time())
+        window = SlidingWindow(RateLimit(100, per=10), loop)
+        window.sync(remaining=10, allowed=10, now=loop.time())
         granted = 0
-        while window.take(loop.time()):
+        while window.try_acquire(loop.time()):
             granted += 1
         return granted
 
@@ -259,14 +259,14 @@ def test_who_cannot_wait_so_long_is_told_when_the_block_comes(jumping: Run) -> N
 
     async def main() -> tuple[float, float, float]:
         loop = asyncio.get_running_loop()
-        window, started = Window(RateLimit(1, per=10), loop), loop.time()
-        assert window.take(started)
-        hopeless = asyncio.create_task(window.turn(started, started + 300))
-        patient = asyncio.create_task(window.turn(started, float("inf")))
+        window, started = SlidingWindow(RateLimit(1, per=10), loop), loop.time()
+        assert window.try_acquire(started)
+        hopeless = asyncio.create_task(window.acquire(started, started + 300))
+        patient = asyncio.create_task(window.acquire(started, float("inf")))
         await asyncio.sleep(1)
-        window.settle(loop.time())
-        window.refused(loop.time(), 3600)
-        with pytest.raises(TooLong) as refusal:
+        window.complete(loop.time())
+        window.on_rejected(loop.time(), 3600)
+        with pytest.raises(WaitTooLong) as refusal:
             await hopeless
         told = loop.time() - started
         await patient
@@ -280,18 +280,18 @@ def test_whoever_is_dismissed_leaves_at_once(jumping: Run) -> None:
 
     async def main() -> list[Any]:
         loop = asyncio.get_running_loop()
-        window, started = Window(RateLimit(1, per=10), loop), loop.time()
-        assert window.take(started)
-        waits = [asyncio.create_task(window.turn(started, float("inf"))) for _ in range(3)]
+        window, started = SlidingWindow(RateLimit(1, per=10), loop), loop.time()
+        assert window.try_acquire(started)
+        waits = [asyncio.create_task(window.acquire(started, float("inf"))) for _ in range(3)]
         await asyncio.sleep(0)
-        window.dismiss()
+        window.fail_waiters()
         told = await asyncio.gather(*waits, return_exceptions=True)
         assert loop.time() == started
-        window.settle(started)
-        await window.turn(started, float("inf"))  # the window is as usable as before
+        window.complete(started)
+        await window.acquire(started, float("inf"))  # the window is as usable as before
         return told
 
-    assert [type(each) for each in jumping(main())] == [TooLong] * 3
+    assert [type(each) for each in jumping(main())] == [WaitTooLong] * 3
 
 
 def test_a_slot_that_was_not_used_is_another_ones(jumping: Run) -> None:
@@ -299,11 +299,11 @@ def test_a_slot_that_was_not_used_is_another_ones(jumping: Run) -> None:
 
     async def main() -> float:
         loop = asyncio.get_running_loop()
-        window, started = Window(RateLimit(1, per=10), loop), loop.time()
-        assert window.take(started)
-        wait = asyncio.create_task(window.turn(started, float("inf")))
+        window, started = SlidingWindow(RateLimit(1, per=10), loop), loop.time()
+        assert window.try_acquire(started)
+        wait = asyncio.create_task(window.acquire(started, float("inf")))
         await asyncio.sleep(3)
-        window.give_back(loop.time())
+        window.cancel(loop.time())
         await wait
         return loop.time() - started
 
@@ -315,11 +315,11 @@ def test_a_lower_limit_frees_its_slots_in_time(jumping: Run) -> None:
 
     async def main() -> float:
         loop = asyncio.get_running_loop()
-        window, started = Window(RateLimit(100, per=10), loop), loop.time()
+        window, started = SlidingWindow(RateLimit(100, per=10), loop), loop.time()
         for index in range(50):
-            assert window.take(started)
-            window.settle(started + index / 100)
-        window.observe(remaining=0, allowed=10, now=started + 0.5)
+            assert window.try_acquire(started)
+            window.complete(started + index / 100)
+        window.sync(remaining=0, allowed=10, now=started + 0.5)
         return window.ready_at(started + 0.5) - started
 
     assert jumping(main()) == pytest.approx(10.4)
@@ -330,12 +330,12 @@ def test_a_waiter_that_leaves_with_a_slot_hands_it_on_at_once(jumping: Run) -> N
 
     async def main() -> float:
         loop = asyncio.get_running_loop()
-        window, started = Window(RateLimit(2, per=10), loop), loop.time()
+        window, started = SlidingWindow(RateLimit(2, per=10), loop), loop.time()
         for pause in (0, 4):
             await asyncio.sleep(pause)
-            assert window.take(loop.time())
-            window.settle(loop.time())
-        leaving, staying = (asyncio.create_task(window.turn(loop.time(), float("inf"))) for _ in range(2))
+            assert window.try_acquire(loop.time())
+            window.complete(loop.time())
+        leaving, staying = (asyncio.create_task(window.acquire(loop.time(), float("inf"))) for _ in range(2))
         loop.call_at(started + 10.1, leaving.cancel)  # granted at 10.0, and the loop is late
         await asyncio.sleep(0)
         loop.call_at(started + 9.9, setattr, loop, "now", started + 10.2)
@@ -355,15 +355,15 @@ def test_room_that_headers_give_back_is_used_at_once(jumping: Run) -> None:
 
     async def main() -> float:
         loop = asyncio.get_running_loop()
-        window, started = Window(RateLimit(10, per=10), loop), loop.time()
-        assert window.take(started)
-        assert window.take(started)
-        window.settle(started)
-        window.observe(remaining=0, allowed=10, now=started)
-        wait = asyncio.create_task(window.turn(started, float("inf")))
+        window, started = SlidingWindow(RateLimit(10, per=10), loop), loop.time()
+        assert window.try_acquire(started)
+        assert window.try_acquire(started)
+        window.complete(started)
+        window.sync(remaining=0, allowed=10, now=started)
+        wait = asyncio.create_task(window.acquire(started, float("inf")))
         await asyncio.sleep(2)
-        window.settle(loop.time())
-        window.observe(remaining=5, allowed=10, now=loop.time())
+        window.complete(loop.time())
+        window.sync(remaining=5, allowed=10, now=loop.time())
         await wait
         return loop.time() - started
 
@@ -375,18 +375,18 @@ def test_after_a_429_one_request_at_a_time_goes_out(jumping: Run) -> None:
 
     async def main() -> list[int]:
         loop = asyncio.get_running_loop()
-        window, now = Window(RateLimit(100, per=10), loop), loop.time()
-        assert window.take(now)
-        window.settle(now)
-        window.refused(now, None)
+        window, now = SlidingWindow(RateLimit(100, per=10), loop), loop.time()
+        assert window.try_acquire(now)
+        window.complete(now)
+        window.on_rejected(now, None)
         rounds = []
         for _ in range(4):
             granted = 0
-            while window.take(now):
+            while window.try_acquire(now):
                 granted += 1
             rounds.append(granted)
             for _ in range(granted):
-                window.settle(now)
+                window.complete(now)
         return rounds
 
     assert jumping(main()) == [1, 2, 4, 8]
@@ -397,20 +397,20 @@ def test_a_429_leaves_less_of_the_window_and_time_brings_it_back(jumping: Run) -
 
     async def main() -> list[int]:
         loop = asyncio.get_running_loop()
-        window, counts = Window(RateLimit(100, per=10), loop), []
+        window, counts = SlidingWindow(RateLimit(100, per=10), loop), []
 
         async def fill() -> int:
             sent, begun = 0, loop.time()
             while loop.time() < begun + 9.9:
-                if window.take(loop.time()):
-                    window.settle(loop.time())
+                if window.try_acquire(loop.time()):
+                    window.complete(loop.time())
                     sent += 1
                 else:
                     await asyncio.sleep(0.1)
             return sent
 
         counts.append(await fill())
-        window.refused(loop.time(), None)
+        window.on_rejected(loop.time(), None)
         for _ in range(10):
             await asyncio.sleep(0.2)
             counts.append(await fill())
@@ -440,28 +440,28 @@ def test_no_429_and_no_header_makes_it_send_too_many(
     draw, limit = random.Random(seed), RateLimit(requests, per=per)
     vendor = Vendor(limit)
 
-    async def one(window: Window) -> None:
+    async def one(window: SlidingWindow) -> None:
         loop = asyncio.get_running_loop()
         while True:
-            if not window.take(loop.time()):
-                await window.turn(loop.time(), float("inf"))
+            if not window.try_acquire(loop.time()):
+                await window.acquire(loop.time(), float("inf"))
             if draw.random() < 0.1:
-                window.give_back(loop.time())
+                window.cancel(loop.time())
                 continue
             try:
                 await asyncio.sleep(draw.uniform(0, per / 4))
                 vendor.arrive(loop.time())
                 await asyncio.sleep(draw.uniform(0, per / 4))
             finally:
-                window.settle(loop.time())
+                window.complete(loop.time())
             if draw.random() < 0.5:
-                window.observe(draw.randint(-1, requests), draw.randint(0, requests + 2), loop.time())
+                window.sync(draw.randint(-1, requests), draw.randint(0, requests + 2), loop.time())
             if draw.random() >= refused:
                 return
-            window.refused(loop.time(), draw.choice([None, 0.0, draw.uniform(0, per)]))
+            window.on_rejected(loop.time(), draw.choice([None, 0.0, draw.uniform(0, per)]))
 
     async def main() -> None:
-        window = Window(limit, asyncio.get_running_loop())
+        window = SlidingWindow(limit, asyncio.get_running_loop())
         tasks = []
         for _ in range(count):
             tasks.append(asyncio.create_task(one(window)))
@@ -493,22 +493,22 @@ def test_forgetting_changes_nothing(
 ) -> None:
     """Windows that are put away decide about every request as those that are kept."""
     loop, limit = asyncio.new_event_loop(), RateLimit(requests, per=2.0)
-    kept = defaultdict[str, Window](lambda: Window(limit, loop))
-    windows, now, under_way = Windows(limit, loop), 0.0, deque[str]()
+    kept = defaultdict[str, SlidingWindow](lambda: SlidingWindow(limit, loop))
+    windows, now, under_way = RateLimiter(limit, loop), 0.0, deque[str]()
 
     def settle() -> None:
         name = under_way.popleft()
-        for each in (windows.of(name, now), kept[name]):
-            each.settle(now)
+        for each in (windows.window(name, now), kept[name]):
+            each.complete(now)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(limits, "_FEW_WINDOWS", live)
         patch.setattr(limits, "_FEW_ANSWERS", few)
-        windows = Windows(limit, loop)
+        windows = RateLimiter(limit, loop)
         for account, pause in steps:
             name = f"acc_{account}"
-            allowed = windows.of(name, now).take(now)
-            assert allowed == kept[name].take(now)
+            allowed = windows.window(name, now).try_acquire(now)
+            assert allowed == kept[name].try_acquire(now)
             if allowed:
                 under_way.append(name)
             now += pause
@@ -522,16 +522,16 @@ def test_an_account_that_was_asked_once_costs_a_few_bytes(jumping: Run) -> None:
 
     async def main() -> tuple[float, float]:
         loop = asyncio.get_running_loop()
-        windows = Windows(RateLimit(100, per=10), loop)
+        windows = RateLimiter(RateLimit(100, per=10), loop)
         begun = tracemalloc.get_traced_memory()[0]
         for index in range(30_000):
-            window = windows.of(f"loc_{index:016}", loop.time())
-            assert window.take(loop.time())
-            window.settle(loop.time())
+            window = windows.window(f"loc_{index:016}", loop.time())
+            assert window.try_acquire(loop.time())
+            window.complete(loop.time())
         held = tracemalloc.get_traced_memory()[0] - begun
         await asyncio.sleep(11)
         for index in range(600):
-            windows.of(f"other_{index:016}", loop.time())
+            windows.window(f"other_{index:016}", loop.time())
         return held / 30_000, (tracemalloc.get_traced_memory()[0] - begun) / 30_000
 
     tracemalloc.start()
@@ -548,26 +548,26 @@ def test_a_window_of_which_more_is_known_is_kept(jumping: Run) -> None:
 
     async def main() -> tuple[bool, int, int]:
         loop = asyncio.get_running_loop()
-        windows, now = Windows(RateLimit(100, per=10), loop), loop.time()
-        windows.of("blocked", now).block(now + 1000)
-        low = windows.of("low", now)
-        assert low.take(now)
-        low.settle(now)
-        low.observe(remaining=2, allowed=3, now=now)
-        crowded = windows.of("crowded", now)
-        assert crowded.take(now)
-        crowded.settle(now)
-        crowded.refused(now, None)
+        windows, now = RateLimiter(RateLimit(100, per=10), loop), loop.time()
+        windows.window("blocked", now).block_until(now + 1000)
+        low = windows.window("low", now)
+        assert low.try_acquire(now)
+        low.complete(now)
+        low.sync(remaining=2, allowed=3, now=now)
+        crowded = windows.window("crowded", now)
+        assert crowded.try_acquire(now)
+        crowded.complete(now)
+        crowded.on_rejected(now, None)
         for index in range(5000):
-            windows.of(f"loc_{index}", now)
+            windows.window(f"loc_{index}", now)
         granted = 0
-        while windows.of("low", now).take(now):
+        while windows.window("low", now).try_acquire(now):
             granted += 1
         assert len(windows) < 1000
         return (
-            windows.of("blocked", now + 999).take(now + 999),
+            windows.window("blocked", now + 999).try_acquire(now + 999),
             granted,
-            windows.of("crowded", now)._renew(now),
+            windows.window("crowded", now)._renew(now),
         )
 
     assert jumping(main()) == (False, 2, 35)

@@ -65,16 +65,16 @@ def test_a_turn_that_comes_on_a_spent_day_is_given_back(jumping: Run) -> None:
         vendor = RawVendor(OK)
         async with vendor, client(vendor, limit=RateLimit(2, per=10)) as http:
             await http.send(read())
-            waiting = http._windows.of("acc_1", loop.time())
-            assert waiting.take(loop.time())
+            waiting = http._windows.window("acc_1", loop.time())
+            assert waiting.try_acquire(loop.time())
             call = asyncio.create_task(http.send(read()))
             await asyncio.sleep(0)
-            waiting.give_back(loop.time())
+            waiting.cancel(loop.time())
             await asyncio.sleep(0)  # its turn has come, and it has not run yet
-            http._quotas.spend("acc_1")
+            http._quotas.exhaust("acc_1")
             (told,) = await asyncio.gather(call, return_exceptions=True)
             assert type(told) is QuotaExhausted
-            return len(vendor.requests), waiting.history(loop.time(), 2)
+            return len(vendor.requests), waiting.completions(loop.time(), 2)
 
     requests, answered = jumping(main())
     assert requests == 1
@@ -108,8 +108,8 @@ def test_an_absurd_wait_still_yields(jumping: Run) -> None:
         async with vendor, client(vendor, limit=RateLimit(10, per=10)) as http:
             with pytest.raises(RateLimited):
                 await http.send(read())
-            window, granted = http._windows.of("acc_1", loop.time()), 0
-            while window.take(loop.time()):
+            window, granted = http._windows.window("acc_1", loop.time()), 0
+            while window.try_acquire(loop.time()):
                 granted += 1
             return granted
 

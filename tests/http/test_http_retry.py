@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 from multidict import CIMultiDict
 
 from phonesys import (
-    BodyTooLarge,
+    AttemptTimeout,
+    BadRequest,
     CallError,
     Conflict,
-    ConnectFailed,
+    ConnectError,
     DeadlineExceeded,
     DecodeError,
     Forbidden,
@@ -22,16 +23,15 @@ from phonesys import (
     NotFound,
     QuotaExhausted,
     RateLimited,
-    Redirected,
-    Rejected,
     RepeatedPage,
+    ResponseTooLarge,
     ServerError,
-    TimedOut,
     TransportError,
     Unauthorized,
+    UnexpectedRedirect,
 )
 from phonesys.errors import NotJson, PermanentServerError, RequestTimeout
-from phonesys.http.retry import RetryBudget, may_repeat, next_delay, retry_after
+from phonesys.http.retry import RetryBudget, backoff, is_retryable, retry_after
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -42,20 +42,20 @@ OPTIONS = HttpOptions(backoff=0.5, backoff_cap=8.0)
 
 # fmt: off
 REPEATS: list[tuple[type[CallError], bool, bool]] = [
-    (ConnectFailed, True, True),
+    (ConnectError, True, True),
     (RateLimited, True, True),
     (TransportError, True, False),
-    (TimedOut, True, False),
+    (AttemptTimeout, True, False),
     (RequestTimeout, True, False),
     (ServerError, True, False),
     (NotJson, True, False),
     (DecodeError, False, False),
-    (BodyTooLarge, False, False),
+    (ResponseTooLarge, False, False),
     (PermanentServerError, False, False),
     (DeadlineExceeded, False, False),
     (QuotaExhausted, False, False),
-    (Redirected, False, False),
-    (Rejected, False, False),
+    (UnexpectedRedirect, False, False),
+    (BadRequest, False, False),
     (Unauthorized, False, False),
     (Forbidden, False, False),
     (NotFound, False, False),
@@ -68,15 +68,15 @@ REPEATS: list[tuple[type[CallError], bool, bool]] = [
 @pytest.mark.parametrize(("error", "safe", "unsafe"), REPEATS)
 def test_what_may_be_repeated(error: type[CallError], *, safe: bool, unsafe: bool) -> None:
     """Only what may pass; a write only where it provably did not happen."""
-    assert may_repeat(error("no"), safe=True) is safe
-    assert may_repeat(error("no"), safe=False) is unsafe
+    assert is_retryable(error("no"), idempotent=True) is safe
+    assert is_retryable(error("no"), idempotent=False) is unsafe
 
 
 def test_harmlessness_is_the_errors_own_fact() -> None:
     """An error that knows more than its class says so."""
     error = TransportError("the connection was lost before anything was sent")
-    error.harmless = True
-    assert may_repeat(error, safe=False)
+    error.not_executed = True
+    assert is_retryable(error, idempotent=False)
 
 
 @pytest.mark.parametrize(
@@ -89,15 +89,15 @@ def test_harmlessness_is_the_errors_own_fact() -> None:
 )  # fmt: skip
 def test_waits_double_up_to_the_cap(attempt: int, draw: float, delay: float) -> None:
     """With full jitter, and for any number of attempts."""
-    assert next_delay(TransportError("no"), attempt, OPTIONS, draw) == delay
+    assert backoff(TransportError("no"), attempt, OPTIONS, draw) == delay
 
 
 @pytest.mark.parametrize("wait", [0.0, 0.2, 3.0, 100_000.0])
 def test_the_vendors_wait_wins(wait: float) -> None:
     """Over the cap too: whether it is worth it is the deadline's to say."""
-    assert next_delay(RateLimited("no", status=429, retry_after=wait), 1, OPTIONS, 1.0) == wait
-    assert next_delay(ServerError("no", status=503, retry_after=wait), 3, OPTIONS, 0.0) == wait
-    assert next_delay(ServerError("no", status=503), 1, OPTIONS, 1.0) == 0.5
+    assert backoff(RateLimited("no", status=429, retry_after=wait), 1, OPTIONS, 1.0) == wait
+    assert backoff(ServerError("no", status=503, retry_after=wait), 3, OPTIONS, 0.0) == wait
+    assert backoff(ServerError("no", status=503), 1, OPTIONS, 1.0) == 0.5
 
 
 @settings(deadline=None)
@@ -107,12 +107,10 @@ def test_the_vendors_wait_wins(wait: float) -> None:
     st.floats(0, 1e6, allow_nan=False),
     st.floats(0, 1e6, allow_nan=False),
 )
-def test_waits_stay_between_nothing_and_the_cap(
-    attempt: int, draw: float, backoff: float, cap: float
-) -> None:
+def test_waits_stay_between_nothing_and_the_cap(attempt: int, draw: float, base: float, cap: float) -> None:
     """For any options."""
-    options = HttpOptions(backoff=backoff, backoff_cap=cap)
-    assert 0 <= next_delay(TransportError("no"), attempt, options, draw) <= cap
+    options = HttpOptions(backoff=base, backoff_cap=cap)
+    assert 0 <= backoff(TransportError("no"), attempt, options, draw) <= cap
 
 
 def date(delta: timedelta) -> str:
@@ -185,19 +183,19 @@ def test_any_header_is_a_wait_or_none(after: str, milliseconds: str) -> None:
 def test_the_budget_is_spent_and_earned() -> None:
     """So many retries are free; two successes earn one more; there is never more than at the start."""
     budget, error = RetryBudget(capacity=3, earned=0.5), TransportError("no")
-    assert [budget.pay(error) for _ in range(5)] == [True, True, True, False, False]
-    budget.earn()
-    assert not budget.pay(error)
-    budget.earn()
-    assert budget.pay(error)
-    assert not budget.pay(error)
+    assert [budget.try_withdraw(error) for _ in range(5)] == [True, True, True, False, False]
+    budget.deposit()
+    assert not budget.try_withdraw(error)
+    budget.deposit()
+    assert budget.try_withdraw(error)
+    assert not budget.try_withdraw(error)
     for _ in range(100):
-        budget.earn()
-    assert [budget.pay(error) for _ in range(4)] == [True, True, True, False]
+        budget.deposit()
+    assert [budget.try_withdraw(error) for _ in range(4)] == [True, True, True, False]
 
 
 def test_waits_that_the_vendor_asked_for_cost_nothing() -> None:
     """A 429 is no failure to be multiplied."""
     budget = RetryBudget(capacity=0)
-    assert not budget.pay(ServerError("no", status=503))
-    assert all(budget.pay(RateLimited("no", status=429)) for _ in range(100))
+    assert not budget.try_withdraw(ServerError("no", status=503))
+    assert all(budget.try_withdraw(RateLimited("no", status=429)) for _ in range(100))

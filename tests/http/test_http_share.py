@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from phonesys.http.ratelimit.adaptive import Share
+from phonesys.http.ratelimit.adaptive import AdaptiveLimit
 
 
 @settings(deadline=None)
@@ -20,66 +20,66 @@ def test_it_is_never_nothing_and_never_more_than_the_limit(
     most: int, per: float, events: list[tuple[bool, int, int, float]]
 ) -> None:
     """Whatever happens there is room for one, so that nobody waits for ever; and later for all again."""
-    share, now = Share(most, per), 0.0
+    share, now = AdaptiveLimit(most, per), 0.0
     for refused, count, under_way, pause in events:
         if refused:
-            share.refused(abs(count), now)
+            share.on_rejected(abs(count), now)
         else:
-            share.learn(count, under_way, now)
-        assert 1 <= share.room(now) <= most
+            share.on_foreign_usage(count, under_way, now)
+        assert 1 <= share.capacity(now) <= most
         assert share.grows_at(now) > now
         now += pause * per
-    assert share.room(now + 17 * per) == most
+    assert share.capacity(now + 17 * per) == most
 
 
 def test_what_others_hold_is_known_up_to_what_is_under_way() -> None:
     """Of ours that are under way, nobody knows whether the vendor has counted them: so a range is known."""
-    share = Share(100, per=10)
-    share.learn(40, 0, now=0)
-    assert share.room(0) == 60
-    share.learn(30, 20, now=1)  # 30 to 50, so 40 may still be right
-    assert share.room(1) == 60
-    share.learn(30, 5, now=2)
-    assert share.room(2) == 65
-    share.learn(70, 5, now=3)
-    assert share.room(3) == 30
-    share.learn(-10, 0, now=4)
-    assert share.room(4) == 100
+    share = AdaptiveLimit(100, per=10)
+    share.on_foreign_usage(40, 0, now=0)
+    assert share.capacity(0) == 60
+    share.on_foreign_usage(30, 20, now=1)  # 30 to 50, so 40 may still be right
+    assert share.capacity(1) == 60
+    share.on_foreign_usage(30, 5, now=2)
+    assert share.capacity(2) == 65
+    share.on_foreign_usage(70, 5, now=3)
+    assert share.capacity(3) == 30
+    share.on_foreign_usage(-10, 0, now=4)
+    assert share.capacity(4) == 100
 
 
 def test_what_others_held_is_forgotten_after_a_window() -> None:
     """Requests of others that were counted then have expired by then."""
-    share = Share(100, per=10)
-    share.learn(40, 0, now=0)
+    share = AdaptiveLimit(100, per=10)
+    share.on_foreign_usage(40, 0, now=0)
     assert share.grows_at(5) == 10
-    assert share.room(9.9) == 60
-    assert share.room(10) == 100
+    assert share.capacity(9.9) == 60
+    assert share.capacity(10) == 100
 
 
 def test_requests_refused_together_are_one_sign() -> None:
     """A burst of 429s costs as much as one, and the next window's 429 costs again."""
-    share = Share(100, per=10)
+    share = AdaptiveLimit(100, per=10)
     for tenth in range(50):
-        share.refused(100, now=tenth / 10)
-    assert share.room(5) == 73
-    share.refused(76, now=10)
-    assert share.room(10) == 53
+        share.on_rejected(100, now=tenth / 10)
+    assert share.capacity(5) == 73
+    share.on_rejected(76, now=10)
+    assert share.capacity(10) == 53
 
 
 def test_one_429_out_of_nowhere_leaves_a_third() -> None:
     """An account that is asked little is not brought to a stop by a fault of the vendor's."""
-    share = Share(100, per=10)
-    share.refused(1, now=0)
-    assert share.room(0) == 35
+    share = AdaptiveLimit(100, per=10)
+    share.on_rejected(1, now=0)
+    assert share.capacity(0) == 35
 
 
 def test_programs_that_share_a_window_come_to_equal_shares() -> None:
     """Whoever has more loses more, and all gain the same."""
-    few, many, now = Share(100, per=10), Share(100, per=10), 0.0
-    few.refused(10, now)
+    few, many, now = AdaptiveLimit(100, per=10), AdaptiveLimit(100, per=10), 0.0
+    few.on_rejected(10, now)
     for _ in range(60):
         now += 10
-        if few.room(now) + many.room(now) > 100:
-            few.refused(few.room(now), now)
-            many.refused(many.room(now), now)
-    assert abs(few.room(now) - many.room(now)) <= 10
+        if few.capacity(now) + many.capacity(now) > 100:
+            few.on_rejected(few.capacity(now), now)
+            many.on_rejected(many.capacity(now), now)
+    assert abs(few.capacity(now) - many.capacity(now)) <= 10

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from phonesys import ConnectFailed, HttpOptions, InvalidArgument, LeadConnector
+from phonesys import ConnectError, HttpOptions, InvalidArgument, LeadConnector
 from tests.http.raw_vendor import OK, RawVendor, Thing, client, read, write
 
 if TYPE_CHECKING:
@@ -129,7 +129,7 @@ async def test_an_authority_of_ones_own_is_believed(authority: Authority) -> Non
 async def test_one_that_nobody_knows_is_not(authority: Authority) -> None:
     """Nothing was sent, and the error says why."""
     async with SecureVendor(authority.server(), OK) as vendor, client(vendor, retries=0) as http:
-        with pytest.raises(ConnectFailed, match=r"(?i)certificate"):
+        with pytest.raises(ConnectError, match=r"(?i)certificate"):
             await http.send(write())
     assert vendor.requests == []
 

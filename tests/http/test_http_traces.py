@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from phonesys.http.ratelimit import history as traces
-from phonesys.http.ratelimit.history import Traces
+from phonesys.http.ratelimit.history import CompletionHistory
 
 
 @settings(max_examples=200, deadline=None)
@@ -24,7 +24,7 @@ def test_what_was_put_in_comes_out_while_it_counts(
     """Each account gets the answers of its own that are younger than the window, once, in their order."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(traces, "_BUCKETS", buckets)
-        held, model, now = Traces(per=5.0), dict[str, list[float]](), 100.0
+        held, model, now = CompletionHistory(per=5.0), dict[str, list[float]](), 100.0
         for put, account, ages, pause in steps:
             key = f"acc_{account}"
             if put:
@@ -32,20 +32,20 @@ def test_what_was_put_in_comes_out_while_it_counts(
                 held.add(key, times, now)
                 model[key] = model.get(key, []) + times
             else:
-                held.age(now)
+                held.expire(now)
                 expected = [time for time in model.pop(key, []) if time + 5.0 > now]
-                assert held.take(key, now) == expected
-                assert held.take(key, now) == []
+                assert held.pop(key, now) == expected
+                assert held.pop(key, now) == []
             now += pause
 
 
 def test_a_mark_within_other_records_is_not_one() -> None:
     """Bytes that look like an account's mark, across two records, are left where they are."""
-    held = Traces(per=5.0)
+    held = CompletionHistory(per=5.0)
     key = next(str(i) for i in range(10_000) if hash(str(i)) % 2048 == 0)
     mark = (hash(key) >> 11 & 0xFFFFFFFF).to_bytes(4, "little")
     other = next(str(i) for i in range(1_000_000) if hash(str(i)) % 2048 == 0 and str(i) != key)
     (time,) = traces._TIME.unpack(b"\x00" + mark + b"\x00\x59\x40")
     held.add(other, [time], time)
-    assert held.take(key, time) == []
-    assert held.take(other, time) == [time]
+    assert held.pop(key, time) == []
+    assert held.pop(other, time) == [time]

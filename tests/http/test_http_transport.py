@@ -8,7 +8,7 @@ import aiohttp
 import pytest
 from yarl import URL
 
-from phonesys import ConnectFailed, Forbidden, TransportError
+from phonesys import ConnectError, Forbidden, TransportError
 from tests.http.raw_vendor import Thing, client, read, write
 from tests.mocked import Mocked
 
@@ -73,5 +73,5 @@ async def test_aiohttps_errors_become_ours(vendor: Mocked) -> None:
         with pytest.raises(TransportError, match="the connection was lost") as error:
             await http.send(read())
         assert error.value.__cause__ is lost
-        with pytest.raises(ConnectFailed, match="could not connect"):
+        with pytest.raises(ConnectError, match="could not connect"):
             await http.send(read())

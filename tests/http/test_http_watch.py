@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import pytest
 
-from phonesys.http.transport.timeouts import Watch
+from phonesys.http.transport.timeouts import TimeoutScheduler
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,7 +22,7 @@ def loop() -> asyncio.AbstractEventLoop:
     return asyncio.get_running_loop()
 
 
-async def watched(watch: Watch, seconds: float, work: float) -> str:
+async def watched(watch: TimeoutScheduler, seconds: float, work: float) -> str:
     """Work for so long under a time-out, and a little afterwards."""
     try:
         with watch.until(loop().time() + seconds):
@@ -42,7 +42,7 @@ def test_a_block_ends_when_its_time_is_over(jumping: Run) -> None:
     """Not earlier and not later; one that is done in time is left alone."""
 
     async def main() -> list[tuple[str, float]]:
-        watch, results = Watch(loop()), []
+        watch, results = TimeoutScheduler(loop()), []
         for seconds, work in ((5, 3), (5, 7), (0, 1), (-3, 1), (inf, 100)):
             started = loop().time()
             results.append((await watched(watch, seconds, work), loop().time() - started - 0.25))
@@ -58,7 +58,7 @@ def test_many_requests_share_one_timer(jumping: Run, monkeypatch: pytest.MonkeyP
     armed: list[float] = []
 
     async def main() -> list[str]:
-        watch, call_at = Watch(loop()), loop().call_at
+        watch, call_at = TimeoutScheduler(loop()), loop().call_at
 
         def counted(when: float, callback: Any, *args: Any, **options: Any) -> asyncio.TimerHandle:
             if callback == watch._look:
@@ -83,7 +83,7 @@ def test_a_later_request_may_end_earlier(jumping: Run) -> None:
     """The timer is moved for one whose time is shorter, and is back for the others."""
 
     async def main() -> list[tuple[str, float]]:
-        watch, started = Watch(loop()), loop().time()
+        watch, started = TimeoutScheduler(loop()), loop().time()
 
         async def one(seconds: float) -> tuple[str, float]:
             result = await watched(watch, seconds, 100)
@@ -99,7 +99,7 @@ def test_no_timer_is_left_when_it_is_closed(jumping: Run, work: float, result: s
     """What is still under way ends on time; after it, or at once if there is nothing, no timer is left."""
 
     async def main() -> tuple[str, int]:
-        watch = Watch(loop())
+        watch = TimeoutScheduler(loop())
         await watched(watch, 30, 1)
         task = asyncio.create_task(watched(watch, 30, work))
         await asyncio.sleep(1)
@@ -125,7 +125,7 @@ def test_a_cancellation_is_never_taken_for_a_time_out(
     """Before, after, and in the same turn of the loop as the time-out or the answer, in either order."""
 
     async def main() -> tuple[bool, bool, int]:
-        watch = Watch(loop())
+        watch = TimeoutScheduler(loop())
         began = asyncio.Event()
 
         async def request() -> None:
@@ -155,7 +155,7 @@ def test_scopes_around_it_keep_their_word(jumping: Run, at: float, how: str) -> 
     """A deadline of anyio's or asyncio's around the block ends at its own time, and nothing after it runs."""
 
     async def main() -> tuple[list[str], float, int]:
-        watch, started, seen = Watch(loop()), loop().time(), list[str]()
+        watch, started, seen = TimeoutScheduler(loop()), loop().time(), list[str]()
 
         async def request() -> None:
             try:
@@ -195,7 +195,7 @@ def test_a_block_inside_another(jumping: Run) -> None:
     """Each raises its own time-out; where both are over at once, the outer one ends both."""
 
     async def main(outer: float, inner: float) -> list[str]:
-        watch, seen, now = Watch(loop()), list[str](), loop().time()
+        watch, seen, now = TimeoutScheduler(loop()), list[str](), loop().time()
         try:
             with watch.until(now + outer):
                 try:
@@ -218,7 +218,7 @@ def test_another_error_is_not_hidden(jumping: Run) -> None:
     """What fails while it is being ended fails with its own error, and the task is not left cancelled."""
 
     async def main() -> int:
-        watch = Watch(loop())
+        watch = TimeoutScheduler(loop())
 
         async def failing() -> None:
             with watch.until(loop().time() + 1):
@@ -241,7 +241,7 @@ def test_a_task_that_was_cancelled_before_can_time_out(jumping: Run) -> None:
     """What cleans up after a cancellation may make requests, and they have their time-outs."""
 
     async def main() -> list[str]:
-        watch, seen = Watch(loop()), list[str]()
+        watch, seen = TimeoutScheduler(loop()), list[str]()
 
         async def request() -> None:
             try:

@@ -12,7 +12,7 @@ import pytest
 
 from phonesys import InvalidArgument, LeadConnector, PhoneSystem, UsageError
 from phonesys.inventory.audit import (
-    Known,
+    AuditContext,
     Problem,
     Rule,
     RuleFailed,
@@ -48,7 +48,7 @@ def registry(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @make_rule("no-label", Severity.NOTICE, advice="Name it.")
-def no_label(record: NumberRecord, known: Known) -> str | None:
+def no_label(record: NumberRecord, known: AuditContext) -> str | None:
     """The number has no name."""
     return None if record.label else "no label"
 
@@ -70,7 +70,7 @@ async def test_a_registered_rule_is_used_by_every_audit() -> None:
     class TooMany:
         """There are too many numbers."""
 
-        def __init__(self, known: Known) -> None:
+        def __init__(self, known: AuditContext) -> None:
             self.count = 0
 
         def see(self, record: NumberRecord, /) -> None:
@@ -125,7 +125,7 @@ async def test_rules_can_be_left_out() -> None:
 async def test_a_rule_that_raises_says_which_it_is() -> None:
     """Its own error is the cause; what leaves the package is one of ours."""
 
-    def broken(record: NumberRecord, known: Known) -> str | None:
+    def broken(record: NumberRecord, known: AuditContext) -> str | None:
         raise KeyError(record.number)
 
     at_fault = Rule(code="broken", severity=Severity.NOTICE, summary="", advice="", look=broken)

@@ -78,7 +78,7 @@ def test_a_stored_sweep_becomes_a_page_with_its_changes(store: Path, tmp_path: P
     page = (tmp_path / "r.html").read_text()
     assert done.exit_code == 0
     assert "<h1>Ours</h1>" in page
-    assert '<span class="chip"><strong>5</strong> went</span>' in page
+    assert '<span class="chip"><strong>5</strong> removed</span>' in page
 
 
 def test_a_sweep_is_made_where_there_is_no_store(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from phonesys.inventory.audit import Finding, Known, Severity, all_rules, findings
+from phonesys.inventory.audit import AuditContext, Finding, Severity, all_rules, findings
 from phonesys.inventory.record import NumberRecord
 from phonesys.model import NumberKind, NumberPool, NumberStatus
 
@@ -55,8 +55,8 @@ async def test_a_pool_that_is_known_answers_for_its_numbers() -> None:
     lost = number(is_routed=False)
     answering = NumberPool(id="p", account="loc_1", numbers=(lost.number,), forwarding_number="+14155550000")
     silent = NumberPool(id="p", name="Ads", account="loc_1", numbers=(lost.number,))
-    assert not await found("no-inbound-route", lost, known=Known(pools=[answering]))
-    (finding,) = await found("no-inbound-route", lost, known=Known(pools=[silent]))
+    assert not await found("no-inbound-route", lost, known=AuditContext(pools=[answering]))
+    (finding,) = await found("no-inbound-route", lost, known=AuditContext(pools=[silent]))
     assert "Ads" in finding.evidence
 
 
@@ -131,7 +131,7 @@ async def test_nothing_is_missing_of_an_account_that_was_not_read() -> None:
     """Its default may well be among the numbers that nobody saw."""
     lost = [("north", "loc_1", "failed", "401")]
     assert not await found("default-missing", number(is_default=False), accounts=lost)
-    known = Known(incomplete=[("north", "loc_1")])
+    known = AuditContext(incomplete=[("north", "loc_1")])
     assert not await found("default-missing", number(is_default=False), known=known)
 
 
@@ -196,7 +196,7 @@ async def test_assigned_to_missing() -> None:
     agent = number("+14155552673", backend="agents", assignee="a9", inbound="agent:a9")
     assert not await found("assigned-to-missing", gone, there, agent)
     user, bot = await found(
-        "assigned-to-missing", gone, there, agent, known=Known(users={"north": ["u1"]}, agents=["a1"])
+        "assigned-to-missing", gone, there, agent, known=AuditContext(users={"north": ["u1"]}, agents=["a1"])
     )
     assert (user.evidence, bot.evidence) == (
         "agent a9 is not among the 1 agents",

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from phonesys import Forbidden, NotConnected, PhoneSystem
+from phonesys import Forbidden, PhoneSystem, PhoneSystemMissing
 from phonesys.backends.leadconnector import LeadConnectorNumber
 from phonesys.inventory import TOPICS, Change, ChangeKind, Inventory, NumberRecord
 from phonesys.inventory.diff.changes import Moves, compare
@@ -167,7 +167,7 @@ async def test_an_account_without_a_phone_system_is_known(where: str) -> None:
     async with Inventory(where) as inventory:
         day = Day(inventory)
         await day.sweep({"a": [[one(1)]]})
-        await day.sweep({"a": [NotConnected("no phone system", status=404)]})
+        await day.sweep({"a": [PhoneSystemMissing("no phone system", status=404)]})
         assert await day.said() == [(WENT, "+14155550001", "a")]
 
 
@@ -245,15 +245,15 @@ def record(index: int, account: str, **fields: Any) -> NumberRecord:
 def test_a_number_made_anew_is_a_change_of_its_id() -> None:
     """It neither came nor went."""
     difference = compare([record(1, "a")], [record(1, "a", id="other")])
-    assert (difference.went, difference.came) == ([], [])
+    assert (difference.removed, difference.added) == ([], [])
     assert [field.field for field in difference.changed[0].fields] == ["id"]
 
 
 def test_an_id_with_another_number_is_another_number() -> None:
     """One went, one came."""
     difference = compare([record(1, "a")], [record(1, "a", number="n2")])
-    assert [one.number for one in difference.went] == ["n1"]
-    assert [one.number for one in difference.came] == ["n2"]
+    assert [one.number for one in difference.removed] == ["n1"]
+    assert [one.number for one in difference.added] == ["n2"]
 
 
 def test_every_topic_names_fields_that_are_there() -> None:

@@ -32,7 +32,7 @@ from phonesys.backends.leadconnector.wire import LeadConnectorNumber
 from phonesys.backends.leadping.wire import read_listing, read_number
 from phonesys.cli.rows import NumberRow
 from phonesys.inventory import leadconnector as columns
-from phonesys.inventory.record import NumberRecord, batches, outcomes_of, record_of, records_in, records_of
+from phonesys.inventory.record import NumberRecord, batches, outcomes_of, records_in, records_of, to_record
 from phonesys.model import InboundService, NumberPool
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ DATA = Path(__file__).parent.parent / "data"
 
 
 def leadconnector(**fields: Any) -> NumberRecord:
-    return record_of(LeadConnectorNumber(number="+14155552671", account="loc_1", **fields), "north")
+    return to_record(LeadConnectorNumber(number="+14155552671", account="loc_1", **fields), "north")
 
 
 def test_the_columns_of_the_command_line_come_first_and_in_their_order() -> None:
@@ -74,12 +74,12 @@ def test_a_pool_may_answer_for_its_numbers() -> None:
 
 def test_a_full_answer_of_leadping_brings_billing_warm_up_and_registration() -> None:
     """What the audit asks is read off either generation's answer."""
-    record = record_of(read_number((DATA / "leadping" / "number-2025.json").read_bytes()), "leadping")
+    record = to_record(read_number((DATA / "leadping" / "number-2025.json").read_bytes()), "leadping")
     assert record.ten_dlc_registered is True
     assert record.ten_dlc_status == "Approved"
     assert record.billed is not None
     assert record.warmup_state is not None
-    newer = record_of(read_number((DATA / "leadping" / "number-2026.json").read_bytes()), "leadping")
+    newer = to_record(read_number((DATA / "leadping" / "number-2026.json").read_bytes()), "leadping")
     assert newer.warmup_state is not None
     assert newer.billed is None
 
@@ -87,7 +87,7 @@ def test_a_full_answer_of_leadping_brings_billing_warm_up_and_registration() -> 
 def test_a_row_of_leadping_says_less() -> None:
     """Rows name the campaign's status and a summary of the routing, and nothing of money."""
     first, second, *_ = (
-        record_of(row, "lp") for row in read_listing((DATA / "leadping" / "list.json").read_bytes()).rows
+        to_record(row, "lp") for row in read_listing((DATA / "leadping" / "list.json").read_bytes()).rows
     )
     assert (first.ten_dlc_registered, first.ten_dlc_status) == (True, "Approved")
     assert second.ten_dlc_registered is False
@@ -112,14 +112,14 @@ def test_a_row_of_leadping_says_less() -> None:
 def test_amounts_are_exact_decimals_or_nothing(amount: Any, written: str | None, billed: bool | None) -> None:
     """A decimal stays the decimal that the vendor wrote; what is none costs nothing but itself."""
     body = f'{{"number": "+14155552671", "billing": {{"monthlyAmount": {amount!r}}}}}'.replace("'", '"')
-    record = record_of(read_number(body.encode()), "leadping")
+    record = to_record(read_number(body.encode()), "leadping")
     assert (record.monthly_amount, record.billed or None) == (written, billed or None)
 
 
 def test_an_agent_is_what_answers_an_agent_s_number() -> None:
     """A number that no agent has is answered by nothing."""
-    assert record_of(AgentNumber(number="+1", agent_id="a1"), "agents").inbound == "agent:a1"
-    assert record_of(AgentNumber(number="+1"), "agents").is_routed is False
+    assert to_record(AgentNumber(number="+1", agent_id="a1"), "agents").inbound == "agent:a1"
+    assert to_record(AgentNumber(number="+1"), "agents").is_routed is False
 
 
 WORDS = st.none() | st.sampled_from(["", "local", "toll-free", "active", "suspended", "x"])
@@ -144,7 +144,7 @@ NUMBERS = st.builds(
 def test_a_page_is_taken_down_as_its_numbers_are(numbers: list[LeadConnectorNumber]) -> None:
     """A column at a time or one by one, and as the number's own properties have it."""
     records = records_in(Page(account="a", provider="north", numbers=tuple(numbers)))
-    assert records == [record_of(number, "north") for number in numbers]
+    assert records == [to_record(number, "north") for number in numbers]
     for number, record in zip(numbers, records, strict=True):
         can = number.capabilities
         assert (record.voice, record.sms, record.mms, record.fax) == (can.voice, can.sms, can.mms, can.fax)
@@ -166,7 +166,7 @@ def test_a_page_may_hold_numbers_of_several_kinds() -> None:
     """As somebody's backend may, which wraps others."""
     both = (LeadConnectorNumber(number="+1", account="a"), AgentNumber(number="+2", account="a"))
     page: Page[Any] = Page(account="a", provider="both", numbers=both)
-    assert records_in(page) == [record_of(number, "both") for number in both]
+    assert records_in(page) == [to_record(number, "both") for number in both]
 
 
 def test_words_that_nobody_knows_are_not_kept_forever() -> None:
@@ -192,7 +192,7 @@ class Theirs:
 def test_any_backend_s_numbers_can_be_taken_down() -> None:
     """Attributes of a record's names and types are taken along; a time without its zone is none."""
     theirs: Any = Theirs()
-    record = record_of(theirs, "acme-eu")
+    record = to_record(theirs, "acme-eu")
     assert (record.provider, record.backend) == ("acme", "acme-eu")
     assert (record.kind, record.status) == (NumberKind.MOBILE, NumberStatus.SUSPENDED)
     assert (record.is_default, record.inbound, record.monthly_amount, record.billed) == (
@@ -221,8 +221,8 @@ async def test_outcomes_are_those_at_the_end() -> None:
     """They may be handed over before the sweep has begun, and name what could not even be listed."""
     report = SweepReport()
     outcomes = outcomes_of(report)
-    report.enter("a", "1", AccountReport(outcome=Outcome.DONE))
-    report.enter("a", "2", AccountReport(outcome=Outcome.FAILED, error=NotFound("gone", status=404)))
+    report.record("a", "1", AccountReport(outcome=Outcome.DONE))
+    report.record("a", "2", AccountReport(outcome=Outcome.FAILED, error=NotFound("gone", status=404)))
     report.failures.append(Failure("b", None, NotFound("no list", status=404)))
     assert [one async for one in outcomes] == [
         ("a", "1", "done", None),

@@ -125,7 +125,7 @@ async def test_changes_are_put_in_words(tmp_path: Path) -> None:
     default = FieldChange("is_default", True, None)
     where: dict[str, Any] = {"backend": "acme", "account": "a", "number": "+14152230001"}
     changes = [
-        Change(kind=ChangeKind.CAME, new=number(1, label="Front desk"), **where),
+        Change(kind=ChangeKind.ADDED, new=number(1, label="Front desk"), **where),
         Change(kind=ChangeKind.MOVED, from_backend="acme", from_account="old", **where),
         Change(kind=ChangeKind.CHANGED, fields=(status, default), **where),
         Change(kind=ChangeKind.UNKNOWN, backend="acme", account="b", reason="it failed"),

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from phonesys import Forbidden, InvalidArgument, LeadConnector, NotOpen, Outcome, PhoneSystem, UsageError
-from phonesys.inventory import Inventory, NoSnapshot, TakenOver
+from phonesys.inventory import Inventory, NoSnapshot, SweepSuperseded
 from phonesys.sandbox import Sandbox
 from tests.sweep.memory import Memory, number, simple
 
@@ -282,7 +282,7 @@ async def test_two_sweeps_at_once_do_not_mix(where: str) -> None:
             assert (await anext(one)).account
             async with inventory.sweep(phones) as two:
                 assert two.id == one.id
-                with pytest.raises(TakenOver, match="resumed"):
+                with pytest.raises(SweepSuperseded, match="resumed"):
                     _ = [page async for page in one]
                 _ = [page async for page in two]
         assert len(await held(await inventory.snapshot())) == 600

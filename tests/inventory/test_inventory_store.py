@@ -22,7 +22,7 @@ from phonesys import (
 )
 from phonesys.backends.agents import AgentNumber
 from phonesys.backends.leadconnector import LeadConnectorNumber
-from phonesys.inventory import Inventory, InventoryError, NoSnapshot, NumberRecord, SchemaTooNew, record_of
+from phonesys.inventory import Inventory, InventoryError, NoSnapshot, NumberRecord, SchemaTooNew, to_record
 from phonesys.inventory.store import migrations, rows
 from phonesys.inventory.store.database import connect, url_of
 from phonesys.model import Capabilities, InboundService, NumberStatus, Page
@@ -60,7 +60,7 @@ async def test_what_a_sweep_found_comes_back(where: str, sandbox: Sandbox) -> No
         found: list[NumberRecord] = []
         async with inventory.sweep(phones) as sweep:
             async for page in sweep:
-                found += [record_of(one, page.provider) for one in page.numbers]
+                found += [to_record(one, page.provider) for one in page.numbers]
         snapshot = await inventory.snapshot()
         kept = [record async for record in snapshot.records()]
         by_place = sorted(found, key=lambda record: (record.backend, record.account, record.id))
@@ -110,11 +110,11 @@ async def test_what_only_old_snapshots_held_is_forgotten(where: str) -> None:
         for index in range(3):
             backend.pages = {**backend.pages, "b": [[number(2 + index, "b")]]}
             await inventory.collect(phones)
-        assert await inventory.forget(keep=1) == 2
+        assert await inventory.prune(keep=1) == 2
         assert await count(inventory, "numbers") == 2
         kept = [record.number async for record in (await inventory.snapshot()).records()]
         assert kept == ["+14155550001", "+14155550004"]
-        assert await inventory.forget(keep=0) == 1
+        assert await inventory.prune(keep=0) == 1
         assert [await count(inventory, table) for table in ("numbers", "pages", "accounts", "sweeps")] == [
             0
         ] * 4
@@ -148,7 +148,7 @@ async def test_any_text_can_be_kept(where: str, label: str) -> None:
         await inventory.collect(phones)
         (record,) = [record async for record in (await inventory.snapshot()).records()]
     expected = msgspec.structs.replace(
-        record_of(one, "memory"), label=label.replace("\0", "\N{REPLACEMENT CHARACTER}")
+        to_record(one, "memory"), label=label.replace("\0", "\N{REPLACEMENT CHARACTER}")
     )
     assert record == expected
     assert record.created_at == datetime(

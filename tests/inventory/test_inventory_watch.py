@@ -70,7 +70,7 @@ def test_changes_are_told_once(jumping: Run) -> None:
             {"a": [[number(1), number(2)], [number(3)]], "b": [[]]},
             {"a": [[number(1)]], "b": [[number(2, "b")]]},
         ],
-    ) == [("came", "a", "+14155550003"), ("moved", "b", "+14155550002"), ("went", "a", "+14155550003")]
+    ) == [("added", "a", "+14155550003"), ("moved", "b", "+14155550002"), ("removed", "a", "+14155550003")]
 
 
 def test_an_account_that_fails_is_unknown_once(jumping: Run) -> None:
@@ -79,7 +79,7 @@ def test_an_account_that_fails_is_unknown_once(jumping: Run) -> None:
     assert watched(
         jumping,
         [{"a": [[number(1), number(2)]]}, broken, broken, {"a": [[number(1), number(3)]]}],
-    ) == [("unknown", "a", ""), ("came", "a", "+14155550003"), ("went", "a", "+14155550002")]
+    ) == [("unknown", "a", ""), ("added", "a", "+14155550003"), ("removed", "a", "+14155550002")]
 
 
 def test_an_account_that_failed_at_first_does_not_come(jumping: Run) -> None:
@@ -93,8 +93,8 @@ def test_accounts_come_and_go_with_their_numbers(jumping: Run) -> None:
     """Where the backend lists them."""
     two = {"a": [[number(1)]], "b": [[number(2, "b")]]}
     assert watched(jumping, [{"a": [[number(1)]]}, two, {"a": [[number(1)]]}]) == [
-        ("came", "b", "+14155550002"),
-        ("went", "b", "+14155550002"),
+        ("added", "b", "+14155550002"),
+        ("removed", "b", "+14155550002"),
     ]
 
 
@@ -134,9 +134,9 @@ def test_the_store_remembers_for_a_watch(tmp_path: Path, jumping: Run, named: bo
             async with Watch(phones, interval=60, store=inventory, **options) as changes:
                 seen = [short(await anext(changes)) for _ in range(3)]
             assert sorted(seen) == [
-                ("came", "a", "+14155550005"),
-                ("came", "b", "+14155550003"),
-                ("went", "b", "+14155550002"),
+                ("added", "a", "+14155550005"),
+                ("added", "b", "+14155550003"),
+                ("removed", "b", "+14155550002"),
             ]
             assert (await inventory.snapshot()).numbers == 3
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from phonesys import LeadConnector
 from phonesys.backends.leadconnector.oauth import AgencyTokens, calls, wire
 from phonesys.oauth import FileTokenStore
-from phonesys.oauth.durable_file import Document
+from phonesys.oauth.durable_file import DurableTokenFile
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,8 +53,8 @@ def watch(path: str) -> None:
         memory[place : place + 1] = letter
 
     setattr(calls, "read_token", before(wire.read_token, lambda: note(0, b"A")))  # noqa: B010
-    setattr(Document, "stage", after(Document.stage, lambda: note(1, b"T")))  # noqa: B010
-    setattr(Document, "commit", after(Document.commit, lambda: say("S")))  # noqa: B010
+    setattr(DurableTokenFile, "stage", after(DurableTokenFile.stage, lambda: note(1, b"T")))  # noqa: B010
+    setattr(DurableTokenFile, "commit", after(DurableTokenFile.commit, lambda: say("S")))  # noqa: B010
 
 
 async def main(options: dict[str, Any]) -> None:

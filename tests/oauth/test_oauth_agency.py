@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from phonesys import (
+    BadRequest,
     ConfigError,
     Forbidden,
     HttpOptions,
     NotOpen,
     OutcomeUnknown,
     PerAccount,
-    Rejected,
     Unauthorized,
 )
 from phonesys.backends.leadconnector.oauth import AgencyTokens, OAuthToken
@@ -154,7 +154,7 @@ async def test_a_spent_refresh_token_fails_every_waiter_with_the_vendors_reason(
             assert isinstance(failure, Unauthorized)
             assert "This refresh token is invalid" in str(failure)
             assert (failure.status, failure.details["error"]) == (400, "invalid_grant")
-            assert failure.harmless
+            assert failure.not_executed
         assert len({id(failure) for failure in failures}) == 100
         for _ in range(10):
             clock.now += 60
@@ -314,7 +314,7 @@ async def test_a_location_without_the_app_fails_alone(sandbox: Sandbox) -> None:
     out, here = connected(sandbox)[:2]
     sandbox.oauth.uninstalled.add(out)
     async with backend(sandbox, agency(sandbox, store)) as lc:
-        with pytest.raises(Rejected, match=r"no token of location .* not installed") as failure:
+        with pytest.raises(BadRequest, match=r"no token of location .* not installed") as failure:
             await lc.page(out)
         assert (failure.value.account, failure.value.status) == (out, 400)
         assert (await lc.page(here)).numbers

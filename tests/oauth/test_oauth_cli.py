@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 from phonesys.cli.commands.auth import KEY_VARIABLE, SECRET_VARIABLE, app
 from phonesys.oauth import FileTokenStore, new_key
 from phonesys.sandbox import Sandbox
+from tests.conftest import PATIENCE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,9 +26,9 @@ def vendor() -> Iterator[Sandbox]:
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
     sandbox = Sandbox(locations=2)
-    asyncio.run_coroutine_threadsafe(sandbox.start(), loop).result(10)
+    asyncio.run_coroutine_threadsafe(sandbox.start(), loop).result(PATIENCE)
     yield sandbox
-    asyncio.run_coroutine_threadsafe(sandbox.stop(), loop).result(10)
+    asyncio.run_coroutine_threadsafe(sandbox.stop(), loop).result(PATIENCE)
     loop.call_soon_threadsafe(loop.stop)
     thread.join()
     loop.close()

@@ -7,10 +7,10 @@ from urllib.parse import parse_qs, urlsplit
 import aiohttp
 import pytest
 
-from phonesys import CallError, InvalidArgument, TimedOut
+from phonesys import AttemptTimeout, CallError, InvalidArgument
 from phonesys.backends.leadconnector.oauth import authorization_url, exchange_code, login
 from phonesys.backends.leadconnector.oauth.login import SCOPES
-from phonesys.errors import DecodeError, Rejected
+from phonesys.errors import BadRequest, DecodeError
 from phonesys.oauth import MemoryTokenStore
 from phonesys.sandbox import body
 from phonesys.sandbox.oauth import Holder
@@ -65,7 +65,7 @@ async def logged_in(sandbox: Sandbox, port: int, browse: Browse, **options: Any)
 async def test_a_person_lets_the_app_in(sandbox: Sandbox, unused_port: int) -> None:
     """From the address to a working agency: consent, redirect, code, token, store."""
     token, store = await logged_in(sandbox, unused_port, consent)
-    assert token.holder == f"company/{sandbox.oauth.company_id}"
+    assert token.subject == f"company/{sandbox.oauth.company_id}"
     assert set(token.scope.split()) == set(SCOPES)
     assert await store.load(company_key(sandbox)) == token
     async with backend(sandbox, agency(sandbox, store)) as lc:
@@ -85,7 +85,7 @@ async def test_a_redirect_without_our_state_changes_nothing(sandbox: Sandbox, un
 
     token, _ = await logged_in(sandbox, unused_port, attacked)
     assert strange == [400, 400, 400]
-    assert token.holder
+    assert token.subject
 
 
 async def test_a_person_may_refuse(sandbox: Sandbox, unused_port: int) -> None:
@@ -105,7 +105,7 @@ async def test_nobody_answers(sandbox: Sandbox, unused_port: int) -> None:
         pass
 
     for _ in range(2):
-        with pytest.raises(TimedOut, match="nobody consented"):
+        with pytest.raises(AttemptTimeout, match="nobody consented"):
             await logged_in(sandbox, unused_port, look_away, timeout=0.01)
 
 
@@ -157,7 +157,7 @@ async def test_a_code_is_good_once(sandbox: Sandbox) -> None:
         )
 
     assert (await exchanged("http://localhost:1/cb")).refresh
-    with pytest.raises(Rejected, match="authorization code is invalid"):
+    with pytest.raises(BadRequest, match="authorization code is invalid"):
         await exchanged("http://localhost:1/cb")
 
 

@@ -12,7 +12,7 @@ import pytest
 from phonesys import PhoneSystem
 from phonesys import _observer as scope
 from phonesys.oauth import Token
-from phonesys.oauth.cache import Renewal
+from phonesys.oauth.cache import TokenCache
 from phonesys.sandbox import Sandbox
 from phonesys.secret import Secret
 from tests.oauth.agencies import agency, backend, exchanges, store_of
@@ -29,9 +29,9 @@ class Noting:
     def __init__(self) -> None:
         self.waits: list[tuple[float, float]] = []
 
-    def sent(self) -> None: ...
+    def on_request(self) -> None: ...
 
-    def retried(self) -> None: ...
+    def on_retry(self) -> None: ...
 
     @asynccontextmanager
     async def waiting(self) -> AsyncGenerator[None]:
@@ -51,7 +51,7 @@ def test_a_place_is_held_for_a_moment(jumping: Run, takes: float, waits: list[tu
     async def main() -> list[tuple[float, float]]:
         noting, started = Noting(), asyncio.get_running_loop().time()
         scope.current.set(noting)
-        renewal = Renewal("x", fetch, precious=False, clock=asyncio.get_running_loop().time)
+        renewal = TokenCache("x", fetch, uninterruptible=False, clock=asyncio.get_running_loop().time)
         await renewal.renew()
         assert renewal.headers() is not None
         return [(began - started, ended - started) for began, ended in noting.waits]

@@ -128,7 +128,7 @@ async def test_a_damaged_file_shows_nothing_of_what_is_in_it(
     await store_of(sandbox, store)
     loaded = await store.load(company_key(sandbox))
     assert loaded is not None
-    store.keep("other", loaded)
+    store.cache("other", loaded)
     await store.flush()
     file = tmp_path / which
     file.write_bytes(b"x" + file.read_bytes())

@@ -11,7 +11,7 @@ import pytest
 
 from phonesys import ConfigError
 from phonesys.oauth import FileTokenStore, MemoryTokenStore, Token, TokenStore, new_key
-from phonesys.oauth.durable_file import Document
+from phonesys.oauth.durable_file import DurableTokenFile
 from phonesys.secret import Secret
 from tests.oauth.agencies import Clock
 
@@ -28,7 +28,7 @@ def made(name: str, *, at: float = 1.0, refresh: str | None = "r") -> Token:
         refresh=None if refresh is None else Secret(f"refresh-{name}"),
         obtained_at=at,
         expires_at=at + 86_399,
-        holder="company/c1",
+        subject="company/c1",
         scope="a b",
     )
 
@@ -47,7 +47,7 @@ async def test_what_is_stored_is_found_as_it_was(store: TokenStore) -> None:
     """Times included: nothing is derived from the moment of loading."""
     assert await store.load("k") is None
     await store.save("k", made("1"))
-    store.keep("other", made("2", refresh=None))
+    store.cache("other", made("2", refresh=None))
     assert await store.load("k") == made("1")
     assert await store.load("other") == made("2", refresh=None)
     await store.save("k", made("3"))
@@ -57,7 +57,7 @@ async def test_what_is_stored_is_found_as_it_was(store: TokenStore) -> None:
 async def test_what_is_forgotten_is_gone(store: TokenStore) -> None:
     """Whether it was saved or kept."""
     await store.save("k", made("1"))
-    store.keep("other", made("2"))
+    store.cache("other", made("2"))
     await store.flush()
     for key in ("k", "other", "never there"):
         await store.forget(key)
@@ -92,7 +92,7 @@ async def test_another_process_finds_what_was_written(tmp_path: Path) -> None:
     for round_ in range(3):
         await mine.save("k", made(f"{round_}"))
         assert await theirs.load("k") == made(f"{round_}")
-        mine.keep("loc", made(f"loc-{round_}"))
+        mine.cache("loc", made(f"loc-{round_}"))
         await mine.flush()
         assert await theirs.load("loc") == made(f"loc-{round_}")
     await asyncio.gather(*((mine, theirs)[n % 2].save(f"k{n}", made(f"{n}")) for n in range(20)))
@@ -106,7 +106,7 @@ async def test_thousands_of_kept_tokens_are_few_writes(tmp_path: Path, monkeypat
     monkeypatch.setattr(os, "fsync", synced.append)
     store = FileTokenStore(tmp_path / "tokens.json")
     for n in range(5000):
-        store.keep(f"loc_{n}", made(f"{n}"))
+        store.cache(f"loc_{n}", made(f"{n}"))
     await store.flush()
     assert not synced
     assert (tmp_path / "tokens.json.d" / "kept").read_bytes().count(b"\n") == 1
@@ -119,7 +119,7 @@ async def test_kept_tokens_are_written_without_being_told(
     """A moment after the first of them, whoever forgets to flush."""
     monkeypatch.setattr("phonesys.oauth.file._WRITE_BEHIND", 0.001)
     store = FileTokenStore(tmp_path / "tokens.json")
-    store.keep("loc", made("1"))
+    store.cache("loc", made("1"))
     writer = store._writer
     assert writer is not None
     await writer
@@ -131,7 +131,7 @@ async def test_nothing_is_left_to_be_written_after_a_flush(tmp_path: Path) -> No
     path = tmp_path / "tokens.json"
     store = FileTokenStore(path)
     for round_ in range(3):
-        store.keep("loc", made(f"{round_}"))
+        store.cache("loc", made(f"{round_}"))
         for _ in range(round_):
             await asyncio.sleep(0)
         await store.flush()
@@ -146,7 +146,7 @@ async def test_a_flush_waits_for_what_is_being_written(
     monkeypatch.setattr("phonesys.oauth.file._WRITE_BEHIND", 0.0)
     path = tmp_path / "tokens.json"
     store = FileTokenStore(path)
-    store.keep("loc", made("1"))
+    store.cache("loc", made("1"))
     while store._kept:  # noqa: ASYNC110 -- until the writer took it
         await asyncio.sleep(0)
     await store.flush()
@@ -162,7 +162,7 @@ async def test_the_journal_stays_small(tmp_path: Path) -> None:
     for day in range(40):
         clock.now = day * 86_400.0
         for n in range(1000):
-            store.keep(f"loc_{n}", made(f"{n}-{day}", at=clock.now))
+            store.cache(f"loc_{n}", made(f"{n}-{day}", at=clock.now))
         await store.flush()
         assert file.stat().st_size < 6 * 2**20
     assert await store.load("loc_7") == made("7-39", at=clock.now)
@@ -176,7 +176,7 @@ async def test_files_are_for_the_owner_alone(tmp_path: Path) -> None:
     path.chmod(0o644)
     async with store.lock("k"):
         await store.save("k", made("2"))
-    store.keep("loc", made("3"))
+    store.cache("loc", made("3"))
     await store.flush()
     files = [path, *(tmp_path / "tokens.json.d").iterdir()]
     assert {stat.S_IMODE(file.stat().st_mode) for file in files} == {0o600}
@@ -246,7 +246,7 @@ async def test_the_key_that_was_used_is_the_only_one_that_fits(tmp_path: Path) -
 async def test_everything_is_encrypted(tmp_path: Path) -> None:
     """Kept tokens and staged ones as well."""
     store = FileTokenStore(tmp_path / "tokens.json", key=new_key())
-    store.keep("loc", made("SECRET"))
+    store.cache("loc", made("SECRET"))
     await store.flush()
     store._document.stage("k", made("SECRET"))
     written = [file.read_bytes() for file in (tmp_path / "tokens.json.d").iterdir()]
@@ -298,13 +298,13 @@ async def test_a_line_that_was_cut_short_does_not_spoil_the_journal(tmp_path: Pa
     """A process killed while it appended costs its own batch, and nobody else's."""
     path = tmp_path / "tokens.json"
     store = FileTokenStore(path)
-    store.keep("one", made("1"))
+    store.cache("one", made("1"))
     await store.flush()
     journal = tmp_path / "tokens.json.d" / "kept"
     journal.write_bytes(journal.read_bytes() + b'{"format":"phonesys-to')
     other = FileTokenStore(path)
     assert await other.load("one") == made("1")
-    other.keep("two", made("2"))
+    other.cache("two", made("2"))
     await other.flush()
     assert [await store.load(key) for key in ("one", "two")] == [made("1"), made("2")]
 
@@ -350,17 +350,17 @@ async def test_a_link_is_followed_instead_of_replaced(tmp_path: Path) -> None:
 async def test_saving_is_synced_before_it_returns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The file's content, then its name, and only then does `save` return."""
     events: list[str] = []
-    real_sync, real_commit = os.fsync, Document.commit
+    real_sync, real_commit = os.fsync, DurableTokenFile.commit
 
     def sync(descriptor: int) -> None:
         events.append("folder" if stat.S_ISDIR(os.fstat(descriptor).st_mode) else "file")
         real_sync(descriptor)
 
-    def commit(self: Document, key: str, token: Token | None) -> None:
+    def commit(self: DurableTokenFile, key: str, token: Token | None) -> None:
         real_commit(self, key, token)
         events.append("committed")
 
     monkeypatch.setattr(os, "fsync", sync)
-    monkeypatch.setattr(Document, "commit", commit)
+    monkeypatch.setattr(DurableTokenFile, "commit", commit)
     await FileTokenStore(tmp_path / "tokens.json").save("k", made("1"))
     assert events == ["file", "folder", "committed"]

@@ -34,7 +34,7 @@ def test_a_token_is_read_in_every_spelling(fields: dict[str, Any]) -> None:
     token = read(answer(**fields))
     assert token.refresh is not None
     assert (token.access.reveal(), token.refresh.reveal()) == ("a", "r")
-    assert (token.obtained_at, token.expires_at, token.holder) == (1000.0, 1100.0, "company/c")
+    assert (token.obtained_at, token.expires_at, token.subject) == (1000.0, 1100.0, "company/c")
     assert token.renew_at == 1090.0
 
 
@@ -56,7 +56,7 @@ def test_an_end_that_cannot_be_is_none(life: Any) -> None:
 )
 def test_a_token_says_whose_it_is(fields: dict[str, str], holder: str) -> None:
     """By its `userType`, or else by the ids that it names."""
-    assert read(answer(access_token="a", **fields)).holder == holder
+    assert read(answer(access_token="a", **fields)).subject == holder
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def test_an_exchange_is_spelled_as_the_vendor_spells_it() -> None:
     """`companyId` and `locationId`, charged to the company, about the location."""
     call = location_token("c 1", "l&1", clock=lambda: 0.0)
     assert call.body == b"companyId=c+1&locationId=l%261"
-    assert (call.rate_key, call.account, call.safe) == ("c 1", "l&1", True)
+    assert (call.rate_key, call.account, call.idempotent) == ("c 1", "l&1", True)
     for bad in ("", "..", " ", "a\nb"):
         with pytest.raises(InvalidArgument):
             location_token("c", bad, clock=lambda: 0.0)

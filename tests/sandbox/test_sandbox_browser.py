@@ -14,6 +14,7 @@ import pytest
 
 from phonesys.sandbox import Sandbox
 from phonesys.testing.thread import serving
+from tests.conftest import PATIENCE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -76,7 +77,7 @@ def page(browser: Any, sandbox: Sandbox) -> Any:
 def wait(browser: Any, script: str) -> Any:
     from selenium.webdriver.support.ui import WebDriverWait
 
-    return WebDriverWait(browser, 10, poll_frequency=0.05).until(lambda it: it.execute_script(script))
+    return WebDriverWait(browser, PATIENCE, poll_frequency=0.05).until(lambda it: it.execute_script(script))
 
 
 def ask(sandbox: Sandbox, location: str | None = None) -> int | str:

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.conftest import PATIENCE
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -26,17 +28,16 @@ def test_faults_come_from_a_file_and_requests_go_to_one(tmp_path: Path) -> None:
     plan.write_text('[[fault]]\nkind = "status"\ncode = 502\nroute = "leadping.*"\n')
     arguments = ["--seed", "5", "--locations", "3", "--faults", str(plan), "--log", str(log)]
     process = subprocess.Popen([*COMMAND, *arguments], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)  # noqa: S603
-    with process:
-        assert process.stderr is not None
-        said = b"".join(iter(process.stderr.readline, b"\n")).decode()
-        url = re.findall(r"http://[0-9.:]+", said)[0]
-        assert "3 locations, seed 5" in said
-        with pytest.raises(urllib.error.HTTPError) as caught:
-            urllib.request.urlopen(f"{url}/leadping/phone-numbers/x")  # noqa: S310 -- loopback
-        with caught.value as answer:
-            assert answer.code == 502
-        process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=20)
+    assert process.stderr is not None
+    said = b"".join(iter(process.stderr.readline, b"\n")).decode()
+    url = re.findall(r"http://[0-9.:]+", said)[0]
+    assert "3 locations, seed 5" in said
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        urllib.request.urlopen(f"{url}/leadping/phone-numbers/x")  # noqa: S310 -- loopback
+    with caught.value as answer:
+        assert answer.code == 502
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=PATIENCE)
     (line,) = map(json.loads, log.read_text().splitlines())
     assert (line["route"], line["status"], line["fault"]) == ("leadping.get", 502, "status")
 

@@ -19,17 +19,17 @@ from phonesys import (
     DeadlineExceeded,
     Forbidden,
     InvalidArgument,
-    NotConnected,
     NotOpen,
     Outcome,
     Page,
     PhonesysError,
+    PhoneSystemMissing,
     RepeatedPage,
     UsageError,
 )
 from phonesys._observer import current
 from phonesys.sweep import Source, Sweep
-from tests.conftest import JumpingLoop
+from tests.conftest import PATIENCE, JumpingLoop
 from tests.sweep.memory import Memory, number, simple
 
 if TYPE_CHECKING:
@@ -134,7 +134,7 @@ class Circle(Memory):
 )
 async def test_paging_in_a_circle_ends_with_an_error(circle: Circle) -> None:
     """A cursor or a page that comes again ends its account, which is then not reported as done."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         sweep = sweep_of(circle)
         await drained(sweep)
     entry = sweep.report.accounts["memory", "a"]
@@ -151,7 +151,7 @@ async def test_every_account_has_exactly_one_outcome() -> None:
     pages: dict[str, list[Any]] = {
         "done": [[number(1)]],
         "empty": [[]],
-        "bare": [NotConnected("Phone system is not connected", status=404)],
+        "bare": [PhoneSystemMissing("Phone system is not connected", status=404)],
         "refused": [refusal],
         "half": [[number(2, "half")], KeyError("a bug of the backend's")],
     }

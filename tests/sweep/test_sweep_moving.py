@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from phonesys import Inconsistent, Outcome, Page, RepeatedPage
-from phonesys.model import Rejected as RejectedRow
+from phonesys import InconsistentListing, Outcome, Page, RepeatedPage
+from phonesys.model import UnreadableRow as RejectedRow
 from phonesys.sweep import Source, Sweep
 from tests.conftest import JumpingLoop
 from tests.sweep.memory import number
@@ -74,7 +74,7 @@ class Changing:
             account=account,
             numbers=tuple(number(row) for row in held),
             next=self._next(place, len(held)),
-            place=place,
+            offset=place,
             total=len(self.rows) if self.totals else None,
         )
 
@@ -91,7 +91,7 @@ class Changing:
 class Looking(Changing):
     """The same, where one place can be looked at by itself."""
 
-    async def still_at(self, account: str, place: int, row: str) -> bool:
+    async def has_row_at(self, account: str, place: int, row: str) -> bool:
         del account
         await self._request()
         return [number(held).id for held in self.rows[place : place + 1]] == [row]
@@ -151,7 +151,7 @@ def test_whoever_is_done_was_read_whole(
     entry = report.accounts["changing", "a"]
     assert len(found) == len(set(found))
     if entry.outcome is Outcome.FAILED:
-        assert isinstance(entry.error, Inconsistent | RepeatedPage)
+        assert isinstance(entry.error, InconsistentListing | RepeatedPage)
     else:
         assert {number(row).id for row in backend.always} <= set(found)
 
@@ -164,7 +164,7 @@ def test_what_moved_once_is_found_by_reading_again(kind: str) -> None:
     found, report = swept(backend)
     entry = report.accounts["changing", "a"]
     assert entry.outcome is Outcome.DONE
-    assert entry.readings == 2
+    assert entry.passes == 2
     assert report.duplicates == entry.duplicates == (1 if kind == "repeated rows" else 0)
     assert sorted(found) == sorted({number(row).id for row in [*backend.rows, *range(9)]})
     assert report.complete
@@ -175,7 +175,7 @@ def test_rows_that_never_rest_leave_the_account_in_doubt() -> None:
     backend = Changing(9, {moment: insert(0, 100 + moment) for moment in range(1, 100)})
     found, report = swept(backend)
     (failure,) = report.failures
-    assert isinstance(failure.error, Inconsistent)
+    assert isinstance(failure.error, InconsistentListing)
     assert str(failure.error) == (
         "changing page a: rows moved between its pages each time that it was read, 3 times"
     )
@@ -205,7 +205,7 @@ def test_a_vendor_that_counts_more_than_it_lists_is_not_believed_to_be_done(rows
     (failure,) = report.failures
     assert str(failure.error) == f"changing page a: the vendor counts {rows + 2} numbers and lists {rows}"
     assert len(found) == rows
-    assert report.accounts["changing", "a"].readings == 2
+    assert report.accounts["changing", "a"].passes == 2
 
 
 def test_a_vendor_that_counts_less_than_it_lists_is_taken_at_its_list() -> None:
@@ -220,7 +220,7 @@ def test_a_row_that_comes_twice_on_one_page_is_handed_on_once() -> None:
     found, report = swept(Miscounting(2, more=0, repeated=True))
     assert len(found) == 2
     assert report.duplicates == 1
-    assert report.accounts["changing", "a"].readings == 1
+    assert report.accounts["changing", "a"].passes == 1
 
 
 def test_a_list_that_is_odd_in_the_same_way_twice_is_whole() -> None:
@@ -234,7 +234,7 @@ def test_a_list_that_is_odd_in_the_same_way_twice_is_whole() -> None:
     found, report = swept(Odd(8, {}, totals=False))
     assert sorted(found) == sorted(number(row).id for row in range(8))
     assert report.accounts["changing", "a"].outcome is Outcome.DONE
-    assert report.accounts["changing", "a"].readings == 2
+    assert report.accounts["changing", "a"].passes == 2
 
 
 @pytest.mark.parametrize("bare", [1, 2])
@@ -250,7 +250,7 @@ def test_rows_without_their_id_in_one_reading_are_still_the_same_rows(bare: int)
             return page
 
     found, report = swept(Forgetful(9, {2: insert(9, 9)}))
-    assert report.accounts["changing", "a"].readings == 2
+    assert report.accounts["changing", "a"].passes == 2
     assert report.numbers == len(found) == 10
 
 
@@ -280,7 +280,7 @@ def test_unreadable_rows_are_counted_once_however_often_they_are_read() -> None:
     found, report = swept(Unreadable(9, {2: lambda rows: rows.append(9)}))
     assert len(found) + report.rejected == 10
     assert report.rejected == report.accounts["changing", "a"].rejected == 4
-    assert report.accounts["changing", "a"].readings == 2
+    assert report.accounts["changing", "a"].passes == 2
     assert not report.failures
 
 
@@ -289,5 +289,5 @@ def test_without_verifying_pages_are_taken_as_they_come() -> None:
     backend = Changing(9, {2: insert(0, 99)}, seed=1)
     found, report = swept(backend, verify=False)
     assert len(found) == len(set(found))
-    assert report.accounts["changing", "a"].readings == 1
+    assert report.accounts["changing", "a"].passes == 1
     assert report.complete

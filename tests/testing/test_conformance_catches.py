@@ -12,7 +12,7 @@ from _pytest.outcomes import Failed
 from phonesys import Cursor, Page
 from phonesys.backends.agents import AgentNumber
 from phonesys.errors import CallError
-from phonesys.testing import Bench, ProviderConformance, Trouble
+from phonesys.testing import BackendUnderTest, FailureMode, ProviderConformance
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator
@@ -39,7 +39,7 @@ class Good:
     async def page(self, account: str, cursor: Cursor | None = None) -> Page[Any]:
         await asyncio.sleep(0)
         if self.trouble or account != "a":
-            error = CallError("no").about(backend=self.name, operation="page", account=account)
+            error = CallError("no").with_call(backend=self.name, operation="page", account=account)
             error.attempts = 1
             raise error
         start = cursor if isinstance(cursor, int) and 0 <= cursor < len(NUMBERS) else 0
@@ -123,14 +123,14 @@ class Kit(ProviderConformance):
     backend: type[Good] = Good
 
     @asynccontextmanager
-    async def bench(self) -> AsyncGenerator[Bench]:
+    async def bench(self) -> AsyncGenerator[BackendUnderTest]:
         made = self.backend()
-        yield Bench(
+        yield BackendUnderTest(
             make=lambda: made,
             truth={"a": NUMBERS},
             secrets=[SECRET],
-            troubles={Trouble.UNAVAILABLE: lambda: setattr(made, "trouble", True)},
-            calm=lambda: setattr(made, "trouble", False),
+            failures={FailureMode.UNAVAILABLE: lambda: setattr(made, "trouble", True)},
+            restore=lambda: setattr(made, "trouble", False),
         )
 
 
@@ -149,8 +149,8 @@ CASES: list[tuple[type[Good], str, tuple[Any, ...]]] = [
     (WritesNumbersDifferently, "test_numbers_have_what_every_number_has", ()),
     (CrashesOnStrangers, "test_an_unknown_account_is_no_crash", ()),
     (CrashesOnStrangers, "test_no_account_leaves_its_path", ()),
-    (ErrsWithoutFacts, "test_trouble_is_a_clear_error", (Trouble.UNAVAILABLE,)),
-    (CallsTroubleAnEmptyPage, "test_trouble_is_a_clear_error", (Trouble.UNAVAILABLE,)),
+    (ErrsWithoutFacts, "test_trouble_is_a_clear_error", (FailureMode.UNAVAILABLE,)),
+    (CallsTroubleAnEmptyPage, "test_trouble_is_a_clear_error", (FailureMode.UNAVAILABLE,)),
     (ShowsItsKey, "test_secrets_are_never_shown", ()),
     (LeavesTasks, "test_cancelling_leaves_nothing", (1,)),
     (SwallowsCancellation, "test_cancelling_leaves_nothing", (1,)),

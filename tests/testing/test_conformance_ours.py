@@ -9,7 +9,7 @@ from aiohttp import web
 
 from phonesys import AgentNumbers, HttpOptions, LeadConnector, Leadping
 from phonesys.sandbox import Exchange, Sandbox, faults
-from phonesys.testing import Bench, ProviderConformance, Trouble
+from phonesys.testing import BackendUnderTest, FailureMode, ProviderConformance
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Mapping
@@ -23,19 +23,19 @@ async def echo(exchange: Exchange, /) -> web.Response:
     return web.json_response({"message": f"refused: {sent}"}, status=400)
 
 
-def troubles(sandbox: Sandbox, route: str) -> Mapping[Trouble, Callable[[], Any]]:
-    rules: dict[Trouble, faults.Fault] = {
-        Trouble.UNAVAILABLE: faults.Status(code=503),
-        Trouble.RATE_LIMITED: faults.Status(code=429, retry_after=0),
-        Trouble.UNAUTHORIZED: faults.Status(code=401),
-        Trouble.ECHO: echo,
-        Trouble.DROPPED: faults.LostAnswer(),
-        Trouble.CUT_SHORT: faults.Truncated(),
-        Trouble.NOT_JSON: faults.Html(code=200),
-        Trouble.NULL: faults.Null(),
-        Trouble.EMPTY_OBJECT: faults.EmptyObject(),
-        Trouble.WRONG_SHAPE: faults.WrongShape(),
-        Trouble.SLOW: faults.StalledHeaders(),
+def troubles(sandbox: Sandbox, route: str) -> Mapping[FailureMode, Callable[[], Any]]:
+    rules: dict[FailureMode, faults.Fault] = {
+        FailureMode.UNAVAILABLE: faults.Status(code=503),
+        FailureMode.RATE_LIMITED: faults.Status(code=429, retry_after=0),
+        FailureMode.UNAUTHORIZED: faults.Status(code=401),
+        FailureMode.ECHO: echo,
+        FailureMode.DROPPED: faults.LostAnswer(),
+        FailureMode.CUT_SHORT: faults.Truncated(),
+        FailureMode.NOT_JSON: faults.Html(code=200),
+        FailureMode.NULL: faults.Null(),
+        FailureMode.EMPTY_OBJECT: faults.EmptyObject(),
+        FailureMode.WRONG_SHAPE: faults.WrongShape(),
+        FailureMode.SLOW: faults.StalledHeaders(),
     }
 
     def begin(rule: faults.Fault) -> Callable[[], None]:
@@ -52,9 +52,9 @@ class TestLeadConnector(ProviderConformance):
     version = "2021-07-28"
 
     @asynccontextmanager
-    async def bench(self) -> AsyncGenerator[Bench]:
+    async def bench(self) -> AsyncGenerator[BackendUnderTest]:
         async with sandbox() as vendor:
-            yield Bench(
+            yield BackendUnderTest(
                 make=lambda: LeadConnector(
                     vendor.leadconnector_token,
                     base_url=vendor.leadconnector_url,
@@ -65,9 +65,9 @@ class TestLeadConnector(ProviderConformance):
                 ),
                 truth={id_: vendor.truth["leadconnector", id_] for id_ in vendor.location_ids},
                 secrets=[vendor.leadconnector_token],
-                troubles=troubles(vendor, "leadconnector.numbers"),
-                calm=vendor.clear_script,
-                asked=lambda: [served.path for served in vendor.requests],
+                failures=troubles(vendor, "leadconnector.numbers"),
+                restore=vendor.clear_script,
+                requested_paths=lambda: [served.path for served in vendor.requests],
                 paths=r"/leadconnector/phone-system/numbers/location/[^/?#]+\?[^/?#]*",
             )
 
@@ -78,33 +78,33 @@ class TestLeadConnectorV3(TestLeadConnector):
 
 class TestLeadping(ProviderConformance):
     @asynccontextmanager
-    async def bench(self) -> AsyncGenerator[Bench]:
+    async def bench(self) -> AsyncGenerator[BackendUnderTest]:
         async with sandbox(leadping=70) as vendor:
-            yield Bench(
+            yield BackendUnderTest(
                 make=lambda: Leadping(
                     vendor.leadping_key, base_url=vendor.leadping_url, page_size=20, http=HTTP
                 ),
                 truth={"default": vendor.truth["leadping", "default"]},
                 secrets=[vendor.leadping_key],
-                troubles=troubles(vendor, "leadping.list"),
-                calm=vendor.clear_script,
-                asked=lambda: [served.path for served in vendor.requests],
+                failures=troubles(vendor, "leadping.list"),
+                restore=vendor.clear_script,
+                requested_paths=lambda: [served.path for served in vendor.requests],
                 paths="/leadping/phone-numbers/all/organization",
             )
 
 
 class TestAgentNumbers(ProviderConformance):
     @asynccontextmanager
-    async def bench(self) -> AsyncGenerator[Bench]:
+    async def bench(self) -> AsyncGenerator[BackendUnderTest]:
         async with sandbox(agents=70) as vendor:
-            yield Bench(
+            yield BackendUnderTest(
                 make=lambda: AgentNumbers(
                     vendor.agents_key, base_url=vendor.agents_url, page_size=20, http=HTTP
                 ),
                 truth={"default": vendor.truth["agents", "default"]},
                 secrets=[vendor.agents_key],
-                troubles=troubles(vendor, "agents.list"),
-                calm=vendor.clear_script,
-                asked=lambda: [served.path for served in vendor.requests],
+                failures=troubles(vendor, "agents.list"),
+                restore=vendor.clear_script,
+                requested_paths=lambda: [served.path for served in vendor.requests],
                 paths=r"/agents/api/v1/numbers\?[^/?#]*",
             )

@@ -120,7 +120,7 @@ def test_the_kit_asks_for_pytest() -> None:
     """Without it, the rest of `phonesys.testing` is there, and the kit says what it needs."""
     code = (
         "import sys; sys.modules['pytest'] = None\n"
-        "from phonesys.testing import Bench, Trouble\n"
+        "from phonesys.testing import BackendUnderTest, FailureMode\n"
         "try:\n    from phonesys.testing import ProviderConformance\n"
         "except ImportError as missing:\n    assert 'pip install pytest' in str(missing), missing\n"
         "else:\n    raise SystemExit('imported')"

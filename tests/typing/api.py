@@ -174,7 +174,7 @@ async def agent_numbers_are_typed(an: AgentNumbers) -> None:
 
 
 async def lost_writes_are_typed(lp: Leadping, an: AgentNumbers, lost: OutcomeUnknown) -> None:
-    found = await lost.reconcile(settle=30.0, clock_skew=5.0)
+    found = await lost.reconcile(grace_period=30.0, clock_skew=5.0)
     assert_type(found, Reconciled[Any])
     assert_type(found.outcome, WriteOutcome)
     assert_type(found.reason, str)

@@ -9,9 +9,9 @@ import msgspec
 
 from phonesys import Capabilities, NumberKind, NumberStatus, Page
 from phonesys.http.auth import ApiKey
-from phonesys.http.call import Call, query, segment
+from phonesys.http.call import Call, encode_query, encode_segment
 from phonesys.http.client import HttpClient
-from phonesys.http.response import reader
+from phonesys.http.response import json_decoder
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -58,7 +58,7 @@ class _Offices(msgspec.Struct):
     offices: tuple[str, ...]
 
 
-_READ_LINES, _READ_OFFICES = reader(_Lines), reader(_Offices)
+_READ_LINES, _READ_OFFICES = json_decoder(_Lines), json_decoder(_Offices)
 
 
 class Acme:
@@ -95,7 +95,7 @@ class Acme:
         call = Call(
             operation="list_lines",
             method="GET",
-            target=f"/offices/{segment(account, 'office')}/lines" + query({"after": cursor}),
+            target=f"/offices/{encode_segment(account, 'office')}/lines" + encode_query({"after": cursor}),
             decode=_READ_LINES,
             account=account,
         )

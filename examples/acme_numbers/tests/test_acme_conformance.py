@@ -10,7 +10,7 @@ from acme_numbers import Acme
 from aiohttp import web
 
 from phonesys import HttpOptions
-from phonesys.testing import Bench, ProviderConformance, Trouble
+from phonesys.testing import BackendUnderTest, FailureMode, ProviderConformance
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -84,17 +84,17 @@ async def slow(_: web.Request) -> web.StreamResponse:
     return web.Response()
 
 
-TROUBLES: dict[Trouble, Answer] = {
-    Trouble.UNAVAILABLE: answers(503, "{}"),
-    Trouble.RATE_LIMITED: answers(429, "{}"),
-    Trouble.UNAUTHORIZED: answers(401, "{}"),
-    Trouble.ECHO: echo,
-    Trouble.DROPPED: dropped,
-    Trouble.NOT_JSON: answers(200, "<html>", "text/html"),
-    Trouble.NULL: answers(200, "null"),
-    Trouble.EMPTY_OBJECT: answers(200, "{}"),
-    Trouble.WRONG_SHAPE: answers(200, '{"lines": {}}'),
-    Trouble.SLOW: slow,
+TROUBLES: dict[FailureMode, Answer] = {
+    FailureMode.UNAVAILABLE: answers(503, "{}"),
+    FailureMode.RATE_LIMITED: answers(429, "{}"),
+    FailureMode.UNAUTHORIZED: answers(401, "{}"),
+    FailureMode.ECHO: echo,
+    FailureMode.DROPPED: dropped,
+    FailureMode.NOT_JSON: answers(200, "<html>", "text/html"),
+    FailureMode.NULL: answers(200, "null"),
+    FailureMode.EMPTY_OBJECT: answers(200, "{}"),
+    FailureMode.WRONG_SHAPE: answers(200, '{"lines": {}}'),
+    FailureMode.SLOW: slow,
 }
 
 
@@ -102,7 +102,7 @@ class TestAcme(ProviderConformance):
     """The whole kit."""
 
     @asynccontextmanager
-    async def bench(self) -> AsyncGenerator[Bench]:
+    async def bench(self) -> AsyncGenerator[BackendUnderTest]:
         """Serve the stand-in on loopback."""
         vendor = StandIn()
         app = web.Application()
@@ -116,15 +116,15 @@ class TestAcme(ProviderConformance):
             return lambda: setattr(vendor, "trouble", trouble)
 
         try:
-            yield Bench(
+            yield BackendUnderTest(
                 make=lambda: Acme(
                     KEY, base_url=f"http://127.0.0.1:{port}", http=HttpOptions(retries=1, backoff=0)
                 ),
                 truth=vendor.lines,
                 secrets=[KEY],
-                troubles={trouble: begin(answer) for trouble, answer in TROUBLES.items()},
-                calm=begin(None),
-                asked=lambda: vendor.paths,
+                failures={trouble: begin(answer) for trouble, answer in TROUBLES.items()},
+                restore=begin(None),
+                requested_paths=lambda: vendor.paths,
                 paths=r"/offices(/[^/?#]+/lines(\?after=[^/?#]*)?)?",
             )
         finally:

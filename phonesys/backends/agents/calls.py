@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from phonesys._validation import checked
+from phonesys._validation import validate_e164
 from phonesys.backends.agents.wire import Agent, AgentNumber, Rows, read_agents, read_number, read_numbers
 from phonesys.errors import InvalidArgument
-from phonesys.http.call import Call, json_body, query, segment
-from phonesys.http.response import nothing
+from phonesys.http.call import Call, encode_json, encode_query, encode_segment
+from phonesys.http.response import expect_no_content
 
 _FIND_OUT = "get(number_id), or list the numbers"
 
@@ -19,7 +19,7 @@ def list_numbers(
     return Call(
         operation="list_numbers",
         method="GET",
-        target="/numbers" + query(parameters),
+        target="/numbers" + encode_query(parameters),
         decode=read_numbers,
         account=account,
     )
@@ -38,7 +38,7 @@ def list_agents(
     return Call(
         operation="list_agents",
         method="GET",
-        target="/agents" + query(parameters),
+        target="/agents" + encode_query(parameters),
         decode=read_agents,
         account=account,
     )
@@ -49,7 +49,7 @@ def numbers_of_agent(agent_id: str, *, page: int | None = None, account: str = "
     return Call(
         operation="numbers_of_agent",
         method="GET",
-        target=f"/agents/{segment(agent_id, 'agent id')}/numbers" + query({"page": page}),
+        target=f"/agents/{encode_segment(agent_id, 'agent id')}/numbers" + encode_query({"page": page}),
         decode=read_numbers,
         account=account,
     )
@@ -66,17 +66,17 @@ def assign_number(
     *, phone_number: str, agent_id: str, friendly_name: str | None = None, account: str = ""
 ) -> Call[AgentNumber | None]:
     """`POST /numbers`: routes live calls to the agent, so it is never repeated on a guess."""
-    segment(agent_id, "agent id")  # one rule for what an id may be, in a path or not
-    body = {"phoneNumber": checked(phone_number), "agentId": agent_id, "friendlyName": friendly_name}
+    encode_segment(agent_id, "agent id")  # one rule for what an id may be, in a path or not
+    body = {"phoneNumber": validate_e164(phone_number), "agentId": agent_id, "friendlyName": friendly_name}
     return Call(
         operation="assign_number",
         method="POST",
         target="/numbers",
         decode=read_changed,
-        safe=False,
-        body=json_body(body),
+        idempotent=False,
+        body=encode_json(body),
         account=account,
-        find_out=f"find({phone_number!r})",
+        recovery_hint=f"find({phone_number!r})",
     )
 
 
@@ -97,10 +97,10 @@ def update_number(
         method="PUT",
         target=_number(number_id),
         decode=read_changed,
-        safe=False,
-        body=json_body(body),
+        idempotent=False,
+        body=encode_json(body),
         account=account,
-        find_out=_FIND_OUT,
+        recovery_hint=_FIND_OUT,
     )
 
 
@@ -110,10 +110,10 @@ def delete_number(number_id: str, *, account: str = "") -> Call[None]:
         operation="delete_number",
         method="DELETE",
         target=_number(number_id),
-        decode=nothing,
-        safe=False,
+        decode=expect_no_content,
+        idempotent=False,
         account=account,
-        find_out=_FIND_OUT,
+        recovery_hint=_FIND_OUT,
     )
 
 
@@ -123,4 +123,4 @@ def read_changed(body: bytes) -> AgentNumber | None:
 
 
 def _number(number_id: str) -> str:
-    return f"/numbers/{segment(number_id, 'number id')}"
+    return f"/numbers/{encode_segment(number_id, 'number id')}"

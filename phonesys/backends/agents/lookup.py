@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from phonesys.backends.agents.wire import AgentNumber, Rows
-    from phonesys.backends.reconcile import Judge
+    from phonesys.backends.reconcile import OutcomeEvaluator
     from phonesys.writes import Reconciled
 
     Pages = Sequence[Rows[AgentNumber]]
@@ -25,7 +25,7 @@ class AgentLookup:
 
     def __init__(
         self,
-        judge: Judge,
+        judge: OutcomeEvaluator,
         *,
         get: Callable[[str], Awaitable[AgentNumber]],
         of_agent: Callable[[str], Awaitable[Pages]],

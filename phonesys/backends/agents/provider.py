@@ -11,19 +11,19 @@ from phonesys.backends.agents import calls
 from phonesys.backends.agents.lookup import AgentLookup
 from phonesys.backends.agents.wire import AgentNumber
 from phonesys.backends.base import (
-    MOST_PAGES,
-    WHOLE_KEY,
+    DEFAULT_ACCOUNT,
+    MAX_PAGES,
     WritingBackend,
-    believed,
-    checked_page_size,
-    one_auth,
-    size_of_pages,
+    effective_page_size,
+    plausible_total,
+    resolve_auth,
+    validate_page_size,
 )
-from phonesys.backends.reconcile import Judge, facts_of, given, settled
+from phonesys.backends.reconcile import OutcomeEvaluator, drop_none, look_up_until_settled, write_of
 from phonesys.errors import CallError, DecodeError, InvalidArgument, OutcomeUnknown, RepeatedPage
 from phonesys.http.auth import ApiKey, Auth
 from phonesys.model import Page
-from phonesys.writes import CLOCK_SKEW, SETTLE, Write
+from phonesys.writes import CLOCK_SKEW, GRACE_PERIOD, Write
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -59,7 +59,7 @@ class AgentNumbers(WritingBackend):
         auth: Auth | None = None,
         base_url: str = "https://dashboard.omnia-voice.com/api/v1",
         page_size: int = _LARGEST_PAGE,
-        account: str = WHOLE_KEY,
+        account: str = DEFAULT_ACCOUNT,
         status: str | None = None,
         limit: RateLimit | None = None,
         name: str = "agents",
@@ -69,12 +69,12 @@ class AgentNumbers(WritingBackend):
         super().__init__(
             name,
             base_url=base_url,
-            auth=one_auth(api_key, auth, what="api_key", kind=ApiKey),
+            auth=resolve_auth(api_key, auth, what="api_key", kind=ApiKey),
             limit=limit,
             http=http,
             session=session,
         )
-        self.page_size = checked_page_size(page_size, _LARGEST_PAGE)
+        self.page_size = validate_page_size(page_size, _LARGEST_PAGE)
         self.status = status
         self._account = account
 
@@ -94,19 +94,19 @@ class AgentNumbers(WritingBackend):
         answer = await self.send(call)
         for row in answer.rows:
             row.account = account
-        place = (number - 1) * size_of_pages(self.page_size, answer.paging.limit)
+        place = (number - 1) * effective_page_size(self.page_size, answer.paging.limit)
         return Page(
             account=account,
             provider=self.name,
             cursor=cursor,
-            place=place,
+            offset=place,
             numbers=answer.rows,
             next=_next(number, self.page_size, answer),
-            total=believed(answer.paging.total, place + _size(answer)),
+            total=plausible_total(answer.paging.total, place + _size(answer)),
             rejected=answer.rejected,
         )
 
-    async def still_at(self, account: str, place: int, row: str) -> bool:
+    async def has_row_at(self, account: str, place: int, row: str) -> bool:
         """Look at one place of the list again."""
         answer = await self.send(
             calls.list_numbers(page=place + 1, limit=1, status=self.status, account=account)
@@ -117,7 +117,9 @@ class AgentNumbers(WritingBackend):
 
     async def get(self, number_id: str, *, account: str | None = None) -> AgentNumber:
         """Fetch one number."""
-        return self._mine(await self.send(calls.get_number(number_id, account=self._of(account))), account)
+        return self._with_account(
+            await self.send(calls.get_number(number_id, account=self._account_or_default(account))), account
+        )
 
     async def assign(
         self,
@@ -136,14 +138,14 @@ class AgentNumbers(WritingBackend):
             phone_number=phone_number,
             agent_id=agent_id,
             friendly_name=friendly_name,
-            account=self._of(account),
+            account=self._account_or_default(account),
         )
-        wanted = given(agent_id=agent_id, friendly_name=friendly_name)
+        wanted = drop_none(agent_id=agent_id, friendly_name=friendly_name)
         facts = Write(kind="assign", account=call.account, number=phone_number, wanted=wanted)
         assigned = await self.write(call, facts)
         if assigned is None:
             assigned = await self._look_up(phone_number, agent_id, friendly_name, account)
-        return self._mine(assigned, account)
+        return self._with_account(assigned, account)
 
     async def _look_up(
         self, phone_number: str, agent_id: str, friendly_name: str | None, account: str | None
@@ -173,12 +175,12 @@ class AgentNumbers(WritingBackend):
             friendly_name=friendly_name,
             agent_id=agent_id,
             status=status,
-            account=self._of(account),
+            account=self._account_or_default(account),
         )
-        wanted = given(friendly_name=friendly_name, agent_id=agent_id, status=status)
+        wanted = drop_none(friendly_name=friendly_name, agent_id=agent_id, status=status)
         facts = Write(kind="update", account=call.account, number_id=number_id, wanted=wanted)
         updated = await self.write(call, facts)
-        return await self._read_back(call, facts) if updated is None else self._mine(updated, account)
+        return await self._read_back(call, facts) if updated is None else self._with_account(updated, account)
 
     async def _read_back(self, call: Call[AgentNumber | None], facts: Write) -> AgentNumber:
         """Fetch what was changed; an error of this must not pass for one of the change."""
@@ -187,42 +189,47 @@ class AgentNumbers(WritingBackend):
         except CallError as failure:
             unknown = OutcomeUnknown(
                 "the change was accepted, but the number could not be read back",
-                find_out=call.find_out,
+                recovery_hint=call.recovery_hint,
                 cause=str(failure),
-            ).about(backend=self.name, operation=call.operation, account=call.account)
-            raise unknown.about_write(facts, by=self) from failure
+            ).with_call(backend=self.name, operation=call.operation, account=call.account)
+            raise unknown.with_write(facts, by=self) from failure
 
     async def delete(self, number_id: str, *, account: str | None = None) -> None:
         """Delete an assignment; raises OutcomeUnknown where the answer is lost."""
-        facts = Write(kind="delete", account=self._of(account), number_id=number_id)
+        facts = Write(kind="delete", account=self._account_or_default(account), number_id=number_id)
         await self.write(calls.delete_number(number_id, account=facts.account), facts)
 
     async def reconcile(
-        self, lost: OutcomeUnknown | Write, /, *, settle: float = SETTLE, clock_skew: float = CLOCK_SKEW
+        self,
+        lost: OutcomeUnknown | Write,
+        /,
+        *,
+        grace_period: float = GRACE_PERIOD,
+        clock_skew: float = CLOCK_SKEW,
     ) -> Reconciled[AgentNumber]:
         """Look up whether a write was carried out whose answer was lost.
 
-        - `settle`: for how many seconds after that the request may still be under way; it is looked up again
-          until then, unless it is done.
+        - `grace_period`: seconds after that during which the request may still be under way. It is looked up
+          again until then, unless it is done.
         - `clock_skew`: how many seconds the vendor's clock and this one may be apart.
         """
-        facts = facts_of(lost, self.name, ("assign", "update", "delete"))
+        facts = write_of(lost, self.name, ("assign", "update", "delete"))
         look = AgentLookup(
-            Judge(facts, clock_skew),
+            OutcomeEvaluator(facts, clock_skew),
             get=lambda number_id: self.get(number_id, account=facts.account),
             of_agent=lambda agent_id: self._pages_of_agent(agent_id, facts.account),
             everything=lambda: self._all_pages(facts.account),
         )
-        return await settled(look, facts, settle)
+        return await look_up_until_settled(look, facts, grace_period)
 
     async def of_agent(self, agent_id: str, *, account: str | None = None) -> tuple[AgentNumber, ...]:
         """Fetch the numbers of one agent; raises DecodeError where a row cannot be read.
 
         The vendor documents no pages of them; an answer that speaks of more is read on all the same.
         """
-        account = self._of(account)
+        account = self._account_or_default(account)
         rows = self._all_readable(await self._pages_of_agent(agent_id, account), "numbers_of_agent", account)
-        return tuple(self._mine(row, account) for row in rows)
+        return tuple(self._with_account(row, account) for row in rows)
 
     async def agents(
         self, *, status: str | None = None, search: str | None = None, account: str | None = None
@@ -231,7 +238,7 @@ class AgentNumbers(WritingBackend):
 
         Raises DecodeError where a row cannot be read, and RepeatedPage where the pages go in a circle.
         """
-        account = self._of(account)
+        account = self._account_or_default(account)
         pages = await self._read_on(
             lambda page: calls.list_agents(
                 page=page, limit=self.page_size, status=status, search=search, account=account
@@ -270,7 +277,7 @@ class AgentNumbers(WritingBackend):
             fresh = tuple(row for row in answer.rows if str(row.id) not in seen)
             met = {str(row.id) for row in answer.rows} | {row.raw for row in answer.rejected}
             if following and met <= seen:
-                raise RepeatedPage(f"page {number} brings nothing new, yet is not the last").about(
+                raise RepeatedPage(f"page {number} brings nothing new, yet is not the last").with_call(
                     backend=self.name, operation=call.operation, account=call.account
                 )
             seen |= met
@@ -280,16 +287,16 @@ class AgentNumbers(WritingBackend):
     def _all_readable(self, pages: list[Rows[R]], operation: str, account: str) -> list[R]:
         """Return the rows; raises DecodeError, which shows the row, where one was rejected."""
         for bad in (bad for page in pages for bad in page.rejected):
-            raise DecodeError(f"a row cannot be read: {bad.reason}", body=bad.raw).about(
+            raise DecodeError(f"a row cannot be read: {bad.reason}", body=bad.raw).with_call(
                 backend=self.name, operation=operation, account=account
             )
         return [row for page in pages for row in page.rows]
 
-    def _of(self, account: str | None) -> str:
+    def _account_or_default(self, account: str | None) -> str:
         return self._account if account is None else account
 
-    def _mine(self, row: AgentNumber, account: str | None) -> AgentNumber:
-        row.account = self._of(account)
+    def _with_account(self, row: AgentNumber, account: str | None) -> AgentNumber:
+        row.account = self._account_or_default(account)
         return row
 
 
@@ -338,8 +345,8 @@ def _pages(number: int, page_size: int, answer: Rows[AgentNumber] | Rows[Agent])
     paging, rows = answer.paging, _size(answer)
     count = paging.pages
     if count is None and paging.total is not None and paging.total >= rows:
-        count = -(-paging.total // size_of_pages(page_size, paging.limit))
-    if count is None or not 0 <= count <= MOST_PAGES:
+        count = -(-paging.total // effective_page_size(page_size, paging.limit))
+    if count is None or not 0 <= count <= MAX_PAGES:
         return None
     belied = (rows and number > count) or (paging.has_more and number >= count)
     return None if belied else count

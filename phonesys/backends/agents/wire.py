@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 import msgspec
 
-from phonesys.backends.rows import Doubtful, one_by_one, row_reader
-from phonesys.http.response import UNREADABLE, not_data
-from phonesys.model import NO_CAPABILITIES, Capabilities, NumberKind, NumberStatus, Rejected, parse_time
+from phonesys.backends.rows import Untyped, decode_rows_individually, row_reader
+from phonesys.http.response import UNREADABLE, decode_error
+from phonesys.model import NO_CAPABILITIES, Capabilities, NumberKind, NumberStatus, UnreadableRow, parse_time
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -55,8 +55,8 @@ class AgentNumber(msgspec.Struct, rename=_RENAMED, gc=False, kw_only=True):
     """The vendor's word for `status`."""
     label: str | None = None
     # Undocumented, so that a date of another shape must not cost the number.
-    created: Doubtful = None
-    updated: Doubtful = None
+    created: Untyped = None
+    updated: Untyped = None
 
     account: str = ""
 
@@ -123,7 +123,7 @@ class Rows(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
     """The rows of a page."""
 
     rows: tuple[T, ...]
-    rejected: tuple[Rejected, ...] = ()
+    rejected: tuple[UnreadableRow, ...] = ()
     paging: Paging = Paging()
 
 
@@ -146,7 +146,7 @@ def rows_reader(kind: type[T]) -> Callable[[bytes], Rows[T]]:
         try:
             return Rows(rows=decode_all(array), paging=paging)
         except UNREADABLE:
-            rows, rejected = one_by_one(_split_array(array), decode_one)
+            rows, rejected = decode_rows_individually(_split_array(array), decode_one)
             return Rows(rows=rows, rejected=rejected, paging=paging)
 
     return read
@@ -165,7 +165,7 @@ def one_reader(kind: type[T], *holders: str) -> Callable[[bytes], T]:
             inner = _split(held)
             return decode(next((inner[key] for key in holders if _opens(inner.get(key), b"{")), held))
         except UNREADABLE as failure:
-            raise not_data(body, str(failure)) from None
+            raise decode_error(body, str(failure)) from None
 
     return read
 
@@ -178,7 +178,7 @@ def _find_rows(body: bytes) -> tuple[msgspec.Raw, Paging]:
             return msgspec.Raw(body), Paging()
         outer = _split(body)
         if _scalar(outer.get("success"), bool) is False:
-            raise not_data(body, "it says that it is no success")
+            raise decode_error(body, "it says that it is no success")
         holder = next((key for key in _HOLDERS if _opens(outer.get(key), b"{")), None)
         inner = _split(outer[holder]) if holder else _NOTHING
         for parts in (outer, inner):
@@ -186,8 +186,8 @@ def _find_rows(body: bytes) -> tuple[msgspec.Raw, Paging]:
                 if _opens(parts.get(key), b"["):
                     return parts[key], _find_paging(outer, inner)
     except UNREADABLE as failure:
-        raise not_data(body, str(failure)) from None
-    raise not_data(body, f"no array under any of {', '.join(_HOLDERS)}")
+        raise decode_error(body, str(failure)) from None
+    raise decode_error(body, f"no array under any of {', '.join(_HOLDERS)}")
 
 
 def _opens(raw: msgspec.Raw | None, bracket: bytes) -> bool:

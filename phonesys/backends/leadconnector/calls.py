@@ -6,7 +6,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from phonesys.backends.leadconnector.wire import Listing, read_listing, read_pools
-from phonesys.http.call import Call, query, segment
+from phonesys.http.call import Call, encode_query, encode_segment
 
 if TYPE_CHECKING:
     from phonesys.model import NumberPool
@@ -30,7 +30,7 @@ def active_numbers(  # one parameter for each of the vendor's
     return Call(
         operation="active_numbers",
         method="GET",
-        target=f"/phone-system/numbers/location/{segment(location_id, 'location id')}{asked}",
+        target=f"/phone-system/numbers/location/{encode_segment(location_id, 'location id')}{asked}",
         decode=read_listing,
         account=location_id,
     )
@@ -46,16 +46,16 @@ def _asked(page: int, page_size: int, search: str | None, skip: bool, rcs: bool 
         "skipNumberPool": skip,
         "includeRcsSenderIds": rcs,
     }
-    return query(parameters)
+    return encode_query(parameters)
 
 
 def number_pools(location_id: str) -> Call[tuple[NumberPool, ...]]:
     """`GET /phone-system/number-pools`, scope `numberpools.read`; not paged."""
-    segment(location_id, "location id")  # one rule for what an id may be, in a path or not
+    encode_segment(location_id, "location id")  # one rule for what an id may be, in a path or not
     return Call(
         operation="number_pools",
         method="GET",
-        target="/phone-system/number-pools" + query({"locationId": location_id}),
+        target="/phone-system/number-pools" + encode_query({"locationId": location_id}),
         decode=read_pools,
         account=location_id,
     )

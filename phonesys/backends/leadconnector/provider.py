@@ -5,20 +5,20 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import TYPE_CHECKING
 
-from phonesys._validation import checked
+from phonesys._validation import validate_e164
 from phonesys.backends.base import (
-    MOST_PAGES,
+    MAX_PAGES,
     HttpBackend,
-    believed,
-    checked_page_size,
-    one_auth,
-    size_of_pages,
+    effective_page_size,
+    plausible_total,
+    resolve_auth,
+    validate_page_size,
 )
 from phonesys.backends.leadconnector.calls import active_numbers, number_pools
 from phonesys.backends.leadconnector.oauth.calls import search_locations
 from phonesys.backends.leadconnector.oauth.discovery import ListsLocations, location_ids
 from phonesys.backends.leadconnector.wire import LeadConnectorPage, Listing
-from phonesys.errors import InvalidArgument, NotConnected, NotFound, UsageError
+from phonesys.errors import InvalidArgument, NotFound, PhoneSystemMissing, UsageError
 from phonesys.http.auth import Auth, Bearer
 from phonesys.http.ratelimit.window import RateLimit
 
@@ -85,13 +85,13 @@ class LeadConnector(HttpBackend):
         super().__init__(
             name,
             base_url=base_url,
-            auth=one_auth(token, auth, what="token", kind=Bearer),
+            auth=resolve_auth(token, auth, what="token", kind=Bearer),
             limit=limit,
             headers={"Version": version},
             http=http,
             session=session,
         )
-        self.page_size = checked_page_size(page_size, _LARGEST_PAGE)
+        self.page_size = validate_page_size(page_size, _LARGEST_PAGE)
         self.include_pooled = include_pooled
         self.with_pools = with_pools
         self.include_rcs_senders = include_rcs_senders
@@ -128,7 +128,7 @@ class LeadConnector(HttpBackend):
     async def page(self, account: str, cursor: Cursor | None = None) -> LeadConnectorPage:
         """Fetch one page of a location's active numbers; `cursor` is its index, from 0.
 
-        Raises NotConnected where the location has no phone system.
+        Raises PhoneSystemMissing where the location has no phone system.
         """
         index = _index(cursor)
         listing = await self._connected(self._call(account, index))
@@ -137,10 +137,10 @@ class LeadConnector(HttpBackend):
     async def search(self, account: str, number: str, cursor: Cursor | None = None) -> LeadConnectorPage:
         """Fetch a page of the location's numbers that contain this one (`searchFilter`)."""
         index = _index(cursor)
-        listing = await self._connected(self._call(account, index, search=checked(number)))
+        listing = await self._connected(self._call(account, index, search=validate_e164(number)))
         return await self._page(account, cursor, index, listing)
 
-    async def still_at(self, account: str, place: int, row: str) -> bool:
+    async def has_row_at(self, account: str, place: int, row: str) -> bool:
         """Look at one place of a location's list again."""
         listing = await self._connected(self._call(account, place, page_size=1))
         if _rows(listing) > 1:
@@ -170,7 +170,7 @@ class LeadConnector(HttpBackend):
         except NotFound as error:
             if _NOT_CONNECTED not in error.message.lower():
                 raise
-            raise as_not_connected(error) from None
+            raise as_phone_system_missing(error) from None
 
     async def _pools_by_number(self, location_id: str, *, again: bool) -> Mapping[str, NumberPool]:
         """Fetch the location's pools with its first page, and remember them for those that follow."""
@@ -191,13 +191,13 @@ class LeadConnector(HttpBackend):
         wanted = self.with_pools and listing.numbers
         pools = await self._pools_by_number(account, again=index == 0) if wanted else _NO_POOLS
         _complete(listing, account, pools)
-        size = size_of_pages(self.page_size, listing.page_size)
-        total = believed(listing.total, index * size + _rows(listing))
+        size = effective_page_size(self.page_size, listing.page_size)
+        total = plausible_total(listing.total, index * size + _rows(listing))
         return LeadConnectorPage(
             account=account,
             provider=self.name,
             cursor=cursor,
-            place=index * size,
+            offset=index * size,
             numbers=listing.numbers,
             next=self._next(index, size, _rows(listing), total),
             total=total,
@@ -213,7 +213,7 @@ class LeadConnector(HttpBackend):
         With a total, the first page names all others. Without one, a short page is the last; a full first
         page names the next few, and each of those that is full one more, so that a few are always under way.
         """
-        if rows and total is not None and total <= MOST_PAGES * size:
+        if rows and total is not None and total <= MAX_PAGES * size:
             return tuple(range(1, (total - 1) // size + 1)) if index == 0 else ()
         if rows < size:
             return ()
@@ -245,8 +245,8 @@ def _complete(listing: Listing, account: str, pools: Mapping[str, NumberPool]) -
             number.pool = pools.get(number.number)
 
 
-def as_not_connected(error: NotFound) -> NotConnected:
+def as_phone_system_missing(error: NotFound) -> PhoneSystemMissing:
     """Keep what the error knows, under the name that it deserves."""
-    other = NotConnected(error.message)
+    other = PhoneSystemMissing(error.message)
     other.__dict__.update(error.__dict__)
     return other

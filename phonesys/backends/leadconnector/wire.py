@@ -11,8 +11,8 @@ from typing import Any
 
 import msgspec
 
-from phonesys.backends.rows import Doubtful, expect_shallow, one_by_one, row_reader
-from phonesys.http.response import UNREADABLE, not_data, reader
+from phonesys.backends.rows import Untyped, check_depth, decode_rows_individually, row_reader
+from phonesys.http.response import UNREADABLE, decode_error, json_decoder
 from phonesys.model import (
     NO_CAPABILITIES,
     Capabilities,
@@ -21,7 +21,7 @@ from phonesys.model import (
     NumberPool,
     NumberStatus,
     Page,
-    Rejected,
+    UnreadableRow,
     parse_time,
     parse_whole,
 )
@@ -77,9 +77,9 @@ class LeadConnectorNumber(msgspec.Struct, rename=_RENAMED, gc=False, kw_only=Tru
     address_sid: str | None = None
     bundle_sid: str | None = None
     # v3 declares these as objects and shows strings; whatever they are must not cost the number.
-    date_added: Doubtful = None
-    date_updated: Doubtful = None
-    date_created: Doubtful = None
+    date_added: Untyped = None
+    date_updated: Untyped = None
+    date_created: Untyped = None
     origin: str | None = None
     """`twilio`, `hosted` or `ported`."""
 
@@ -133,7 +133,7 @@ class RcsSender(msgspec.Struct, rename="camel", frozen=True, kw_only=True):
     rcs_meta: dict[str, Any] | None = None
 
     def __post_init__(self) -> None:
-        expect_shallow(self.rcs_meta)
+        check_depth(self.rcs_meta)
 
 
 class LeadConnectorPage(Page[LeadConnectorNumber], frozen=True, kw_only=True):
@@ -155,7 +155,7 @@ class Listing(msgspec.Struct, frozen=True, kw_only=True):
     account_status: str | None = None
     is_under_ghl: bool | None = None
     rcs_senders: tuple[RcsSender, ...] = ()
-    rejected: tuple[Rejected, ...] = ()
+    rejected: tuple[UnreadableRow, ...] = ()
 
 
 class _Body(msgspec.Struct, rename="camel", frozen=True, kw_only=True):
@@ -190,7 +190,7 @@ class _RawAnswer(_RawBody, rename="camel", frozen=True, kw_only=True):
 
 # Not strict: whole numbers may be written as floats.
 _decode = msgspec.json.Decoder(_Answer, strict=False).decode
-_read_raw = reader(_RawAnswer)
+_read_raw = json_decoder(_RawAnswer)
 _read_row = row_reader(LeadConnectorNumber, "dateAdded", "dateUpdated", "dateCreated")
 _read_sender = msgspec.json.Decoder(RcsSender, strict=False).decode
 
@@ -203,7 +203,7 @@ def read_listing(body: bytes) -> Listing:
         return _read_rows(body)
     page = answer.data if answer.data is not None else answer
     if page.numbers is msgspec.UNSET:
-        raise not_data(body, "no `numbers` in it")
+        raise decode_error(body, "no `numbers` in it")
     return Listing(
         numbers=page.numbers,
         page_size=page.page_size,
@@ -218,8 +218,8 @@ def _read_rows(body: bytes) -> Listing:
     answer = _read_raw(body)
     page = answer.data if answer.data is not None else answer
     if page.numbers is msgspec.UNSET:
-        raise not_data(body, "no `numbers` in it")
-    numbers, rejected = one_by_one(page.numbers, _read_row)
+        raise decode_error(body, "no `numbers` in it")
+    numbers, rejected = decode_rows_individually(page.numbers, _read_row)
     status = page.account_status
     under = page.is_under_lc if page.is_under_ghl is None else page.is_under_ghl
     return Listing(
@@ -229,7 +229,7 @@ def _read_rows(body: bytes) -> Listing:
         total=parse_whole(page.total),
         account_status=status if isinstance(status, str) else None,
         is_under_ghl=under if isinstance(under, bool) else None,
-        rcs_senders=one_by_one(page.rcs_sender_ids or (), _read_sender)[0],
+        rcs_senders=decode_rows_individually(page.rcs_sender_ids or (), _read_sender)[0],
     )
 
 
@@ -255,14 +255,14 @@ class _Pools(msgspec.Struct, frozen=True):
     success: bool | None = None
 
 
-_read_pools = reader(_Pools, strict=False)
+_read_pools = json_decoder(_Pools, strict=False)
 
 
 def read_pools(body: bytes) -> tuple[NumberPool, ...]:
     """Read the pools of a location."""
     answer = _read_pools(body)
     if answer.success is False:
-        raise not_data(body, "it says that it is no success")
+        raise decode_error(body, "it says that it is no success")
     return tuple(
         NumberPool(
             id=pool.id,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from phonesys._validation import checked
+from phonesys._validation import validate_e164
 from phonesys.backends.leadping.requests import ListOptions
 from phonesys.backends.leadping.wire import (
     LeadpingNumber,
@@ -17,8 +17,8 @@ from phonesys.backends.leadping.wire import (
     read_status,
 )
 from phonesys.errors import InvalidArgument
-from phonesys.http.call import Call, json_body, query, segment
-from phonesys.http.response import nothing
+from phonesys.http.call import Call, encode_json, encode_query, encode_segment
+from phonesys.http.response import expect_no_content
 
 if TYPE_CHECKING:
     from datetime import date
@@ -43,7 +43,7 @@ def list_numbers(
         method="POST",
         target="/phone-numbers/all/organization",
         decode=read_listing,
-        body=json_body({"pageSize": page_size, "continuationToken": continuation_token, **asked}),
+        body=encode_json({"pageSize": page_size, "continuationToken": continuation_token, **asked}),
         account=account,
     )
 
@@ -61,7 +61,7 @@ def create_number(
     """`POST /phone-numbers`: may cost money, has no idempotency key, and is never repeated on a guess."""
     body = {
         "name": _checked_name(name),
-        "number": None if number is None else checked(number),
+        "number": None if number is None else validate_e164(number),
         "organizationId": organization_id,
         "businessId": business_id,
         "enabled": enabled,
@@ -72,10 +72,10 @@ def create_number(
         method="POST",
         target="/phone-numbers",
         decode=read_number,
-        safe=False,
-        body=json_body(body),
+        idempotent=False,
+        body=encode_json(body),
         account=account,
-        find_out=f"find({number!r})" if number else f"list the numbers named {name!r}",
+        recovery_hint=f"find({number!r})" if number else f"list the numbers named {name!r}",
     )
 
 
@@ -99,7 +99,7 @@ def update_number(
     """`PUT /phone-numbers/{phoneNumberId}`, which takes the whole request: name and number are required."""
     body = {
         "name": _checked_name(name),
-        "number": checked(number),
+        "number": validate_e164(number),
         "organizationId": organization_id,
         "businessId": business_id,
         "enabled": enabled,
@@ -110,10 +110,10 @@ def update_number(
         method="PUT",
         target=_number(number_id),
         decode=read_number,
-        safe=False,
-        body=json_body(body),
+        idempotent=False,
+        body=encode_json(body),
         account=account,
-        find_out=f"get({number_id!r})",
+        recovery_hint=f"get({number_id!r})",
     )
 
 
@@ -123,10 +123,10 @@ def delete_number(number_id: str, *, account: str = "") -> Call[None]:
         operation="delete_number",
         method="DELETE",
         target=_number(number_id),
-        decode=nothing,
-        safe=False,
+        decode=expect_no_content,
+        idempotent=False,
         account=account,
-        find_out=f"get({number_id!r}), which is NotFound once it is gone",
+        recovery_hint=f"get({number_id!r}), which is NotFound once it is gone",
     )
 
 
@@ -139,7 +139,7 @@ def number_status(
     account: str = "",
 ) -> Call[LeadpingStatus]:
     """`GET /phone-numbers/{phoneNumber}/status`: by the number itself, not its id."""
-    path = f"/phone-numbers/{segment(checked(phone_number), 'phone number')}/status"
+    path = f"/phone-numbers/{encode_segment(validate_e164(phone_number), 'phone number')}/status"
     return _status("number_status", path, window_days, start_date, end_date, account)
 
 
@@ -164,14 +164,14 @@ def _status(
     return Call(
         operation=operation,
         method="GET",
-        target=path + query(parameters),
+        target=path + encode_query(parameters),
         decode=read_status,
         account=account,
     )
 
 
 def _number(number_id: str) -> str:
-    return f"/phone-numbers/{segment(number_id, 'number id')}"
+    return f"/phone-numbers/{encode_segment(number_id, 'number id')}"
 
 
 def check_fields(name: str | None, number: str | None) -> None:
@@ -179,7 +179,7 @@ def check_fields(name: str | None, number: str | None) -> None:
     if name is not None:
         _checked_name(name)
     if number is not None:
-        checked(number)
+        validate_e164(number)
 
 
 def _checked_name(name: str) -> str:

@@ -12,7 +12,7 @@ from phonesys.errors import NotFound
 if TYPE_CHECKING:
     from phonesys.backends.leadping.provider import Leadping
     from phonesys.backends.leadping.wire import LeadpingNumber, LeadpingRow, Listing
-    from phonesys.backends.reconcile import Judge
+    from phonesys.backends.reconcile import OutcomeEvaluator
     from phonesys.writes import Reconciled
 
 _MOST_CANDIDATES = 20
@@ -25,7 +25,7 @@ class LeadpingLookup:
     `shared_name`: others were created under this name too, without saying which number it should be.
     """
 
-    def __init__(self, backend: Leadping, judge: Judge, *, shared_name: bool) -> None:
+    def __init__(self, backend: Leadping, judge: OutcomeEvaluator, *, shared_name: bool) -> None:
         self._backend = backend
         self._judge, self._write = judge, judge.write
         self._shared_name = shared_name

@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from phonesys._validation import checked
-from phonesys.backends.base import WHOLE_KEY, WritingBackend, checked_page_size, one_auth
+from phonesys._validation import validate_e164
+from phonesys.backends.base import DEFAULT_ACCOUNT, WritingBackend, resolve_auth, validate_page_size
 from phonesys.backends.leadping import calls
 from phonesys.backends.leadping.lookup import LeadpingLookup
 from phonesys.backends.leadping.requests import ListOptions
-from phonesys.backends.reconcile import Judge, facts_of, given, settled
+from phonesys.backends.reconcile import OutcomeEvaluator, drop_none, look_up_until_settled, write_of
 from phonesys.errors import CallError, InvalidArgument
 from phonesys.http.auth import Auth, Bearer
 from phonesys.http.ratelimit.window import RateLimit
 from phonesys.model import Page
-from phonesys.writes import CLOCK_SKEW, SETTLE, Write
+from phonesys.writes import CLOCK_SKEW, GRACE_PERIOD, Write
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -49,7 +49,7 @@ class Leadping(WritingBackend):
         auth: Auth | None = None,
         base_url: str = "https://api.leadping.ai",
         page_size: int = _LARGEST_PAGE,
-        account: str = WHOLE_KEY,
+        account: str = DEFAULT_ACCOUNT,
         options: ListOptions = ListOptions(),
         limit: RateLimit | None = RateLimit(300, per=60),
         name: str = "leadping",
@@ -59,12 +59,12 @@ class Leadping(WritingBackend):
         super().__init__(
             name,
             base_url=base_url,
-            auth=one_auth(api_key, auth, what="api_key", kind=Bearer),
+            auth=resolve_auth(api_key, auth, what="api_key", kind=Bearer),
             limit=limit,
             http=http,
             session=session,
         )
-        self.page_size = checked_page_size(page_size, _LARGEST_PAGE)
+        self.page_size = validate_page_size(page_size, _LARGEST_PAGE)
         self.options = options
         self._account = account
         self._without_number: Counter[tuple[str, str]] = Counter()
@@ -85,7 +85,7 @@ class Leadping(WritingBackend):
     async def search(self, account: str, number: str, cursor: Cursor | None = None) -> Page[LeadpingRow]:
         """Fetch a page of the rows whose number matches this one."""
         return await self._list(
-            account, cursor, ListOptions(search=checked(number), search_fields=("number",))
+            account, cursor, ListOptions(search=validate_e164(number), search_fields=("number",))
         )
 
     async def _list(self, account: str, cursor: Cursor | None, options: ListOptions) -> Page[LeadpingRow]:
@@ -133,17 +133,21 @@ class Leadping(WritingBackend):
             business_id=business_id,
             enabled=enabled,
             number_id=number_id,
-            account=self._of(account),
+            account=self._account_or_default(account),
         )
-        wanted = given(name=name, organization_id=organization_id, business_id=business_id, enabled=enabled)
-        facts = Write(kind="create", account=self._of(account), number=number, wanted=wanted)
+        wanted = drop_none(
+            name=name, organization_id=organization_id, business_id=business_id, enabled=enabled
+        )
+        facts = Write(kind="create", account=self._account_or_default(account), number=number, wanted=wanted)
         if number is None:
             self._without_number[facts.account, name] += 1
-        return self._mine(await self.write(call, facts), account)
+        return self._with_account(await self.write(call, facts), account)
 
     async def get(self, number_id: str, *, account: str | None = None) -> LeadpingNumber:
         """Fetch the full answer on one number."""
-        return self._mine(await self.send(calls.get_number(number_id, account=self._of(account))), account)
+        return self._with_account(
+            await self.send(calls.get_number(number_id, account=self._account_or_default(account))), account
+        )
 
     async def update(
         self,
@@ -162,7 +166,7 @@ class Leadping(WritingBackend):
         OutcomeUnknown where the answer is lost.
         """
         calls.check_fields(name, number)  # before anything is fetched
-        wanted = given(
+        wanted = drop_none(
             name=name,
             number=number,
             organization_id=organization_id,
@@ -187,39 +191,48 @@ class Leadping(WritingBackend):
             organization_id=organization_id,
             business_id=business_id,
             enabled=enabled,
-            account=self._of(account),
+            account=self._account_or_default(account),
         )
         facts = Write(
-            kind="update", account=self._of(account), number_id=number_id, wanted=wanted, version=version
+            kind="update",
+            account=self._account_or_default(account),
+            number_id=number_id,
+            wanted=wanted,
+            version=version,
         )
-        return self._mine(await self.write(call, facts), account)
+        return self._with_account(await self.write(call, facts), account)
 
     async def _before(self, number_id: str, account: str | None) -> LeadpingNumber:
         """Fetch a number that is to be changed."""
         try:
             return await self.get(number_id, account=account)
         except CallError as error:
-            error.harmless = True  # nothing is changed yet
+            error.not_executed = True  # nothing is changed yet
             raise
 
     async def delete(self, number_id: str, *, account: str | None = None) -> None:
         """Delete a number; raises OutcomeUnknown where the answer is lost."""
-        facts = Write(kind="delete", account=self._of(account), number_id=number_id)
+        facts = Write(kind="delete", account=self._account_or_default(account), number_id=number_id)
         await self.write(calls.delete_number(number_id, account=facts.account), facts)
 
     async def reconcile(
-        self, lost: OutcomeUnknown | Write, /, *, settle: float = SETTLE, clock_skew: float = CLOCK_SKEW
+        self,
+        lost: OutcomeUnknown | Write,
+        /,
+        *,
+        grace_period: float = GRACE_PERIOD,
+        clock_skew: float = CLOCK_SKEW,
     ) -> Reconciled[LeadpingNumber]:
         """Look up whether a write was carried out whose answer was lost.
 
-        - `settle`: for how many seconds after that the request may still be under way; it is looked up again
-          until then, unless it is done.
+        - `grace_period`: seconds after that during which the request may still be under way. It is looked up
+          again until then, unless it is done.
         - `clock_skew`: how many seconds the vendor's clock and this one may be apart.
         """
-        facts = facts_of(lost, self.name, ("create", "update", "delete"))
+        facts = write_of(lost, self.name, ("create", "update", "delete"))
         shared = self._without_number[facts.account, str(facts.wanted.get("name"))] > 1
-        look = LeadpingLookup(self, Judge(facts, clock_skew), shared_name=shared)
-        return await settled(look, facts, settle)
+        look = LeadpingLookup(self, OutcomeEvaluator(facts, clock_skew), shared_name=shared)
+        return await look_up_until_settled(look, facts, grace_period)
 
     async def status(
         self,
@@ -236,7 +249,7 @@ class Leadping(WritingBackend):
             window_days=window_days,
             start_date=start_date,
             end_date=end_date,
-            account=self._of(account),
+            account=self._account_or_default(account),
         )
         return await self.send(call)
 
@@ -255,13 +268,13 @@ class Leadping(WritingBackend):
             window_days=window_days,
             start_date=start_date,
             end_date=end_date,
-            account=self._of(account),
+            account=self._account_or_default(account),
         )
         return await self.send(call)
 
-    def _of(self, account: str | None) -> str:
+    def _account_or_default(self, account: str | None) -> str:
         return self._account if account is None else account
 
-    def _mine(self, number: LeadpingNumber, account: str | None) -> LeadpingNumber:
-        number.account = self._of(account)
+    def _with_account(self, number: LeadpingNumber, account: str | None) -> LeadpingNumber:
+        number.account = self._account_or_default(account)
         return number

@@ -12,14 +12,14 @@ from typing import Any
 
 import msgspec
 
-from phonesys.backends.rows import Doubtful, expect_shallow, one_by_one, row_reader
-from phonesys.http.response import UNREADABLE, not_data, reader, told
+from phonesys.backends.rows import Untyped, check_depth, decode_rows_individually, row_reader
+from phonesys.http.response import UNREADABLE, decode_error, json_decoder, wrap_decoder
 from phonesys.model import (
     NO_CAPABILITIES,
     Capabilities,
     NumberKind,
     NumberStatus,
-    Rejected,
+    UnreadableRow,
     parse_time,
     parse_whole,
 )
@@ -115,7 +115,7 @@ class LeadpingRow(
     state: str | None = None
     """The vendor's word for `status`, where the row has it."""
     # The newest generation's; full answers of the oldest call an object so.
-    location: Doubtful = None
+    location: Untyped = None
     """Where the number belongs, in words."""
 
     account: str = ""
@@ -275,8 +275,8 @@ class LeadpingNumber(msgspec.Struct, rename=_RENAMED, kw_only=True):
     enabled: bool | None = None
     leadping_owned: bool | None = None
     routing: Routing | None = None
-    created: Doubtful = None
-    modified: Doubtful = None
+    created: Untyped = None
+    modified: Untyped = None
 
     # The newer generation's.
     phone_identity_id: str | None = None
@@ -322,8 +322,8 @@ class LeadpingNumber(msgspec.Struct, rename=_RENAMED, kw_only=True):
     warmup_state: str | None = None
     health_status: str | None = None
     # Whole numbers written as strings; the vendor's own example shows strings that are none.
-    score: Doubtful = None
-    progress: Doubtful = None
+    score: Untyped = None
+    progress: Untyped = None
     warmup_next_action_at: str | None = None
     warmup_pause_reason: str | None = None
     health_reason: str | None = None
@@ -401,7 +401,7 @@ class SmsWarmup(msgspec.Struct, rename="camel", frozen=True, kw_only=True):
     ui_state: dict[str, Any] | None = None
 
     def __post_init__(self) -> None:
-        expect_shallow(self.ui_state)
+        check_depth(self.ui_state)
 
 
 class LeadpingStatus(msgspec.Struct, rename="camel", frozen=True, kw_only=True):
@@ -420,7 +420,7 @@ class LeadpingStatus(msgspec.Struct, rename="camel", frozen=True, kw_only=True):
     recent_events: tuple[dict[str, Any], ...] | None = None
 
     def __post_init__(self) -> None:
-        expect_shallow(
+        check_depth(
             self.outbound_capacity, self.opt_out_metrics, self.traffic_metrics, *(self.recent_events or ())
         )
 
@@ -431,7 +431,7 @@ class Listing(msgspec.Struct, frozen=True, kw_only=True):
     rows: tuple[LeadpingRow, ...]
     token: str | None = None
     total: int | None = None
-    rejected: tuple[Rejected, ...] = ()
+    rejected: tuple[UnreadableRow, ...] = ()
 
 
 class _Answer(msgspec.Struct, rename="camel", frozen=True):
@@ -465,8 +465,8 @@ def _read_rows(body: bytes) -> Listing:
     try:
         answer = _decode_raw(body)
     except UNREADABLE as failure:
-        raise not_data(body, str(failure)) from None
-    rows, rejected = one_by_one(answer.items, _read_row)
+        raise decode_error(body, str(failure)) from None
+    rows, rejected = decode_rows_individually(answer.items, _read_row)
     return Listing(
         rows=rows,
         rejected=rejected,
@@ -475,7 +475,7 @@ def _read_rows(body: bytes) -> Listing:
     )
 
 
-read_number = told(
+read_number = wrap_decoder(
     row_reader(LeadpingNumber, "createdAt", "modifiedAt", "warmupHealthScore", "warmupProgressPercent")
 )
-read_status = reader(LeadpingStatus, strict=False)
+read_status = json_decoder(LeadpingStatus, strict=False)

@@ -27,7 +27,7 @@ from phonesys.cli.progress import Progress, plural, watching
 from phonesys.cli.running import DONE, FAILED, run
 from phonesys.cli.terminal import ERR, clean, complain, say
 from phonesys.errors import PhonesysError, UsageError
-from phonesys.inventory.audit import Finding, Known, Severity, audit, findings
+from phonesys.inventory.audit import AuditContext, Finding, Severity, audit, findings
 from phonesys.inventory.export import Format as FileFormat
 from phonesys.inventory.export import export as write_export
 from phonesys.inventory.record import AccountOutcome, NumberRecord, batches, outcomes_of, records_of
@@ -159,7 +159,7 @@ class _Source:
 
     records: AsyncGenerator[NumberRecord]
     accounts: AsyncIterable[AccountOutcome]
-    known: Known
+    known: AuditContext
     conclude: Callable[[], int]
     """Say what was not read, and return the exit status."""
     changes: AsyncIterable[Change] | None = None
@@ -199,10 +199,10 @@ async def _stored(store: str) -> AsyncGenerator[_Source]:
     async with Inventory(store) as inventory:
         snapshot = await inventory.snapshot()
         try:
-            changes = inventory.diff(await inventory.before(snapshot), snapshot)
+            changes = inventory.diff(await inventory.previous(snapshot), snapshot)
         except NoSnapshot:
             changes = None
-        yield _Source(snapshot.records(), snapshot.accounts(), Known(), lambda: DONE, changes)
+        yield _Source(snapshot.records(), snapshot.accounts(), AuditContext(), lambda: DONE, changes)
 
 
 @asynccontextmanager
@@ -220,7 +220,7 @@ async def _sandboxed(names: list[str]) -> AsyncGenerator[_Source]:
 async def _swept(backends: list[Configured]) -> AsyncGenerator[_Source]:
     """Sweep, and show how it goes where somebody watches."""
     async with PhoneSystem(*(one.provider for one in backends)) as phones:
-        known = Known(agents=await _agents(backends))
+        known = AuditContext(agents=await _agents(backends))
         sweep = phones.sweep({one.name: one.accounts for one in backends if one.accounts is not None})
         live = ERR.is_terminal and not ERR.is_dumb_terminal
         progress = Progress(sweep.report, {one.name: one.known for one in backends})

@@ -14,7 +14,7 @@ import typer
 from phonesys.cli.config.oauth import STORE, token_store
 from phonesys.cli.running import DONE, run
 from phonesys.cli.terminal import say
-from phonesys.http.validation import checked_base_url
+from phonesys.http.validation import validate_base_url
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -70,7 +70,7 @@ def login(
     """
 
     def prepare() -> Coroutine[Any, Any, int]:
-        checked_base_url(base_url)  # which would be too late once somebody has consented
+        validate_base_url(base_url)  # which would be too late once somebody has consented
         key = os.environ.get(KEY_VARIABLE) or None
         made = token_store(store, key, said="--store", key_said=KEY_VARIABLE)
         secret = _client_secret()
@@ -92,11 +92,11 @@ def login(
                 base_url=base_url,
                 marketplace_url=marketplace_url,
             )
-            say(f"the token of {token.holder} is in {store}")
+            say(f"the token of {token.subject} is in {store}")
             say(f"for phonesys.toml, with the client secret in {SECRET_VARIABLE}:")
             say("")
             elsewhere = None if base_url == _VENDOR else base_url
-            _print(configuration(client_id, token.holder, store, encrypted=key is not None, url=elsewhere))
+            _print(configuration(client_id, token.subject, store, encrypted=key is not None, url=elsewhere))
             return DONE
 
         return rest()

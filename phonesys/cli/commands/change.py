@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from phonesys._validation import checked
+from phonesys._validation import validate_e164
 from phonesys.cli import rows
 from phonesys.cli.commands.listing import write_one
 from phonesys.cli.config import Configured, one
@@ -159,7 +159,7 @@ def delete(
 
 
 def _e164(number: str | None) -> str | None:
-    return None if number is None else checked(number)
+    return None if number is None else validate_e164(number)
 
 
 def _agreed(question: str) -> bool:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from phonesys._validation import checked
+from phonesys._validation import validate_e164
 from phonesys.cli import reading, rows, tables
 from phonesys.cli.config import Configured, configured, one
 from phonesys.cli.options import (  # noqa: TC001 -- typer reads the annotations
@@ -74,7 +74,7 @@ def find(
     """Find every backend and account that holds a number."""
 
     def prepare() -> Coroutine[Any, Any, int]:
-        match = checked(number)
+        match = validate_e164(number)
         backends = configured(config, provider or [])
         reading.check_accounts_known(backends)
         return _read(backends, format_, output, match=match)

@@ -8,7 +8,7 @@ import msgspec
 
 from phonesys.cli import reading, rows, tables
 from phonesys.cli.config import Configured, Settings, read
-from phonesys.cli.config.backends import KNOWN, build
+from phonesys.cli.config.backends import BACKEND_SPECS, build
 from phonesys.cli.config.section import default_variable
 from phonesys.cli.options import As, Config  # noqa: TC001 -- typer reads the annotations
 from phonesys.cli.output import Format, destination
@@ -87,7 +87,7 @@ def _accounts(made: Configured) -> str:
 
 
 def _unconfigured(name: str) -> ProviderRow:
-    known = KNOWN.get(name)
+    known = BACKEND_SPECS.get(name)
     variable = f"${default_variable(name, known.credential)} or " if known else ""
     state = f"not configured: needs {variable}[{name}] in phonesys.toml"
     try:

@@ -119,7 +119,7 @@ def _snapshot_row(snapshot: Snapshot) -> SnapshotRow:
         snapshot.id,
         snapshot.started_at.isoformat(timespec="seconds"),
         finished.isoformat(timespec="seconds"),
-        " ".join(snapshot.scope),
+        " ".join(snapshot.coverage),
         snapshot.numbers,
     )
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from phonesys._validation import DEEPEST, is_deep
-from phonesys.cli.config.backends import KNOWN, Configured, build
+from phonesys._validation import MAX_DEPTH, exceeds_depth
+from phonesys.cli.config.backends import BACKEND_SPECS, Configured, build
 from phonesys.cli.config.section import Section, default_variable, literal_secrets, nearest_or_all
 from phonesys.cli.terminal import complain
 from phonesys.errors import ConfigError, UnknownProvider
@@ -56,7 +56,7 @@ def configured(file: Path | None, names: Iterable[str] = (), **overrides: Any) -
     if not sections:
         raise ConfigError(f"{settings.source}: nothing is configured; {_HOW}")
     for section in sections:
-        known = KNOWN.get(str(section.values.get("backend", section.name)))
+        known = BACKEND_SPECS.get(str(section.values.get("backend", section.name)))
         section.values.update(
             {key: value for key, value in overrides.items() if known and key in known.flags}
         )
@@ -87,13 +87,15 @@ def read(file: Path | None, env: Mapping[str, str] = os.environ) -> Settings:
 
 _HOW = (
     f"write a {FILE} or set "
-    + ", ".join(default_variable(name, known.credential) for name, known in KNOWN.items())
+    + ", ".join(default_variable(name, known.credential) for name, known in BACKEND_SPECS.items())
     + " (`phonesys sweep --sandbox` needs neither)"
 )
 
 
 def _from_environment(env: Mapping[str, str]) -> dict[str, dict[str, Any]]:
-    return {name: {} for name, known in KNOWN.items() if env.get(default_variable(name, known.credential))}
+    return {
+        name: {} for name, known in BACKEND_SPECS.items() if env.get(default_variable(name, known.credential))
+    }
 
 
 def _text(path: Path, where: str) -> str:
@@ -120,8 +122,8 @@ def _parse(text: str, where: str) -> dict[str, dict[str, Any]]:
         pass  # told below, with what is deep and was read
     except ValueError as error:  # tomllib's own, and numbers of thousands of digits
         raise ConfigError(f"{where}: expected TOML: {error!s:.{_SHOWN}}") from None
-    if values is None or is_deep(values):
-        raise ConfigError(f"{where}: expected at most {DEEPEST} tables and lists in one another")
+    if values is None or exceeds_depth(values):
+        raise ConfigError(f"{where}: expected at most {MAX_DEPTH} tables and lists in one another")
     return values
 
 

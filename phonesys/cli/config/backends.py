@@ -6,7 +6,7 @@ import inspect
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from phonesys.backends.base import WHOLE_KEY
+from phonesys.backends.base import DEFAULT_ACCOUNT
 from phonesys.cli.accounts import AccountLines
 from phonesys.cli.config import oauth
 from phonesys.cli.config.section import literal_secrets, nearest_or_all
@@ -14,7 +14,7 @@ from phonesys.errors import ConfigError, InvalidArgument, UnknownProvider, Usage
 from phonesys.http.auth import ApiKey, Bearer, PerAccount
 from phonesys.http.options import HttpOptions
 from phonesys.http.ratelimit.window import RateLimit
-from phonesys.http.validation import checked_base_url
+from phonesys.http.validation import validate_base_url
 from phonesys.provider import NumberProvider, installed, load
 from phonesys.secret import Secret
 
@@ -49,7 +49,7 @@ class Configured:
 
 
 @dataclass(frozen=True)
-class Known:
+class BackendSpec:
     """What can be configured on one of our own backends."""
 
     credential: str
@@ -61,8 +61,8 @@ class Known:
     wholes: tuple[str, ...] = ("page_size",)
 
 
-KNOWN = {
-    "leadconnector": Known(
+BACKEND_SPECS = {
+    "leadconnector": BackendSpec(
         "token",
         Bearer,
         others=(oauth.KEY,),
@@ -70,8 +70,8 @@ KNOWN = {
         flags=("include_pooled", "with_pools", "include_rcs_senders"),
         wholes=("page_size", "speculate"),
     ),
-    "leadping": Known("api_key", Bearer),
-    "agents": Known("api_key", ApiKey, texts=("status",)),
+    "leadping": BackendSpec("api_key", Bearer),
+    "agents": BackendSpec("api_key", ApiKey, texts=("status",)),
 }
 _SEVERAL_ACCOUNTS = "leadconnector"
 
@@ -85,14 +85,14 @@ def build(section: Section) -> Configured:
             f"{section.where(key)}: no backend named {backend!r} is installed"
             f"{nearest_or_all(backend, installed())}"
         )
-    known = KNOWN.get(backend)
+    known = BACKEND_SPECS.get(backend)
     return _foreign(section, backend) if known is None else _own(section, backend, known)
 
 
 # Our own backends
 
 
-def _own(section: Section, backend: str, known: Known) -> Configured:
+def _own(section: Section, backend: str, known: BackendSpec) -> Configured:
     one = known.credential
     way = section.only(one, f"{one}_env", f"{one}s", f"{one}s_env", *known.others)
     several = backend == _SEVERAL_ACCOUNTS or way.startswith(f"{one}s")
@@ -100,7 +100,7 @@ def _own(section: Section, backend: str, known: Known) -> Configured:
     if several:
         accounts = _accounts(section)
     else:
-        options["account"] = section.text("account") or WHOLE_KEY
+        options["account"] = section.text("account") or DEFAULT_ACCOUNT
         accounts = (options["account"],)
     # Before the credential is looked for, which a typo may hide.
     section.finish()
@@ -122,7 +122,7 @@ def _own(section: Section, backend: str, known: Known) -> Configured:
     return made
 
 
-def _options(section: Section, known: Known) -> dict[str, Any]:
+def _options(section: Section, known: BackendSpec) -> dict[str, Any]:
     options: dict[str, Any] = {key: section.text(key) for key in known.texts if key in section}
     options |= {key: section.flag(key) for key in known.flags if key in section}
     options |= {key: section.whole(key) for key in known.wholes if key in section}
@@ -136,7 +136,7 @@ def _made(section: Section, backend: str, **options: Any) -> NumberProvider:
         raise section.refused(mistake) from None
 
 
-def _auth(section: Section, known: Known, way: str) -> tuple[Auth, tuple[str, ...] | None]:
+def _auth(section: Section, known: BackendSpec, way: str) -> tuple[Auth, tuple[str, ...] | None]:
     """Read the credential, or the credentials and the accounts that they are for."""
     if way == oauth.KEY:
         return oauth.credentials(section)
@@ -147,7 +147,7 @@ def _auth(section: Section, known: Known, way: str) -> tuple[Auth, tuple[str, ..
     return known.sign(section.secret_from_env(way) if way.endswith("_env") else section.secret(way)), None
 
 
-def _per_account(section: Section, way: str, known: Known) -> tuple[Auth, tuple[str, ...]]:
+def _per_account(section: Section, way: str, known: BackendSpec) -> tuple[Auth, tuple[str, ...]]:
     table = section.table(way, 'a table of one for each account, as in { loc_1 = "…" }')
     assert table is not None  # noqa: S101 -- the caller found the key
     read = table.secret_from_env if way.endswith("_env") else table.secret
@@ -174,7 +174,7 @@ def _base_url(section: Section) -> dict[str, Any]:
     if url is None:
         return {}
     try:
-        checked_base_url(url)
+        validate_base_url(url)
     except InvalidArgument:
         # The value is not shown: it may hold a password or a key.
         raise ConfigError(

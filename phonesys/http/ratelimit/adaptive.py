@@ -11,7 +11,7 @@ _REGAINED = 1 / 16
 _LACKING = 1e-6  # what a sum of floats may lack of a whole
 
 
-class Share:
+class AdaptiveLimit:
     """Our share of one account's window, in requests: at least one, at the most the limit.
 
     It learns from two things: 429s, after which it falls by a factor and then grows by a step (so that the
@@ -28,7 +28,7 @@ class Share:
         self._others = 0
         self._others_until = -inf
 
-    def refused(self, used: int, now: float) -> None:
+    def on_rejected(self, used: int, now: float) -> None:
         """Take note of a 429, that came while so many of the window's requests were ours.
 
         Requests that are refused together are one sign of others, so only the first in a window counts.
@@ -40,7 +40,7 @@ class Share:
         had = min(max(used, ours // 2), ours)
         self._cut_to, self._cut_at = max(1, int(had * _CUT)), now
 
-    def learn(self, foreign: int, under_way: int, now: float) -> None:
+    def on_foreign_usage(self, foreign: int, under_way: int, now: float) -> None:
         """Take note of how many requests of others the vendor has counted, by its headers.
 
         It has not counted all of ours that are under way: there are `foreign` to `foreign + under_way`.
@@ -49,11 +49,11 @@ class Share:
         self._others = max(0, foreign, min(known, foreign + under_way))
         self._others_until = now + self._per
 
-    def lower(self, most: int) -> None:
+    def lower_limit(self, most: int) -> None:
         """Believe the vendor that the limit is lower than what was configured."""
         self._most = most
 
-    def room(self, now: float) -> int:
+    def capacity(self, now: float) -> int:
         """Count how many requests of ours the window may hold."""
         others = self._others if now < self._others_until else 0
         return max(1, min(self._ours(now), self._most - others))

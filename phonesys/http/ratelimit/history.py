@@ -14,7 +14,7 @@ _BUCKETS = 2048
 _BITS = 11
 
 
-class Traces:
+class CompletionHistory:
     """The answers of the last `per` seconds, by account; what is taken out is there no longer.
 
     Neither keys nor objects are kept, only 43 bits of each key's hash. Two accounts whose bits are the same
@@ -41,12 +41,12 @@ class Traces:
         for time in times:
             bucket += _RECORD.pack(mark, time)
 
-    def age(self, now: float) -> None:
+    def expire(self, now: float) -> None:
         """Drop everything at once where nothing of it counts any more."""
         if self._buckets and now >= self._newest + self._per:
             self._buckets.clear()
 
-    def take(self, key: str, now: float) -> list[float]:
+    def pop(self, key: str, now: float) -> list[float]:
         """Return when answers came to this account, in their order, and forget it here."""
         hashed = hash(key)
         bucket = self._buckets.get(hashed % _BUCKETS)

@@ -16,7 +16,7 @@ class DailyQuotas:
     def __bool__(self) -> bool:
         return bool(self._spent)
 
-    def spend(self, key: str) -> None:
+    def exhaust(self, key: str) -> None:
         """Take note that nothing is left today."""
         midnight = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
         self._spent[key] = midnight + timedelta(days=1)

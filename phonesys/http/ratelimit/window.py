@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, TypeAlias
 import msgspec
 
 from phonesys.errors import InvalidArgument
-from phonesys.http.ratelimit.adaptive import Share
-from phonesys.http.ratelimit.history import Traces
+from phonesys.http.ratelimit.adaptive import AdaptiveLimit
+from phonesys.http.ratelimit.history import CompletionHistory
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop, Future, TimerHandle
@@ -50,7 +50,7 @@ _FEW_WINDOWS = 256
 _FEW_ANSWERS = 16
 
 
-class TooLong(Exception):
+class WaitTooLong(Exception):
     """A slot cannot be free in time; `delay` is the least number of seconds that it would take."""
 
     def __init__(self, delay: float) -> None:
@@ -58,7 +58,7 @@ class TooLong(Exception):
         self.delay = delay
 
 
-class Window:
+class SlidingWindow:
     """The exact sliding window of one account.
 
     Times are those of the event loop's clock, in seconds. Arithmetic is in `take`, `settle` and `ready_at`;
@@ -93,18 +93,18 @@ class Window:
         self._ended: list[float] = [] if ended is None else ended
         self._head = 0
         self._blocked = -inf
-        self._share: Share | None = None  # made once there are signs of others
+        self._share: AdaptiveLimit | None = None  # made once there are signs of others
         self._waiters: deque[Waiter] | None = None
         self._timer: TimerHandle | None = None
         # How many may be under way at once: one after a 429, lest all that wait run into the next, and one
         # more with each that is served.
         self._flight = _ANY
 
-    def take(self, now: float) -> bool:
+    def try_acquire(self, now: float) -> bool:
         """Take a slot if one is free and nobody waits for it."""
         return not self._waiters and self._take(now)
 
-    def settle(self, now: float) -> None:
+    def complete(self, now: float) -> None:
         """Say that the request's answer is there, or will never be."""
         self._under_way -= 1
         if self._flight < _ANY:
@@ -114,33 +114,33 @@ class Window:
         if self._waiters:
             self._arm(now)
 
-    def give_back(self, now: float) -> None:
+    def cancel(self, now: float) -> None:
         """Say that the slot's request was not sent after all."""
         self._under_way -= 1
         self._hurry(now)
 
-    def refused(self, now: float, wait: float | None) -> None:
+    def on_rejected(self, now: float, wait: float | None) -> None:
         """Say that the answer was a 429, and how many seconds the vendor asks to wait, if it does.
 
         The request keeps its slot, as if the vendor had counted it.
         """
         self._flight = 1
         if wait is not None:
-            self.block(now + wait)
+            self.block_until(now + wait)
         if self._most < UNLIMITED.requests:
-            self._sharing().refused(self._used(now), now)
+            self._sharing().on_rejected(self._used(now), now)
             self._renew(now)
 
-    def block(self, until: float) -> None:
+    def block_until(self, until: float) -> None:
         """Let nothing through before then: the vendor said so.
 
         Whoever waits and cannot wait so long is told at once, by TooLong.
         """
         self._blocked = max(self._blocked, until)
         if self._waiters:
-            self.dismiss(self._blocked)
+            self.fail_waiters(self._blocked)
 
-    def dismiss(self, until: float = inf) -> None:
+    def fail_waiters(self, until: float = inf) -> None:
         """Let go, by TooLong, whoever cannot wait until then: everybody, unless a time is given."""
         waiters, self._waiters = self._waiters or (), deque()
         for waiter in waiters:
@@ -148,26 +148,26 @@ class Window:
             if patience >= until and until < inf:
                 self._waiters.append(waiter)
             elif not future.done():
-                future.set_exception(TooLong(until - self._loop.time()))
+                future.set_exception(WaitTooLong(until - self._loop.time()))
 
-    def observe(self, remaining: int, allowed: int, now: float) -> None:
+    def sync(self, remaining: int, allowed: int, now: float) -> None:
         """Correct the count by what the vendor says is left in its own.
 
         What it has counted and we have not sent is somebody else's, for a window at the longest.
         """
         if 0 < allowed < self._most:
             self._most = allowed
-            self._sharing().lower(allowed)
+            self._sharing().lower_limit(allowed)
             self._renew(now)
         if not 0 <= remaining <= allowed:
             return
         foreign = allowed - remaining - self._used(now)
         if foreign > 0 or self._share is not None:
-            self._sharing().learn(foreign, self._under_way, now)
+            self._sharing().on_foreign_usage(foreign, self._under_way, now)
             if self._room < self._renew(now):
                 self._hurry(now)
 
-    def history(self, now: float, requests: int) -> list[float] | None:
+    def completions(self, now: float, requests: int) -> list[float] | None:
         """Return the times of the answers that count; None where more than they and the limit is known.
 
         That the vendor allows less than was configured is learnt again, so it is not remembered for long.
@@ -186,12 +186,12 @@ class Window:
         """Tell when, at the earliest, a slot is free for whoever has `ahead` before them."""
         return self._ready_at(now, ahead, self._most)
 
-    async def turn(self, now: float, until: float) -> None:
+    async def acquire(self, now: float, until: float) -> None:
         """Wait for a slot and take it; raises TooLong, without waiting, where that takes beyond `until`."""
         waiters = self._waiters = self._waiters if self._waiters is not None else deque()
         ready_at = self.ready_at(now, len(waiters))
         if ready_at > until:
-            raise TooLong(ready_at - now)
+            raise WaitTooLong(ready_at - now)
         mine = until, self._loop.create_future()
         waiters.append(mine)
         self._arm(now)
@@ -202,14 +202,14 @@ class Window:
             self._withdraw(mine)
             if isinstance(failure, TimeoutError):
                 now = self._loop.time()
-                raise TooLong(self.ready_at(now) - now) from None
+                raise WaitTooLong(self.ready_at(now) - now) from None
             raise
 
     def _withdraw(self, mine: Waiter) -> None:
         """Give back a slot that came in the moment in which its waiter left."""
         future = mine[1]
         if future.done() and not future.cancelled() and future.exception() is None:
-            self.give_back(self._loop.time())
+            self.cancel(self._loop.time())
         elif self._waiters and mine in self._waiters:
             self._waiters.remove(mine)
 
@@ -233,15 +233,15 @@ class Window:
         self._head = head
         return self._under_way + len(ended) - head
 
-    def _sharing(self) -> Share:
+    def _sharing(self) -> AdaptiveLimit:
         if self._share is None:
-            self._share = Share(self._most, self._per)
+            self._share = AdaptiveLimit(self._most, self._per)
         return self._share
 
     def _renew(self, now: float) -> int:
         """Return how many requests the window may hold by now."""
         if self._share is not None:
-            self._room = self._share.room(now)
+            self._room = self._share.capacity(now)
         return self._room
 
     def _ready_at(self, now: float, ahead: int, room: int) -> float:
@@ -289,7 +289,7 @@ class Window:
             self._arm(now)
 
 
-class Windows:
+class RateLimiter:
     """The windows of all accounts: a few as objects, and of the others only when their answers came.
 
     A sweep asks most accounts once or twice, so what that leaves behind must be small.
@@ -298,17 +298,17 @@ class Windows:
     def __init__(self, limit: RateLimit, loop: AbstractEventLoop) -> None:
         self._limit = limit
         self._loop = loop
-        self._live: dict[str, Window] = {}
+        self._live: dict[str, SlidingWindow] = {}
         self._most_live = _FEW_WINDOWS
-        self._traces = Traces(limit.per)
+        self._traces = CompletionHistory(limit.per)
 
-    def of(self, key: str, now: float) -> Window:
+    def window(self, key: str, now: float) -> SlidingWindow:
         """Return the account's window."""
         window = self._live.get(key)
         if window is None:
             if len(self._live) >= self._most_live:
                 self._retire(now)
-            window = self._live[key] = Window(self._limit, self._loop, self._traces.take(key, now))
+            window = self._live[key] = SlidingWindow(self._limit, self._loop, self._traces.pop(key, now))
         return window
 
     def __len__(self) -> int:
@@ -316,10 +316,10 @@ class Windows:
 
     def _retire(self, now: float) -> None:
         """Keep as objects only the windows that are in use or of which more is known."""
-        self._traces.age(now)
-        kept: dict[str, Window] = {}
+        self._traces.expire(now)
+        kept: dict[str, SlidingWindow] = {}
         for key, window in self._live.items():
-            times = window.history(now, self._limit.requests)
+            times = window.completions(now, self._limit.requests)
             if times is None or len(times) > _FEW_ANSWERS:
                 kept[key] = window
             elif times:

@@ -6,20 +6,20 @@ from typing import TYPE_CHECKING, Any
 
 import aiohttp
 
-from phonesys.http.transport.errors import NotSent
+from phonesys.http.transport.errors import RequestNotSent
 
 if TYPE_CHECKING:
     from ssl import SSLContext
 
     from aiohttp.connector import Connection
 
-READ_AT_ONCE = 2**20
+READ_BUFFER_SIZE = 2**20
 """How many bytes of a body, decompressed, aiohttp holds before it stops reading, or up to twice as many."""
 
 _TRIES = 3
 
 
-class Connections:
+class SharedSession:
     """The session of a client and its siblings: made for the first that opens, closed with the last.
 
     One that is `borrowed` is its owner's to close.
@@ -48,7 +48,7 @@ class Connections:
             await session.close()
 
 
-class SilentConnector(aiohttp.TCPConnector):
+class StrictConnector(aiohttp.TCPConnector):
     """Gives connections that are open and on which nothing was said that nobody asked for.
 
     aiohttp looks after the first, though not when a connection is new, and not after the second: what a
@@ -66,14 +66,14 @@ class SilentConnector(aiohttp.TCPConnector):
             if protocol is not None and protocol.is_connected() and not protocol.should_close:
                 return connection
             connection.close()
-        raise NotSent("each connection was closed, or spoken on out of turn, before anything was sent")
+        raise RequestNotSent("each connection was closed, or spoken on out of turn, before anything was sent")
 
 
 def _session(ssl: SSLContext | None) -> aiohttp.ClientSession:
     """Make a session that keeps no cookies, and says nothing of bodies that are not there."""
     return aiohttp.ClientSession(
-        connector=SilentConnector(limit=0, ssl=ssl or True),  # whoever uses it bounds the connections
+        connector=StrictConnector(limit=0, ssl=ssl or True),  # whoever uses it bounds the connections
         cookie_jar=aiohttp.DummyCookieJar(),
-        read_bufsize=READ_AT_ONCE,
+        read_bufsize=READ_BUFFER_SIZE,
         skip_auto_headers=("Content-Type",),
     )

@@ -20,21 +20,21 @@ import aiohttp.client
 from aiohttp.client_proto import ResponseHandler
 from yarl import URL
 
-from phonesys.http.transport.connector import READ_AT_ONCE
+from phonesys.http.transport.connector import READ_BUFFER_SIZE
 from phonesys.http.transport.errors import read_capped
-from phonesys.http.validation import lines, merged
+from phonesys.http.validation import encode_headers, merge_headers
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from phonesys.http.call import Call
-    from phonesys.http.transport.errors import Answer
+    from phonesys.http.transport.errors import RawResponse
 
 _FIRST_FINAL, _SWITCHING = 200, 101
 _WITHOUT_BODY = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 
 
-class Lean:
+class DirectTransport:
     """Sends requests to one host over a session's connector.
 
     - `headers`: those of every request.
@@ -55,12 +55,12 @@ class Lean:
         self._destination = _destination(session, url)
         self._path = url.raw_path.rstrip("/")
         self._constant = constant
-        self._headers = merged(merged(self._destination.headers, headers), constant or {})
-        self._lines = lines(self._headers)
+        self._headers = merge_headers(merge_headers(self._destination.headers, headers), constant or {})
+        self._lines = encode_headers(self._headers)
         self._timeout = timeout
         self._cap = cap
 
-    async def exchange(self, call: Call[Any], signed: Mapping[str, str]) -> Answer:
+    async def exchange(self, call: Call[Any], signed: Mapping[str, str]) -> RawResponse:
         """Send one request and read its answer, up to the cap."""
         connection = await self._connector.connect(self._destination, [], self._timeout)
         try:
@@ -92,14 +92,14 @@ class Lean:
 
     def _lines_with(self, signed: Mapping[str, str]) -> str:
         if any(name in self._headers for name in signed):
-            return lines(merged(self._headers, signed))
-        return self._lines + lines(signed)
+            return encode_headers(merge_headers(self._headers, signed))
+        return self._lines + encode_headers(signed)
 
 
 def _expect_answer(protocol: ResponseHandler, silence: float | None, *, of_head: bool = False) -> None:
     """Prepare for one answer, with no more than so many seconds between two pieces of it."""
     protocol.set_response_params(
-        skip_payload=of_head, read_until_eof=True, read_bufsize=READ_AT_ONCE, read_timeout=silence
+        skip_payload=of_head, read_until_eof=True, read_bufsize=READ_BUFFER_SIZE, read_timeout=silence
     )
     if silence is not None:
         protocol.start_timeout()
@@ -112,20 +112,20 @@ _SAMPLE = b"HTTP/1.1 200 OK\r\nX-Sample: 1\r\nContent-Length: 2\r\n\r\n{}"
 _READ_OF_IT = (200, "1", b"{}", False)
 
 
-async def obstacle(session: aiohttp.ClientSession) -> str | None:
+async def unsupported_reason(session: aiohttp.ClientSession) -> str | None:
     """Say why requests cannot take this way with a session; None where they can."""
-    if type(session) is not _SESSION or replaced():
+    if type(session) is not _SESSION or is_patched():
         return "something took the place of aiohttp's session"
     if session.trace_configs or getattr(session, "_middlewares", None):
         return "something looks at what aiohttp's session does"
     try:
-        await _rehearse(session)
+        await _self_test(session)
     except Exception as surprise:  # noqa: BLE001 -- whatever an aiohttp that nobody knows may raise
         return f"aiohttp {aiohttp.__version__} is not as it was: {type(surprise).__name__}: {surprise}"
     return None
 
 
-def replaced() -> bool:
+def is_patched() -> bool:
     """Say whether requests of aiohttp's session would run other code than aiohttp's: a mock's, a tracer's."""
     return not (_is_aiohttps(_SESSION.request) and _is_aiohttps(getattr(_SESSION, _SENDS)))
 
@@ -134,7 +134,7 @@ def _is_aiohttps(method: object) -> bool:
     return type(method) is FunctionType and method.__globals__ is _SESSIONS_CODE
 
 
-async def _rehearse(session: aiohttp.ClientSession) -> None:
+async def _self_test(session: aiohttp.ClientSession) -> None:
     """Do all that a request does, with an answer that is there already; raises whatever goes wrong."""
     request = _destination(session, URL("https://vendor.example"))
     inspect.signature(aiohttp.TCPConnector.connect).bind(None, request, [], aiohttp.ClientTimeout())

@@ -8,12 +8,12 @@ import aiohttp
 from aiohttp.http_exceptions import HttpProcessingError
 
 from phonesys.errors import (
-    BodyTooLarge,
+    AttemptTimeout,
     CallError,
-    ConnectFailed,
+    ConnectError,
     DecodeError,
     NotOpen,
-    TimedOut,
+    ResponseTooLarge,
     TransportError,
 )
 from phonesys.http.response import EXCERPT, SHOWN, one_line
@@ -25,19 +25,19 @@ if TYPE_CHECKING:
 
     from phonesys.secret import Secret
 
-    Answer: TypeAlias = tuple[int, Mapping[str, str], bytes]
+    RawResponse: TypeAlias = tuple[int, Mapping[str, str], bytes]
     """Status, headers and body."""
 
 
-class NotSent(aiohttp.ClientError):
+class RequestNotSent(aiohttp.ClientError):
     """No connection was good for sending anything."""
 
 
-class Lost(aiohttp.ClientError):
+class ConnectionLost(aiohttp.ClientError):
     """The connection was lost, in a shape that aiohttp does not retry."""
 
 
-class OneTry:
+class NoRetryMiddleware:
     """Keeps aiohttp from sending a request a second time.
 
     aiohttp repeats GET, PUT and DELETE on its own where a kept connection turns out closed: a write could
@@ -52,15 +52,15 @@ class OneTry:
             raise
         except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as failure:
             reason = str(failure)
-        raise Lost(reason)
+        raise ConnectionLost(reason)
 
 
-def once_over(session: aiohttp.ClientSession) -> tuple[aiohttp.ClientMiddlewareType, ...]:
+def no_retry_middlewares(session: aiohttp.ClientSession) -> tuple[aiohttp.ClientMiddlewareType, ...]:
     """Return the middlewares that make a session try once; its own run inside."""
-    return (OneTry(), *getattr(session, "_middlewares", ()))
+    return (NoRetryMiddleware(), *getattr(session, "_middlewares", ()))
 
 
-class TooMuch(aiohttp.ClientError):
+class BodyLimitExceeded(aiohttp.ClientError):
     """The body exceeds the cap."""
 
 
@@ -72,18 +72,25 @@ async def read_capped(content: StreamReader, cap: int) -> bytes:
     pieces, size = [piece], len(piece)
     while piece or not content.at_eof():
         if size > cap:
-            raise TooMuch(f"the answer is larger than {cap} bytes")
+            raise BodyLimitExceeded(f"the answer is larger than {cap} bytes")
         piece = await content.readany()
         pieces.append(piece)
         size += len(piece)
     return b"".join(pieces)
 
 
-TRANSLATED = (aiohttp.ClientError, HttpProcessingError, OSError, TimeoutError, ValueError, RuntimeError)
+MAPPED_EXCEPTIONS = (
+    aiohttp.ClientError,
+    HttpProcessingError,
+    OSError,
+    TimeoutError,
+    ValueError,
+    RuntimeError,
+)
 """What sending a request may raise that is nobody's mistake in the program."""
 
 
-def translated(failure: Exception) -> CallError | NotOpen:
+def map_exception(failure: Exception) -> CallError | NotOpen:
     """Turn what aiohttp raises into an error of ours.
 
     Its cause is kept without tracebacks, whose frames hold the signed request, and not at all where the
@@ -98,12 +105,12 @@ def translated(failure: Exception) -> CallError | NotOpen:
 def _named(failure: Exception) -> CallError | NotOpen:
     what = one_line(str(failure)[:EXCERPT])[:SHOWN] or type(failure).__name__
     match failure:
-        case TooMuch():
-            return BodyTooLarge(what)
-        case aiohttp.ClientConnectorError() | aiohttp.ConnectionTimeoutError() | NotSent():
-            return ConnectFailed(f"could not connect: {what}")
+        case BodyLimitExceeded():
+            return ResponseTooLarge(what)
+        case aiohttp.ClientConnectorError() | aiohttp.ConnectionTimeoutError() | RequestNotSent():
+            return ConnectError(f"could not connect: {what}")
         case TimeoutError():
-            return TimedOut("no answer in time")
+            return AttemptTimeout("no answer in time")
         case aiohttp.ClientResponseError() | HttpProcessingError():
             return TransportError(f"the answer is not HTTP: {one_line(failure.message[:EXCERPT])[:SHOWN]}")
         case RuntimeError() if what == "Session is closed":
@@ -127,7 +134,7 @@ def _bare(failure: BaseException) -> BaseException:
 _MASK = b"***"
 
 
-def scrubbed(body: bytes, signed: Mapping[str, str], secrets: Iterable[Secret] = ()) -> bytes:
+def redact(body: bytes, signed: Mapping[str, str], secrets: Iterable[Secret] = ()) -> bytes:
     """Mask the credential, and what secrets the request carried, in an answer that echoes them."""
     for value in signed.values():
         credential = value.rpartition(" ")[2].encode()
@@ -137,10 +144,10 @@ def scrubbed(body: bytes, signed: Mapping[str, str], secrets: Iterable[Secret] =
     return body
 
 
-def unreadable(failure: DecodeError, signed: Mapping[str, str]) -> DecodeError:
+def redact_decode_error(failure: DecodeError, signed: Mapping[str, str]) -> DecodeError:
     """Mask the credential in what a decoder shows, and drop the frames that hold the whole answer."""
-    failure.body = scrubbed(failure.body, signed)
-    failure.message = scrubbed(failure.message.encode(), signed).decode()
+    failure.body = redact(failure.body, signed)
+    failure.message = redact(failure.message.encode(), signed).decode()
     failure.args = (failure.message,)
     failure.__traceback__ = None
     return failure

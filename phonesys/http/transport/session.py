@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from yarl import URL
 
-from phonesys.http.transport.errors import once_over, read_capped
-from phonesys.http.validation import merged
+from phonesys.http.transport.errors import no_retry_middlewares, read_capped
+from phonesys.http.validation import merge_headers
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     import aiohttp
 
     from phonesys.http.call import Call
-    from phonesys.http.transport.errors import Answer
+    from phonesys.http.transport.errors import RawResponse
 
 
-class Ordinary:
+class SessionTransport:
     """Sends requests with a session."""
 
     def __init__(
@@ -34,11 +34,11 @@ class Ordinary:
         self._headers = headers
         self._timeout = timeout
         self._cap = cap
-        self._middlewares = once_over(session)
+        self._middlewares = no_retry_middlewares(session)
 
-    async def exchange(self, call: Call[Any], signed: Mapping[str, str]) -> Answer:
+    async def exchange(self, call: Call[Any], signed: Mapping[str, str]) -> RawResponse:
         """Send one request and read its answer, up to the cap."""
-        headers = merged(self._headers, signed)
+        headers = merge_headers(self._headers, signed)
         if call.body is not None:
             headers["Content-Type"] = call.content_type
         response = await self._session.request(

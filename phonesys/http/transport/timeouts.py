@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 
-class Watch:
+class TimeoutScheduler:
     """Ends requests whose time is over.
 
     The timer is armed for the one that ends first, and stays armed when that one is done in time: most are,
@@ -20,14 +20,14 @@ class Watch:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._watched: set[Watched] = set()
+        self._watched: set[Timeout] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._armed_for = inf
         self._closed = False
 
-    def until(self, end: float) -> Watched:
+    def until(self, end: float) -> Timeout:
         """Make a block that raises TimeoutError if it is not done at that time of the loop's clock."""
-        return Watched(self, end)
+        return Timeout(self, end)
 
     def close(self) -> None:
         """Let go of the timer, when the last request that is still under way has ended."""
@@ -40,13 +40,13 @@ class Watch:
         for each in watched:
             each.end_with(error())
 
-    def add(self, watched: Watched) -> None:
+    def add(self, watched: Timeout) -> None:
         """Look after one more."""
         self._watched.add(watched)
         if watched.end < self._armed_for:
             self._arm(watched.end)
 
-    def drop(self, watched: Watched) -> None:
+    def drop(self, watched: Timeout) -> None:
         """Leave one; the timer finds out."""
         self._watched.discard(watched)
         if self._closed:
@@ -72,7 +72,7 @@ class Watch:
             self._arm(nearest)
 
 
-class Watched:
+class Timeout:
     """One request, as a block that ends like `asyncio.timeout_at` does.
 
     Being cancelled from outside wins over the time-out, whichever came first: a count of cancellations, the
@@ -81,7 +81,7 @@ class Watched:
 
     __slots__ = ("_before", "_error", "_task", "_watch", "end")
 
-    def __init__(self, watch: Watch, end: float) -> None:
+    def __init__(self, watch: TimeoutScheduler, end: float) -> None:
         self._watch = watch
         self.end = end
         self._error: Exception | None = None

@@ -1,6 +1,6 @@
 """What is wrong with the inventory, by rules, ours and yours."""
 
-from phonesys.inventory.audit.context import Known
+from phonesys.inventory.audit.context import AuditContext
 from phonesys.inventory.audit.finding import Finding, Place, Severity
 from phonesys.inventory.audit.rule import (
     Check,
@@ -16,9 +16,9 @@ from phonesys.inventory.audit.rule import (
 from phonesys.inventory.audit.run import audit, findings
 
 __all__ = [
+    "AuditContext",
     "Check",
     "Finding",
-    "Known",
     "Place",
     "Problem",
     "Rule",

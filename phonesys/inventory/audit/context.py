@@ -21,7 +21,7 @@ People: TypeAlias = Iterable[Any] | Mapping[str, Iterable[Any]]
 _EVERYWHERE = ""
 
 
-class Known:
+class AuditContext:
     """What is known beside the numbers; what is not given is not checked.
 
     `users` and `agents` are all there are: a number that is assigned to anybody else is found. `pools` say

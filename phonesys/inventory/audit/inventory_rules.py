@@ -11,7 +11,7 @@ from phonesys.inventory.audit.rule import Problem, make_rule_across
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from phonesys.inventory.audit.context import Known
+    from phonesys.inventory.audit.context import AuditContext
     from phonesys.inventory.audit.finding import Place
     from phonesys.inventory.record import NumberRecord
 
@@ -26,7 +26,7 @@ _SHOWN = 6
 class HeldTwice:
     """The same number is in several backends or accounts."""
 
-    def __init__(self, known: Known) -> None:
+    def __init__(self, known: AuditContext) -> None:
         # A million numbers are here: two integers each, and lists only for those that came again.
         self._places: dict[Place, int] = {}
         self._first: dict[int, int] = {}
@@ -66,7 +66,7 @@ def _listed(accounts: tuple[Place, ...]) -> str:
 class ForwardsInCircle:
     """The number's forwarding leads into a circle: callers reach nobody."""
 
-    def __init__(self, known: Known) -> None:
+    def __init__(self, known: AuditContext) -> None:
         self._targets: dict[int, dict[int, NumberRecord]] = {}
 
     def see(self, record: NumberRecord, /) -> None:
@@ -113,7 +113,7 @@ def _path(number: int, circling: dict[int, dict[int, NumberRecord]]) -> str:
 class _Defaults:
     """Counts the default numbers of every account whose vendor says which they are."""
 
-    def __init__(self, known: Known) -> None:
+    def __init__(self, known: AuditContext) -> None:
         self.known = known
         self.defaults: dict[Place, tuple[str, ...]] = {}
 

@@ -10,11 +10,11 @@ from phonesys._validation import is_e164
 from phonesys.inventory.audit.digits import digits, forwards_to
 from phonesys.inventory.audit.finding import Severity
 from phonesys.inventory.audit.rule import make_rule
-from phonesys.inventory.extras import extra
+from phonesys.inventory.extras import require_extra
 from phonesys.model import NumberKind, NumberStatus
 
 if TYPE_CHECKING:
-    from phonesys.inventory.audit.context import Known
+    from phonesys.inventory.audit.context import AuditContext
     from phonesys.inventory.record import NumberRecord
 
 _UNUSABLE = frozenset(
@@ -28,7 +28,7 @@ _ASLEEP = frozenset({NumberStatus.INACTIVE, NumberStatus.RELEASED}) | _UNUSABLE
     Severity.CRITICAL,
     advice="Give it a user, an agent, a call flow or a number to forward to, or release it.",
 )
-def no_inbound_route(record: NumberRecord, known: Known) -> str | None:
+def no_inbound_route(record: NumberRecord, known: AuditContext) -> str | None:
     """Nothing answers the number: callers reach nobody."""
     if record.is_routed is not False:
         return None
@@ -45,7 +45,7 @@ def no_inbound_route(record: NumberRecord, known: Known) -> str | None:
     Severity.CRITICAL,
     advice="Forward it to another number, or take the forwarding out.",
 )
-def forwards_to_itself(record: NumberRecord, known: Known) -> str | None:
+def forwards_to_itself(record: NumberRecord, known: AuditContext) -> str | None:
     """The number forwards to itself: callers reach nobody."""
     target = forwards_to(record)
     if target is None or target != digits(record.number):
@@ -58,7 +58,7 @@ def forwards_to_itself(record: NumberRecord, known: Known) -> str | None:
     Severity.WARNING,
     advice="Switch the pool on, or take the number out of it.",
 )
-def pooled_but_inactive(record: NumberRecord, known: Known) -> str | None:
+def pooled_but_inactive(record: NumberRecord, known: AuditContext) -> str | None:
     """The number sits in a pool, but its pool or the number itself is not active."""
     if record.pool is None:
         return None
@@ -73,7 +73,7 @@ def pooled_but_inactive(record: NumberRecord, known: Known) -> str | None:
     Severity.CRITICAL,
     advice="Settle it with the vendor: what is unpaid, unverified or refused; or release the number.",
 )
-def unusable_status(record: NumberRecord, known: Known) -> str | None:
+def unusable_status(record: NumberRecord, known: AuditContext) -> str | None:
     """The number is suspended, restricted, failed or expired."""
     return _status(record) if record.status in _UNUSABLE else None
 
@@ -86,7 +86,7 @@ _REFUSED = ("reject", "fail", "declin", "denied", "suspend", "expired", "deactiv
     Severity.CRITICAL,
     advice="Correct the campaign as the vendor's reason says, and submit it again.",
 )
-def ten_dlc_rejected(record: NumberRecord, known: Known) -> str | None:
+def ten_dlc_rejected(record: NumberRecord, known: AuditContext) -> str | None:
     """The number's 10DLC campaign was rejected or suspended: its messages are blocked or filtered."""
     status = record.ten_dlc_status or ""
     if record.ten_dlc_failure:
@@ -99,7 +99,7 @@ def ten_dlc_rejected(record: NumberRecord, known: Known) -> str | None:
     Severity.WARNING,
     advice="Register it with a 10DLC campaign, or switch its messages off.",
 )
-def ten_dlc_not_registered(record: NumberRecord, known: Known) -> str | None:
+def ten_dlc_not_registered(record: NumberRecord, known: AuditContext) -> str | None:
     """A +1 local number may send messages, but is registered with no 10DLC campaign."""
     if record.ten_dlc_registered is not False or record.sms is False or not _is_long_code(record):
         return None
@@ -121,7 +121,7 @@ def _is_long_code(record: NumberRecord) -> bool:
     Severity.WARNING,
     advice="See why its health is bad (opt-outs, complaints, filtering), and pause campaigns on it.",
 )
-def warmup_blocked(record: NumberRecord, known: Known) -> str | None:
+def warmup_blocked(record: NumberRecord, known: AuditContext) -> str | None:
     """The number's warm-up is blocked."""
     said = {"state": record.warmup_state, "health": record.warmup_health}
     blocked = [f"{what} {word}" for what, word in said.items() if (word or "").lower() == "blocked"]
@@ -136,7 +136,7 @@ def warmup_blocked(record: NumberRecord, known: Known) -> str | None:
     Severity.CRITICAL,
     advice="Assign it to somebody who is there.",
 )
-def assigned_to_missing(record: NumberRecord, known: Known) -> str | None:
+def assigned_to_missing(record: NumberRecord, known: AuditContext) -> str | None:
     """The number is assigned to a user or an agent that is not there."""
     if (record.inbound or "").startswith("agent:"):
         return _missing("agent", [record.assignee], known.agents(record.backend))
@@ -156,7 +156,7 @@ def _missing(what: str, ids: list[str | None], there: frozenset[str] | None) -> 
     Severity.WARNING,
     advice="Put it to use, or release it.",
 )
-def billed_but_unused(record: NumberRecord, known: Known) -> str | None:
+def billed_but_unused(record: NumberRecord, known: AuditContext) -> str | None:
     """Somebody pays for the number, and nobody uses it."""
     if not record.billed or record.pool is not None:
         return None
@@ -173,7 +173,7 @@ def billed_but_unused(record: NumberRecord, known: Known) -> str | None:
     Severity.WARNING,
     advice="Correct it at the vendor: '+', country code and number, without spaces.",
 )
-def not_e164(record: NumberRecord, known: Known) -> str | None:
+def not_e164(record: NumberRecord, known: AuditContext) -> str | None:
     """The number is not written as E.164."""
     return None if is_e164(record.number) else f"{record.number!r:.60} is not E.164"
 
@@ -183,7 +183,7 @@ def not_e164(record: NumberRecord, known: Known) -> str | None:
     Severity.WARNING,
     advice="Check it with the vendor: no such number can be assigned in its country.",
 )
-def invalid_number(record: NumberRecord, known: Known) -> str | None:
+def invalid_number(record: NumberRecord, known: AuditContext) -> str | None:
     """The number is E.164, but no numbering plan has it."""
     if not is_e164(record.number):
         return None
@@ -201,7 +201,7 @@ def invalid_number(record: NumberRecord, known: Known) -> str | None:
     Severity.WARNING,
     advice="Correct the country at the vendor: prices, compliance and routing go by it.",
 )
-def country_mismatch(record: NumberRecord, known: Known) -> str | None:
+def country_mismatch(record: NumberRecord, known: AuditContext) -> str | None:
     """The number belongs to another country than the one it is listed under."""
     if not record.country or not is_e164(record.number):
         return None
@@ -221,7 +221,7 @@ _ALIASES = {"UK": "GB", "EL": "GR"}
 @lru_cache(maxsize=64)  # two rules ask about the same number, one after the other
 def _parsed(number: str) -> tuple[Any, Any, str | None]:
     """Return the library, the number as it reads it, and the country; None for what there is not."""
-    numbering = extra("audit", "phonenumbers")
+    numbering = require_extra("audit", "phonenumbers")
     try:
         parsed = numbering.parse(number)
     except numbering.NumberParseException:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 import msgspec
 
 from phonesys.errors import InvalidArgument, PhonesysError, UsageError
-from phonesys.inventory.audit.context import Known
+from phonesys.inventory.audit.context import AuditContext
 from phonesys.inventory.audit.finding import Place, Severity
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 ENTRY_POINTS = "phonesys.audit"
 """The entry-point group under which rules register: each entry is a `Rule`."""
 
-Look: TypeAlias = "Callable[[NumberRecord, Known], str | None]"
+Look: TypeAlias = "Callable[[NumberRecord, AuditContext], str | None]"
 """Looks at one number and returns the evidence, or None where nothing is wrong."""
 
 
@@ -52,7 +52,7 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
     advice: str
     """What to do about it."""
     look: Look | None = None
-    check: Callable[[Known], Check] | None = None
+    check: Callable[[AuditContext], Check] | None = None
 
 
 class RuleFailed(PhonesysError):
@@ -77,10 +77,10 @@ def make_rule(code: str, severity: Severity, *, advice: str) -> Callable[[Look],
 
 def make_rule_across(
     code: str, severity: Severity, *, advice: str
-) -> Callable[[Callable[[Known], Check]], Rule]:
+) -> Callable[[Callable[[AuditContext], Check]], Rule]:
     """Make a rule of a class whose object sees all numbers of an audit; else as `make_rule`."""
 
-    def make(check: Callable[[Known], Check]) -> Rule:
+    def make(check: Callable[[AuditContext], Check]) -> Rule:
         return Rule(code=_checked(code), severity=severity, summary=_line(check), advice=advice, check=check)
 
     return make
@@ -91,7 +91,9 @@ def rule(code: str, severity: Severity, *, advice: str) -> Callable[[Look], Rule
     return lambda look: register(make_rule(code, severity, advice=advice)(look))
 
 
-def rule_across(code: str, severity: Severity, *, advice: str) -> Callable[[Callable[[Known], Check]], Rule]:
+def rule_across(
+    code: str, severity: Severity, *, advice: str
+) -> Callable[[Callable[[AuditContext], Check]], Rule]:
     """Make a rule of a class, and have every audit of this program use it."""
     return lambda check: register(make_rule_across(code, severity, advice=advice)(check))
 

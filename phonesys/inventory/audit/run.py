@@ -6,7 +6,7 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 from phonesys.errors import InvalidArgument, PhonesysError
-from phonesys.inventory.audit.context import Known
+from phonesys.inventory.audit.context import AuditContext
 from phonesys.inventory.audit.finding import Finding
 from phonesys.inventory.audit.rule import Rule, RuleFailed, all_rules
 from phonesys.inventory.diff.changes import WHOLE
@@ -24,7 +24,7 @@ _TURN = 256
 async def audit(
     records: Records,
     *,
-    known: Known | None = None,
+    known: AuditContext | None = None,
     rules: Iterable[Rule] | None = None,
     ignore: Collection[str] = (),
     accounts: Iterable[AccountOutcome] | AsyncIterable[AccountOutcome] = (),
@@ -35,7 +35,7 @@ async def audit(
     records, so that a sweep's outcomes are known by then: of accounts that were not read whole, nothing is
     said to be missing. Raises RuleFailed where a rule does.
     """
-    known = known if known is not None else Known()
+    known = known if known is not None else AuditContext()
     chosen = _chosen(rules, ignore)
     looks = [(rule, rule.look) for rule in chosen if rule.look is not None]
     checks = [(rule, rule.check(known)) for rule in chosen if rule.check is not None]
@@ -54,7 +54,7 @@ async def audit(
 async def findings(
     records: Records,
     *,
-    known: Known | None = None,
+    known: AuditContext | None = None,
     rules: Iterable[Rule] | None = None,
     ignore: Collection[str] = (),
     accounts: Iterable[AccountOutcome] | AsyncIterable[AccountOutcome] = (),
@@ -74,7 +74,10 @@ def _chosen(rules: Iterable[Rule] | None, ignore: Collection[str]) -> list[Rule]
 
 
 def _looked_at(
-    record: NumberRecord, known: Known, looks: list[tuple[Rule, Look]], checks: list[tuple[Rule, Check]]
+    record: NumberRecord,
+    known: AuditContext,
+    looks: list[tuple[Rule, Look]],
+    checks: list[tuple[Rule, Check]],
 ) -> Iterator[Finding]:
     rule: Rule | None = None
     try:

@@ -40,8 +40,8 @@ _COMPARED = tuple(name for name in NumberRecord.__struct_fields__ if name not in
 class ChangeKind(StrEnum):
     """What happened."""
 
-    CAME = "came"
-    WENT = "went"
+    ADDED = "added"
+    REMOVED = "removed"
     MOVED = "moved"
     """It went from one account and came in another."""
     CHANGED = "changed"
@@ -94,8 +94,8 @@ class Difference(msgspec.Struct):
     """What differs within one account."""
 
     changed: list[Change]
-    went: list[NumberRecord]
-    came: list[NumberRecord]
+    removed: list[NumberRecord]
+    added: list[NumberRecord]
 
 
 def compare(old: Iterable[NumberRecord], new: Iterable[NumberRecord]) -> Difference:
@@ -161,8 +161,8 @@ class Moves:
 
     def add(self, difference: Difference) -> list[Change]:
         """Keep what may have moved, and return what is settled."""
-        self._went += difference.went
-        self._came += difference.came
+        self._went += difference.removed
+        self._came += difference.added
         return difference.changed
 
     def settle(self) -> Iterator[Change]:
@@ -172,14 +172,14 @@ class Moves:
             gone.setdefault(record.number, []).append(record)
         for record in self._came:
             was = gone.get(record.number)
-            yield _moved(was.pop(0), record) if was else _one(ChangeKind.CAME, record)
+            yield _moved(was.pop(0), record) if was else _one(ChangeKind.ADDED, record)
         for records in gone.values():
             for record in records:
-                yield _one(ChangeKind.WENT, record)
+                yield _one(ChangeKind.REMOVED, record)
 
 
 def _one(kind: ChangeKind, record: NumberRecord) -> Change:
-    is_new = kind is ChangeKind.CAME
+    is_new = kind is ChangeKind.ADDED
     return Change(
         kind=kind, backend=record.backend, account=record.account, number=record.number, id=record.id,
         old=None if is_new else record, new=record if is_new else None,

@@ -62,9 +62,9 @@ class _Side(msgspec.Struct, frozen=True):
 
 async def _side(database: Database, snapshot: Snapshot) -> _Side:
     lists = [row async for row in reading.accounts_of(database, snapshot.id, account="")]
-    named = {name for name, how in snapshot.scope.items() if how != LISTED}
+    named = {name for name, how in snapshot.coverage.items() if how != LISTED}
     return _Side(
-        frozenset(snapshot.scope), frozenset(named | {row.backend for row in lists if not row.is_whole})
+        frozenset(snapshot.coverage), frozenset(named | {row.backend for row in lists if not row.is_whole})
     )
 
 

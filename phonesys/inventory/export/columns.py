@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import msgspec
 
-from phonesys.inventory.extras import extra
+from phonesys.inventory.extras import require_extra
 from phonesys.inventory.record import NumberRecord
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ values = msgspec.structs.astuple
 
 def arrow_schema() -> Any:
     """Return the columns as an Arrow schema; needs the extra `export`."""
-    pa = extra("export", "pyarrow")
+    pa = require_extra("export", "pyarrow")
     types = {
         "text": pa.string(),
         "flag": pa.bool_(),
@@ -81,7 +81,7 @@ def _fine(text: str) -> bool:
 
 
 def _batch(records: Sequence[NumberRecord], schema: Any) -> Any:
-    pa = extra("export", "pyarrow")
+    pa = require_extra("export", "pyarrow")
     by_column = zip(*map(values, records), strict=True) if records else ((),) * len(COLUMNS)
     arrays = [
         pa.array(_arrow_values(column, cells), type=field.type)

@@ -10,7 +10,7 @@ from anyio.from_thread import start_blocking_portal
 
 from phonesys.errors import InvalidArgument
 from phonesys.inventory.export.columns import arrow_batch, arrow_schema
-from phonesys.inventory.extras import extra
+from phonesys.inventory.extras import require_extra
 from phonesys.inventory.record import batches
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def numbers(
     """
     if not callable(records):
         raise InvalidArgument(f"records: expected a function that returns them, got {records!r:.80}")
-    dlt = extra("dlt", "dlt")
+    dlt = require_extra("dlt", "dlt")
 
     def read() -> Iterator[Any]:
         yield from _tables(records, batch)
@@ -53,7 +53,7 @@ def numbers(
 
 def _tables(records: Callable[[], Records], size: int) -> Iterator[Any]:
     """Yield Arrow tables; the first one comes even where there are no records, so that there are columns."""
-    pa, schema = extra("dlt", "pyarrow"), arrow_schema()
+    pa, schema = require_extra("dlt", "pyarrow"), arrow_schema()
     none_yet = True
     for some in _elsewhere(records, size):
         yield pa.Table.from_batches([arrow_batch(some, schema)])

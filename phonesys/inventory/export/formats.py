@@ -12,7 +12,7 @@ import msgspec
 
 from phonesys.errors import InvalidArgument
 from phonesys.inventory.export.columns import COLUMNS, arrow_batch, arrow_schema, values, writable
-from phonesys.inventory.extras import extra
+from phonesys.inventory.extras import require_extra
 
 if TYPE_CHECKING:
     import os
@@ -96,14 +96,14 @@ class _Tables:
 class _Parquet(_Tables):
     def __init__(self, file: BinaryIO) -> None:
         self._schema = arrow_schema()
-        parquet = extra("export", "pyarrow.parquet")
+        parquet = require_extra("export", "pyarrow.parquet")
         self._out = parquet.ParquetWriter(file, self._schema, compression="zstd")
 
 
 class _Arrow(_Tables):
     def __init__(self, file: BinaryIO) -> None:
         self._schema = arrow_schema()
-        ipc = extra("export", "pyarrow.ipc")
+        ipc = require_extra("export", "pyarrow.ipc")
         options = ipc.IpcWriteOptions(compression="zstd")
         self._out = ipc.new_file(file, self._schema, options=options)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from anyio import to_thread
 
-from phonesys._files import replacing
+from phonesys._files import replace_atomically
 from phonesys.errors import PhonesysError
 from phonesys.inventory.export.formats import format_of, named, writer_of
 from phonesys.inventory.record import batches
@@ -43,7 +43,7 @@ async def export(
     written = 0
     try:
         # A writer that is not closed complains when it is collected, also of a file that is given up.
-        with replacing(path) as file, closing(writer_of(chosen, file)) as writer:
+        with replace_atomically(path) as file, closing(writer_of(chosen, file)) as writer:
             async with aclosing(batches(records, batch)) as reading:
                 async for some in reading:
                     # Compressing takes long enough to be felt by whoever shares the loop.

@@ -13,7 +13,7 @@ import msgspec
 
 from phonesys.inventory.audit import Severity
 from phonesys.inventory.diff.changes import WHOLE
-from phonesys.inventory.extras import extra
+from phonesys.inventory.extras import require_extra
 
 if TYPE_CHECKING:
     from phonesys.inventory.record import AccountOutcome
@@ -26,7 +26,7 @@ _MOST_ROWS = 12
 @cache
 def page_template() -> Any:
     """Return the template, with its style and its script inside; needs the extra `report`."""
-    jinja = extra("report", "jinja2")
+    jinja = require_extra("report", "jinja2")
     page = jinja.Environment(
         loader=jinja.FileSystemLoader(_HERE),
         autoescape=True,

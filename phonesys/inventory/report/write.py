@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from anyio import to_thread
 
-from phonesys._files import replacing
+from phonesys._files import replace_atomically
 from phonesys.errors import PhonesysError
 from phonesys.inventory.audit import audit
 from phonesys.inventory.report.changes import about_changes
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import os
     from collections.abc import AsyncIterable, Collection, Iterable
 
-    from phonesys.inventory.audit import Finding, Known
+    from phonesys.inventory.audit import AuditContext, Finding
     from phonesys.inventory.diff.changes import Change
     from phonesys.inventory.record import AccountOutcome, Records
 MOST_NUMBERS = 200_000
@@ -36,7 +36,7 @@ async def write_report(
     records: Records,
     *,
     findings: Iterable[Finding] | AsyncIterable[Finding] | None = None,
-    known: Known | None = None,
+    known: AuditContext | None = None,
     ignore: Collection[str] = (),
     accounts: Iterable[AccountOutcome] | AsyncIterable[AccountOutcome] = (),
     changes: Iterable[Change] | AsyncIterable[Change] | None = None,
@@ -67,7 +67,7 @@ async def write_report(
 def _write(path: str | os.PathLike[str], template: Any, facts: dict[str, Any], numbers: Numbers) -> None:
     page = template.generate(**facts, data=numbers.data())
     try:
-        with replacing(path) as file:
+        with replace_atomically(path) as file:
             file.writelines(piece.encode("utf-8", "replace") for piece in page)
     except OSError as failure:
         raise ReportFailed(f"{path} was not written: {failure.strerror or failure}") from failure

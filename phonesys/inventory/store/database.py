@@ -12,10 +12,10 @@ from sqlalchemy import URL, event, make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from phonesys._concurrency import undisturbed
+from phonesys._concurrency import run_shielded
 from phonesys.errors import InvalidArgument
 from phonesys.inventory.errors import InventoryError
-from phonesys.inventory.extras import extra
+from phonesys.inventory.extras import require_extra
 from phonesys.inventory.store.migrations import migrate
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class Database:
 
     async def close(self) -> None:
         """Close all connections."""
-        await undisturbed(self.engine.dispose())
+        await run_shielded(self.engine.dispose())
 
 
 @asynccontextmanager
@@ -131,7 +131,7 @@ def _on_disk(url: URL) -> URL:
 
 def _engine(url: URL) -> AsyncEngine:
     _, name, module = _DRIVERS[url.get_backend_name()]
-    extra(name, module)
+    require_extra(name, module)
     # Values never reach an error's text, nor a log.
     engine = create_async_engine(url, hide_parameters=True, **_options(url))
     if engine.dialect.name == "sqlite":

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import msgspec
 
-from phonesys.inventory.record import NumberRecord, columns_of
+from phonesys.inventory.record import NumberRecord, to_columns
 from phonesys.inventory.store.schema import PAGE, in_utc
 from phonesys.model import NumberPool
 
@@ -53,7 +53,7 @@ _MOMENTS = {"created_at", "updated_at"}
 
 def cells_of(numbers: Sequence[PhoneNumber]) -> Cells:
     """Write numbers down, in their order."""
-    columns = columns_of(numbers)
+    columns = to_columns(numbers)
     for name in _MOMENTS & columns.keys():
         columns[name] = [
             moment if moment is None or moment.tzinfo is UTC else in_utc(moment) for moment in columns[name]

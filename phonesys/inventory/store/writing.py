@@ -11,7 +11,7 @@ import msgspec
 from sqlalchemy import BigInteger, bindparam, delete, exists, func, insert, select, tuple_, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from phonesys.inventory.errors import TakenOver
+from phonesys.inventory.errors import SweepSuperseded
 from phonesys.inventory.store import rows
 from phonesys.inventory.store.schema import PAGE, accounts, numbers, pages, pools, sweep_pages, sweeps
 from phonesys.model import Page, PhoneNumber
@@ -47,7 +47,10 @@ class Prepared(msgspec.Struct):
 
 
 class SweepWriter:
-    """Stores one sweep; `begin` makes one. Every write fails with TakenOver once another process has it."""
+    """Stores one sweep; `begin` makes one.
+
+    Every write fails with SweepSuperseded once another process has taken the sweep over.
+    """
 
     def __init__(self, database: Database, sweep_id: int, started_at: datetime, base: int | None) -> None:
         self.id = sweep_id
@@ -123,14 +126,14 @@ class SweepWriter:
         await connection.execute(
             delete(accounts).where(accounts.c.sweep_id == self.id, accounts.c.outcome.not_in(_WHOLE))
         )
-        await sweep_up(connection)
+        await delete_orphans(connection)
 
     async def _hold(self, connection: AsyncConnection, found: int) -> None:
         """Make sure that nobody else writes this sweep, until the transaction ends."""
         mine = update(sweeps).where(sweeps.c.id == self.id, sweeps.c.writer == self._writer)
         done = await connection.execute(mine.values(numbers=sweeps.c.numbers + found))
         if done.rowcount != 1:
-            raise TakenOver(f"sweep {self.id} was resumed or begun anew by somebody else")
+            raise SweepSuperseded(f"sweep {self.id} was resumed or begun anew by somebody else")
 
     async def _store(self, connection: AsyncConnection, read: Sequence[Prepared]) -> None:
         """Refer to the pages, after writing those that are new."""
@@ -274,7 +277,7 @@ async def _new_pages(connection: AsyncConnection, fresh: Iterable[Prepared]) -> 
     return ids
 
 
-async def sweep_up(connection: AsyncConnection) -> None:
+async def delete_orphans(connection: AsyncConnection) -> None:
     """Delete the pages that no sweep refers to."""
     query = select(pages.c.id).where(~exists().where(sweep_pages.c.page_id == pages.c.id))
     orphans = (await connection.execute(query.order_by(pages.c.id))).scalars().all()
@@ -297,7 +300,7 @@ def _runs(ids: Iterable[int]) -> Iterator[tuple[int, int]]:
         yield held[0], held[-1]
 
 
-async def forget(connection: AsyncConnection, which: ColumnElement[bool]) -> int:
+async def prune(connection: AsyncConnection, which: ColumnElement[bool]) -> int:
     """Delete sweeps, and the pages that only they referred to; return how many there were."""
     ids = (await connection.execute(select(sweeps.c.id).where(which))).scalars().all()
     if ids:
@@ -305,7 +308,7 @@ async def forget(connection: AsyncConnection, which: ColumnElement[bool]) -> int
             await connection.execute(
                 delete(table).where(table.c[column] == bindparam("gone")), [{"gone": id_} for id_ in ids]
             )
-        await sweep_up(connection)
+        await delete_orphans(connection)
     return len(ids)
 
 
@@ -319,7 +322,7 @@ async def begin(database: Database, scope: str, resume_within: timedelta | None)
         resumed = await _unfinished(connection, scope, resume_within)
         same = sweeps.c.scope == scope
         stale = same & sweeps.c.finished_at.is_(None)
-        await forget(connection, stale if resumed is None else stale & (sweeps.c.id != resumed[0]))
+        await prune(connection, stale if resumed is None else stale & (sweeps.c.id != resumed[0]))
         sweep_id, started_at = resumed if resumed is not None else await _insert_sweep(connection, scope)
         writer = SweepWriter(database, sweep_id, started_at, base)
         await writer.take(connection)

@@ -31,7 +31,7 @@ HEADERS = {
 """What every answer carries."""
 
 
-def objection(request: web.Request) -> str | None:
+def reject_reason(request: web.Request) -> str | None:
     """Say why a request is not answered; None if it may be."""
     host = request.headers.get("Host", "")
     if not _is_loopback(request.remote or ""):

@@ -13,7 +13,7 @@ from aiohttp import web
 
 from phonesys.errors import UsageError
 from phonesys.sandbox.control import view
-from phonesys.sandbox.control.guard import HEADERS, objection
+from phonesys.sandbox.control.guard import HEADERS, reject_reason
 from phonesys.sandbox.faults import parse_rule
 
 if TYPE_CHECKING:
@@ -144,7 +144,7 @@ async def _either(changed: asyncio.Event, stream: web.StreamResponse) -> None:
 
 def _guarded(handler: Handler) -> Handler:
     async def handle(request: web.Request) -> web.StreamResponse:
-        refused = objection(request)
+        refused = reject_reason(request)
         if refused is not None:
             return _message(403, refused)
         try:

@@ -14,7 +14,7 @@ from phonesys.sandbox.state import DEFAULT
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from phonesys.sandbox.faults import Rule, Switch
+    from phonesys.sandbox.faults import FaultSwitch, Rule
     from phonesys.sandbox.server import Sandbox
 
 _SHOWN_WINDOWS = 30
@@ -70,7 +70,7 @@ def state(sandbox: Sandbox, after: int) -> dict[str, Any]:
     }
 
 
-def fault(switch: Switch) -> dict[str, Any]:
+def fault(switch: FaultSwitch) -> dict[str, Any]:
     """Describe one fault that can be switched, by what is not as usual."""
     usual: dict[str, Any] = msgspec.to_builtins(type(switch.rule)())
     whole: dict[str, Any] = msgspec.to_builtins(switch.rule)

@@ -15,7 +15,7 @@ from phonesys.sandbox.faults.answers import (
     Status,
 )
 from phonesys.sandbox.faults.connection import LostAnswer, Refused, Reset, ResetBody, Truncated
-from phonesys.sandbox.faults.engine import Faults, Switch
+from phonesys.sandbox.faults.engine import Faults, FaultSwitch
 from phonesys.sandbox.faults.exchange import Exchange, Fault
 from phonesys.sandbox.faults.helpers import body, delay, drop, drop_after, stall, status, truncate
 from phonesys.sandbox.faults.plan import KINDS, AnyRule, FaultPlan, parse_rule
@@ -45,6 +45,7 @@ __all__ = [
     "Exchange",
     "Fault",
     "FaultPlan",
+    "FaultSwitch",
     "Faults",
     "GzipBomb",
     "Html",
@@ -65,7 +66,6 @@ __all__ = [
     "StalledBody",
     "StalledHeaders",
     "Status",
-    "Switch",
     "Truncated",
     "UnknownEnum",
     "UnknownFields",

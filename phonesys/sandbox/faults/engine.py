@@ -22,7 +22,7 @@ _WHOLE = 2.0**64
 
 
 @dataclass(slots=True)
-class Switch:
+class FaultSwitch:
     """One fault that can be switched on and off; `met` counts the requests that it happened to."""
 
     id: int
@@ -72,28 +72,28 @@ class Faults:
         self.changed: Callable[[], None] = lambda: None
         """Called after every change."""
         self._routes = routes
-        self._switches: dict[int, Switch] = {}
+        self._switches: dict[int, FaultSwitch] = {}
         self._next = 1
         for rule in rules:
             self.add(rule)
 
-    def __iter__(self) -> Iterator[Switch]:
+    def __iter__(self) -> Iterator[FaultSwitch]:
         return iter(tuple(self._switches.values()))  # other threads may change them
 
     def __len__(self) -> int:
         return len(self._switches)
 
-    def add(self, rule: Rule) -> Switch:
+    def add(self, rule: Rule) -> FaultSwitch:
         """Add a fault behind the others; raises InvalidArgument for a route that no pattern of it fits."""
         routes = list(self._routes())
         if not any(fnmatchcase(route, rule.route) for route in routes):
             raise InvalidArgument(f"no such route: {rule.route}; there are: {', '.join(routes)}")
-        made = self._switches[self._next] = Switch(self._next, rule, on=not rule.off)
+        made = self._switches[self._next] = FaultSwitch(self._next, rule, on=not rule.off)
         self._next += 1
         self.changed()
         return made
 
-    def switch(self, id_: int, *, on: bool) -> Switch:
+    def switch(self, id_: int, *, on: bool) -> FaultSwitch:
         """Switch a fault on or off; raises KeyError."""
         found = self._switches[id_]
         found.on = on
@@ -110,7 +110,7 @@ class Faults:
         self._switches.clear()
         self.changed()
 
-    async def meet(self, exchange: Exchange) -> Switch | None:
+    async def meet(self, exchange: Exchange) -> FaultSwitch | None:
         """Find the fault that happens to this request, and prepare the exchange for it."""
         if not any(switch.on for switch in self):
             return None

@@ -14,7 +14,7 @@ from aiohttp import web
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
-    from phonesys.sandbox.state import World
+    from phonesys.sandbox.state import VendorState
 
 # On, for no time at all: closing then discards what is unsent, and tells the peer with a RST.
 _NO_LINGER = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)
@@ -31,7 +31,7 @@ class Exchange:
     route: str
     account: str
     carry_out: Callable[[], Awaitable[web.Response]]
-    world: World
+    world: VendorState
     outage: Callable[[float], None]
     """Refuse all new connections for so many seconds."""
     dropped: bool = field(default=False, init=False)

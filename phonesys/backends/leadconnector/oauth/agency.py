@@ -7,9 +7,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from phonesys.backends.leadconnector.oauth.calls import installed_locations, location_token
-from phonesys.backends.leadconnector.oauth.credential import Attached, hidden, store_key
+from phonesys.backends.leadconnector.oauth.credential import OAuthCredential, hidden, store_key
 from phonesys.backends.leadconnector.oauth.discovery import location_ids
-from phonesys.oauth.cache import Renewal
+from phonesys.oauth.cache import TokenCache
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from phonesys.secret import Secret
 
 
-class AgencyTokens(Attached):
+class AgencyTokens(OAuthCredential):
     """Signs calls for every location of a company: `LeadConnector(auth=AgencyTokens(…))`.
 
     The company's token is refreshed when it ends, and exchanged for a token of each location that is asked
@@ -61,18 +61,18 @@ class AgencyTokens(Attached):
         )
         self.company_id = company_id
         self.app_id = app_id or client_id.partition("-")[0]
-        self._locations: dict[str, Renewal] = {}
+        self._locations: dict[str, TokenCache] = {}
 
     def sign(self, call: Call[Any]) -> Mapping[str, str] | None:
         """Return the headers for the call's location, or for the company itself."""
         renewal = self._own if call.account == self.company_id else self._locations.get(call.account)
         return None if renewal is None else renewal.headers()
 
-    async def prepare(self, call: Call[Any]) -> None:
+    async def ensure_valid(self, call: Call[Any]) -> None:
         """Fetch the token for the call's location; raises what the vendor said if there is none."""
         await self._renewal(call.account).renew()
 
-    def refused(self, call: Call[Any], headers: Mapping[str, str]) -> bool:
+    def on_unauthorized(self, call: Call[Any], headers: Mapping[str, str]) -> bool:
         """Drop the token that was refused, if it is still the current one."""
         return self._renewal(call.account).refuse(headers)
 
@@ -89,13 +89,13 @@ class AgencyTokens(Attached):
         async for id_ in location_ids(page):
             yield id_
 
-    def _renewal(self, account: str) -> Renewal:
+    def _renewal(self, account: str) -> TokenCache:
         if account == self.company_id:
             return self._own
         renewal = self._locations.get(account)
         if renewal is None:
             fetch = partial(self._exchange, account)
-            renewal = Renewal(f"location {account}", fetch, precious=False, clock=self._clock)
+            renewal = TokenCache(f"location {account}", fetch, uninterruptible=False, clock=self._clock)
             self._locations[account] = renewal
         return renewal
 
@@ -108,5 +108,5 @@ class AgencyTokens(Attached):
             return stored
         # What could refresh it is not kept: another exchange does the same, and has nothing to lose.
         token = (await self._client.send(call)).without_refresh()
-        self._store.keep(key, token)
+        self._store.cache(key, token)
         return token

@@ -55,7 +55,7 @@ async def exchange_code(
     )
     async with store.lock(store_key(client_id, "login")), client:
         token = await client.send(call)
-        if not token.holder:
+        if not token.subject:
             raise DecodeError("the answer names neither a company nor a location")
-        await store.save(store_key(client_id, token.holder), token)
+        await store.save(store_key(client_id, token.subject), token)
     return token

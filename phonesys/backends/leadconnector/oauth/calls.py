@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 from urllib.parse import urlencode
 
 from phonesys.backends.leadconnector.oauth.wire import Locations, read_locations, read_token
-from phonesys.http.call import Call, query, segment
+from phonesys.http.call import Call, encode_query, encode_segment
 from phonesys.secret import HiddenBytes, Secret
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def authorization_url(
         "scope": " ".join(scopes),
         "state": state,
     }
-    return f"{marketplace_url.rstrip('/')}/oauth/chooselocation{query(parameters)}"
+    return f"{marketplace_url.rstrip('/')}/oauth/chooselocation{encode_query(parameters)}"
 
 
 def refreshed_token(
@@ -67,7 +67,7 @@ def refreshed_token(
         target="/oauth/token",
         decode=partial(read_token, clock=clock),
         account=account,
-        safe=False,
+        idempotent=False,
         body=_form(
             client_id=client_id,
             client_secret=client_secret,
@@ -78,7 +78,7 @@ def refreshed_token(
         content_type=_FORM,
         rate_key=TOKEN_KEY,
         secrets=(client_secret, refresh_token),
-        find_out="the next refresh; if it is refused, the refresh token was spent: authorise the app again",
+        recovery_hint="the next refresh; if it is rejected, the token was spent: authorise the app again",
     )
 
 
@@ -97,7 +97,7 @@ def exchanged_code(
         method="POST",
         target="/oauth/token",
         decode=partial(read_token, clock=clock),
-        safe=False,
+        idempotent=False,
         body=_form(
             client_id=client_id,
             client_secret=client_secret,
@@ -109,13 +109,13 @@ def exchanged_code(
         content_type=_FORM,
         rate_key=TOKEN_KEY,
         secrets=(client_secret, code),
-        find_out="another login: a code is good once",
+        recovery_hint="another login: a code is good once",
     )
 
 
 def location_token(company_id: str, location_id: str, *, clock: Callable[[], float]) -> Call[Token]:
     """`POST /oauth/locationToken`, scope `oauth.write`, charged to the company; safe: it spends nothing."""
-    segment(location_id, "location id")
+    encode_segment(location_id, "location id")
     return Call(
         operation="location_token",
         method="POST",
@@ -140,7 +140,7 @@ def installed_locations(company_id: str, app_id: str, skip: int, limit: int) -> 
     return Call(
         operation="installed_locations",
         method="GET",
-        target="/oauth/installedLocations" + query(parameters),
+        target="/oauth/installedLocations" + encode_query(parameters),
         decode=read_locations,
         account=company_id,
     )
@@ -151,7 +151,7 @@ def search_locations(company_id: str, skip: int, limit: int) -> Call[Locations]:
     return Call(
         operation="search_locations",
         method="GET",
-        target="/locations/search" + query({"companyId": company_id, "skip": skip, "limit": limit}),
+        target="/locations/search" + encode_query({"companyId": company_id, "skip": skip, "limit": limit}),
         decode=read_locations,
         account=company_id,
     )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from phonesys.backends.leadconnector.oauth.calls import HEADERS, TOKEN_KEY, refreshed_token
 from phonesys.errors import InvalidArgument, NotOpen, PhonesysError
-from phonesys.oauth.cache import Renewal
+from phonesys.oauth.cache import TokenCache
 from phonesys.oauth.refresh import Refresher
 from phonesys.secret import Secret
 
@@ -28,9 +28,9 @@ _AT_ONCE = 64
 """Tokens asked for at once: a cold sweep wants hundreds, and would open a connection for each."""
 
 
-def store_key(client_id: str, holder: str) -> str:
+def store_key(client_id: str, subject: str) -> str:
     """Name the place of a token in a store; `holder` is `company/…` or `location/…`."""
-    return f"leadconnector/{client_id}/{holder}"
+    return f"leadconnector/{client_id}/{subject}"
 
 
 def hidden(client_secret: str | Secret, refresh_token: str | Secret | None) -> tuple[Secret, Secret | None]:
@@ -39,7 +39,7 @@ def hidden(client_secret: str | Secret, refresh_token: str | Secret | None) -> t
     return client_secret, None if refresh_token is None else Secret(refresh_token, what="refresh_token")
 
 
-class Attached:
+class OAuthCredential:
     """One refreshable credential of an app, opened and closed with the clients that it signs for."""
 
     def __init__(
@@ -75,14 +75,16 @@ class Attached:
             clock=clock,
             first=refresh_token,
         )
-        self._own = Renewal(holder, refresher, precious=True, clock=clock)
+        self._own = TokenCache(holder, refresher, uninterruptible=True, clock=clock)
 
-    async def attach(self, client: HttpClient) -> None:
+    async def open(self, client: HttpClient) -> None:
         """Open a client to the same vendor as the first one that is signed for."""
         self._users += 1
         if self._users > 1:
             return
-        http = client.sibling(_Signer(self._own), headers=HEADERS, base_url=self._base_url, at_once=_AT_ONCE)
+        http = client.clone(
+            _Signer(self._own), headers=HEADERS, base_url=self._base_url, max_concurrency=_AT_ONCE
+        )
         try:
             await http.__aenter__()
         except BaseException:
@@ -90,7 +92,7 @@ class Attached:
             raise
         self._http = http
 
-    async def detach(self, client: HttpClient) -> None:
+    async def close(self, client: HttpClient) -> None:
         """Wait for a refresh that is under way, write what is still to be written, and close."""
         self._users -= 1
         if self._users:
@@ -141,18 +143,18 @@ class Attached:
 class _Signer:
     """Signs what the credentials themselves send: asking for a token carries its secrets in the body."""
 
-    def __init__(self, renewal: Renewal) -> None:
+    def __init__(self, renewal: TokenCache) -> None:
         self._renewal = renewal
 
     def sign(self, call: Call[Any]) -> Mapping[str, str] | None:
         """Sign with the credential's own token."""
         return _UNSIGNED if call.rate_key == TOKEN_KEY else self._renewal.headers()
 
-    async def prepare(self, call: Call[Any]) -> None:
+    async def ensure_valid(self, call: Call[Any]) -> None:
         """Refresh it."""
         await self._renewal.renew()
 
-    def refused(self, call: Call[Any], headers: Mapping[str, str]) -> bool:
+    def on_unauthorized(self, call: Call[Any], headers: Mapping[str, str]) -> bool:
         """Drop it, if it is the current one; a client id or secret that is refused stays refused."""
         return headers is not _UNSIGNED and self._renewal.refuse(headers)
 

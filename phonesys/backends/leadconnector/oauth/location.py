@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from phonesys.backends.leadconnector.oauth.credential import Attached, hidden
+from phonesys.backends.leadconnector.oauth.credential import OAuthCredential, hidden
 from phonesys.errors import InvalidArgument
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from phonesys.secret import Secret
 
 
-class OAuthToken(Attached):
+class OAuthToken(OAuthCredential):
     """Signs calls for one location with the token that it granted, refreshed when it ends.
 
     Several of them make a `PerAccount({location_id: OAuthToken(…), …})`. `store` and the other options are
@@ -55,11 +55,11 @@ class OAuthToken(Attached):
             )
         return self._own.headers()
 
-    async def prepare(self, call: Call[Any]) -> None:
+    async def ensure_valid(self, call: Call[Any]) -> None:
         """Refresh the token."""
         await self._own.renew()
 
-    def refused(self, call: Call[Any], headers: Mapping[str, str]) -> bool:
+    def on_unauthorized(self, call: Call[Any], headers: Mapping[str, str]) -> bool:
         """Drop the token that was refused, if it is still the current one."""
         return self._own.refuse(headers)
 

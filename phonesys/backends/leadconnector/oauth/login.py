@@ -50,7 +50,7 @@ async def login(
     - `timeout`: seconds that the person has.
 
     The answer must bear the `state` that was made for this login. Raises CallError where the person refuses,
-    TimedOut where nobody answers.
+    AttemptTimeout where nobody answers.
     """
     client_secret = Secret(client_secret, what="client_secret")  # tracebacks may show locals
     state = Secret(secrets.token_urlsafe(32), what="state")

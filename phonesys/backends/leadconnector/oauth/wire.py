@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 import msgspec
 
 from phonesys.errors import DecodeError, InvalidArgument, NotJson
-from phonesys.http.response import UNREADABLE, reader
+from phonesys.http.response import UNREADABLE, json_decoder
 from phonesys.oauth.token import Token
 from phonesys.secret import Secret
 
@@ -36,7 +36,7 @@ def read_token(body: bytes, *, clock: Callable[[], float]) -> Token:
         refresh=None if refresh is None else _secret(refresh),
         obtained_at=now,
         expires_at=None if life is None else now + life,
-        holder=_holder(answer),
+        subject=_holder(answer),
         scope=_text(answer, "scope") or "",
     )
 
@@ -107,4 +107,4 @@ class Locations(msgspec.Struct, frozen=True):
     count: float | None = None
 
 
-read_locations = reader(Locations)
+read_locations = json_decoder(Locations)

@@ -1,0 +1,55 @@
+"""The suite itself: what it promises to tests, however it was started."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import PATIENCE
+
+ROOT = Path(__file__).parent.parent
+
+TESTS = """
+import asyncio, signal, subprocess, sys
+import pytest
+
+CHILD = [sys.executable, "-c", "import time; print(flush=True); time.sleep(600)"]
+
+def test_interrupts_a_child():
+    child = subprocess.Popen(CHILD, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    child.stdout.readline()
+    child.send_signal(signal.SIGINT)
+    assert child.wait() == -signal.SIGINT
+    child.stdout.close()
+
+def test_leaves_a_child():
+    child = subprocess.Popen(CHILD, stdout=subprocess.DEVNULL)
+    print("pid", child.pid)
+
+@pytest.mark.asyncio
+@pytest.mark.jumping
+async def test_waits_for_hours():
+    await asyncio.sleep(36_000)
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="shells elsewhere ignore no signals")
+def test_a_run_in_the_background_is_a_run_like_any_other(tmp_path: Path) -> None:
+    """Children can be interrupted although SIGINT is ignored, and none outlives its test."""
+    (tmp_path / "test_it.py").write_text(TESTS)
+    options = ["-n0", "-p", "no:cacheprovider", "-p", "tests.conftest", "--rootdir", str(tmp_path)]
+    command = ["sh", "-c", "trap '' INT; exec \"$@\"", "sh", sys.executable, "-m", "pytest", *options]
+    done = subprocess.run(  # noqa: S603 -- ourselves
+        [*command, "-c", os.devnull, str(tmp_path / "test_it.py")],
+        cwd=ROOT, capture_output=True, text=True, check=False, timeout=PATIENCE,
+    )  # fmt: skip
+    assert "1 failed, 2 passed" in done.stdout, done.stdout + done.stderr
+    assert "left running: " in done.stdout
+    (pid,) = re.findall(r"^pid (\d+)$", done.stdout, re.MULTILINE)
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(pid), 0)
