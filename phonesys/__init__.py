@@ -63,6 +63,8 @@ from phonesys.sweep import AccountReport, Failure, Outcome, Sweep, SweepReport
 from phonesys.system import PhoneSystem
 from phonesys.writes import Reconciled, Write, WriteOutcome
 
+__version__ = "0.1.0"
+
 __all__ = [
     "AccountReport",
     "AgencyTokens",

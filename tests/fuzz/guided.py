@@ -4,8 +4,8 @@ r"""Searches for input that breaks a promise of `targets`, led by which code it 
     python -m tests.fuzz.guided --seconds 300 --target all --seed 7
     python -m tests.fuzz.guided --target config --replay "b'[leadping]\nx = 0xfff'"
 
-Needs `phonesys[fuzz]`. Each target runs in a process of its own; what breaks it is printed as Python writes
-it, with the command that shows it again, and the exit code is 1.
+Needs the extras `cli` and `crypto` and the dependency group `fuzz`. Each target runs in a process of its own.
+Input that breaks it is printed as a Python literal, with the command that shows it again; the exit code is 1.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.replay is not None:
         return _replay(options.target, ast.literal_eval(options.replay))
     if _atheris() is None:
-        print(f"this needs atheris: {sys.executable} -m pip install 'phonesys[fuzz]'", file=sys.stderr)  # noqa: T201
+        print(f"this needs atheris: {sys.executable} -m pip install --group fuzz", file=sys.stderr)  # noqa: T201
         return 2
     if options.here:
         _search(options.target, options.seconds, options.seed)

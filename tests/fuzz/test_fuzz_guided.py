@@ -29,7 +29,7 @@ def test_without_atheris_it_says_what_to_install(
     """In one line, and with the exit code of a usage error."""
     monkeypatch.setitem(sys.modules, "atheris", None)
     assert guided.main(["--target", "config"]) == 2
-    assert "pip install 'phonesys[fuzz]'" in capsys.readouterr().err
+    assert "pip install --group fuzz" in capsys.readouterr().err
 
 
 def test_a_finding_can_be_tried_again(

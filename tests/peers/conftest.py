@@ -1,4 +1,4 @@
-"""The vendors' own clients, which are extras: `PHONESYS_REQUIRE_PEERS=1` makes their absence a failure."""
+"""The vendors' own clients, of the group `peers`. `PHONESYS_REQUIRE_PEERS=1` fails tests that lack one."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def peer() -> Callable[[str], Any]:
         except ModuleNotFoundError as missing:
             if os.environ.get("PHONESYS_REQUIRE_PEERS") == "1":
                 raise
-            pytest.skip(f"{missing.name} is not installed; it comes with phonesys[peers]")
+            pytest.skip(f"{missing.name} is not installed; it comes with the dependency group `peers`")
 
     return find
 
