@@ -1,67 +1,71 @@
 """Which phone numbers do we hold, where, and in what state: an asyncio SDK."""
 
-from phonesys.backends.agents import Agent, AgentNumber, AgentNumbers
-from phonesys.backends.leadconnector import LeadConnector, LeadConnectorNumber, LeadConnectorPage
-from phonesys.backends.leadconnector.oauth import (
-    AgencyTokens,
-    OAuthToken,
-    authorization_url,
-    exchange_code,
-)
-from phonesys.backends.leadping import Leadping, LeadpingNumber, LeadpingRow, ListOptions
-from phonesys.errors import (
-    AttemptTimeout,
-    BackendFault,
-    BadRequest,
-    CallError,
-    ConfigError,
-    Conflict,
-    ConnectError,
-    DeadlineExceeded,
-    DecodeError,
-    Forbidden,
-    InconsistentListing,
-    InvalidArgument,
-    NotFound,
-    NotJson,
-    NotOpen,
-    OutcomeUnknown,
-    PermanentServerError,
-    PhonesysError,
-    PhoneSystemMissing,
-    QuotaExhausted,
-    RateLimited,
-    RepeatedPage,
-    RequestTimeout,
-    ResponseTooLarge,
-    ServerError,
-    StatusError,
-    SweepIncomplete,
-    TransportError,
-    Unauthorized,
-    UnexpectedRedirect,
-    UnknownProvider,
-    Unsupported,
-    UsageError,
-)
-from phonesys.http.auth import ApiKey, Auth, Bearer, PerAccount
-from phonesys.http.options import HttpOptions
-from phonesys.http.ratelimit.window import RateLimit
-from phonesys.model import (
-    Capabilities,
-    Cursor,
-    NumberKind,
-    NumberPool,
-    NumberStatus,
-    Page,
-    PhoneNumber,
-)
-from phonesys.oauth import FileTokenStore, MemoryTokenStore, TokenStore
-from phonesys.provider import NumberProvider
-from phonesys.secret import Secret
-from phonesys.sweep import AccountReport, Failure, Outcome, Sweep, SweepReport
-from phonesys.system import PhoneSystem
-from phonesys.writes import Reconciled, Write, WriteOutcome
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from phonesys.backends.agents import Agent, AgentNumber, AgentNumbers
+    from phonesys.backends.leadconnector import LeadConnector, LeadConnectorNumber, LeadConnectorPage
+    from phonesys.backends.leadconnector.oauth import (
+        AgencyTokens,
+        OAuthToken,
+        authorization_url,
+        exchange_code,
+    )
+    from phonesys.backends.leadping import Leadping, LeadpingNumber, LeadpingRow, ListOptions
+    from phonesys.errors import (
+        AttemptTimeout,
+        BackendFault,
+        BadRequest,
+        CallError,
+        ConfigError,
+        Conflict,
+        ConnectError,
+        DeadlineExceeded,
+        DecodeError,
+        Forbidden,
+        InconsistentListing,
+        InvalidArgument,
+        NotFound,
+        NotJson,
+        NotOpen,
+        OutcomeUnknown,
+        PermanentServerError,
+        PhonesysError,
+        PhoneSystemMissing,
+        QuotaExhausted,
+        RateLimited,
+        RepeatedPage,
+        RequestTimeout,
+        ResponseTooLarge,
+        ServerError,
+        StatusError,
+        SweepIncomplete,
+        TransportError,
+        Unauthorized,
+        UnexpectedRedirect,
+        UnknownProvider,
+        Unsupported,
+        UsageError,
+    )
+    from phonesys.http.auth import ApiKey, Auth, Bearer, PerAccount
+    from phonesys.http.options import HttpOptions
+    from phonesys.http.ratelimit.window import RateLimit
+    from phonesys.model import (
+        Capabilities,
+        Cursor,
+        NumberKind,
+        NumberPool,
+        NumberStatus,
+        Page,
+        PhoneNumber,
+    )
+    from phonesys.oauth import FileTokenStore, MemoryTokenStore, TokenStore
+    from phonesys.provider import NumberProvider
+    from phonesys.secret import Secret
+    from phonesys.sweep import AccountReport, Failure, Outcome, Sweep, SweepReport
+    from phonesys.system import PhoneSystem
+    from phonesys.writes import Reconciled, Write, WriteOutcome
 
 __version__ = "0.1.0"
 
@@ -141,3 +145,37 @@ __all__ = [
     "authorization_url",
     "exchange_code",
 ]
+
+# Searched in this order for a public name, the cheap ones first.
+_HOMES = (
+    "errors",
+    "model",
+    "secret",
+    "writes",
+    "provider",
+    "http.options",
+    "http.ratelimit.window",
+    "http.auth",
+    "sweep",
+    "system",
+    "oauth",
+    "backends.agents",
+    "backends.leadping",
+    "backends.leadconnector",
+    "backends.leadconnector.oauth",
+)
+
+if not TYPE_CHECKING:  # a type checker reports unknown names, which this would hide
+
+    def __getattr__(name: str) -> object:
+        """Load a public name on first use: `phonesys --version` needs no HTTP library."""
+        if name in __all__:
+            for home in _HOMES:
+                found = vars(import_module(f"phonesys.{home}")).get(name)
+                if found is not None:
+                    globals()[name] = found
+                    return found
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__})

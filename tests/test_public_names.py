@@ -1,12 +1,17 @@
 from __future__ import annotations
 
+import ast
 import json
 import subprocess
 import sys
+from importlib import import_module
 from importlib.metadata import entry_points
+from pathlib import Path
 from types import ModuleType
 
 import pytest
+from hatchling.metadata.core import ProjectMetadata
+from hatchling.plugin.manager import PluginManager
 
 import phonesys
 from phonesys import errors
@@ -31,12 +36,29 @@ def test_every_public_name_is_there() -> None:
 
 def test_nothing_leaks() -> None:
     """A name is public because it is listed, not because an import left it lying there."""
+    helpers = {"TYPE_CHECKING", "import_module"}
     visible = {
         name
-        for name, value in vars(phonesys).items()
-        if not name.startswith("_") and not isinstance(value, ModuleType)
+        for name in dir(phonesys)
+        if not name.startswith("_") and not isinstance(getattr(phonesys, name), ModuleType)
     }
-    assert visible == set(phonesys.__all__)
+    assert visible - helpers == set(phonesys.__all__)
+
+
+def test_type_checkers_see_what_programs_get() -> None:
+    """Each name that is imported for type checkers only is the object that its module holds at run time."""
+    tree = ast.parse(Path(phonesys.__file__).read_text())
+    imports = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+    ours = [node for node in imports if (node.module or "").startswith(OURS)]
+    typed = {alias.name: import_module(node.module or "") for node in ours for alias in node.names}
+    assert sorted(typed) == phonesys.__all__
+    assert [name for name in typed if getattr(phonesys, name) is not getattr(typed[name], name)] == []
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    """As with any module."""
+    with pytest.raises(AttributeError, match="module 'phonesys' has no attribute 'PhoneSystems'"):
+        _ = phonesys.PhoneSystems  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize(
@@ -74,13 +96,26 @@ def test_every_error_that_is_drawn_above_its_details_is_public() -> None:
 def test_importing_loads_nothing_more_than_it_must() -> None:
     """Nothing but our own modules, the standard library, and aiohttp, msgspec, anyio with what those load."""
     base = loaded_by("import aiohttp, msgspec, anyio")
-    more = loaded_by("import phonesys") - base
+    more = loaded_by("from phonesys import *") - base
     foreign = {name for name in more if name.partition(".")[0] not in {OURS, *sys.stdlib_module_names}}
     assert foreign == set()
     assert not {
         name for name in more if name.startswith(("phonesys.cli", "phonesys.sandbox", "phonesys.testing"))
     }
     assert any(name == "phonesys.backends.agents" for name in more)
+
+
+def test_importing_the_package_alone_loads_no_library() -> None:
+    """Public names are loaded on first use."""
+    loaded = loaded_by("import phonesys")
+    assert not loaded & {"aiohttp", "anyio", "msgspec"}
+    assert {name for name in loaded if name.startswith(OURS)} == {OURS}
+
+
+def test_the_version_has_one_source() -> None:
+    """The build reads it from the package."""
+    root = Path(phonesys.__file__).parent.parent
+    assert ProjectMetadata(str(root), PluginManager()).version == phonesys.__version__
 
 
 def test_what_the_package_registers_can_be_loaded() -> None:

@@ -9,6 +9,8 @@ import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from phonesys import __version__
+
 if TYPE_CHECKING:
     from collections.abc import Generator
 
@@ -18,6 +20,9 @@ _OPTIONAL = {"typer", "rich"}
 
 def main() -> None:
     """Run the command that the process was started with, and exit with its status."""
+    if sys.argv[1:2] == ["--version"]:  # before anything is loaded, and without the extra too
+        show_version()
+        return
     try:
         with _nothing_to_clean_up():
             from phonesys.cli.app import app
@@ -27,6 +32,11 @@ def main() -> None:
         sys.stderr.write("phonesys: the command line is an extra: pip install 'phonesys[cli]'\n")
         sys.exit(2)
     app(prog_name="phonesys")
+
+
+def show_version() -> None:
+    """Print the version."""
+    sys.stdout.write(f"phonesys {__version__}\n")
 
 
 def _leave(_number: int, _frame: object) -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from phonesys.cli import show_version
 from phonesys.cli.commands import auth
 from phonesys.cli.commands.audit import audit_command, export, report
 from phonesys.cli.commands.change import assign, create, delete, update
@@ -38,3 +39,13 @@ for _panel, _commands in _PANELS.items():
     for _command in _commands:
         app.command(_command.__name__.removesuffix("_command"), rich_help_panel=_panel)(_command)
 app.add_typer(auth.app, name="auth", rich_help_panel="Setup")
+
+
+@app.callback(invoke_without_command=True)
+def options(
+    *, version: Annotated[bool, typer.Option("--version", is_eager=True, help="Print the version.")] = False
+) -> None:
+    """Handle the options that need no command."""
+    if version:
+        show_version()
+        raise typer.Exit

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from phonesys import __version__
 from phonesys.sandbox import drop_after, status
 from tests.cli.vendors import call, end, environment, run, serving, start, toml, write
 
@@ -282,6 +283,17 @@ def test_a_port_in_use_is_one_line(vendors: Sandbox, tmp_path: Path) -> None:
     assert (done.status, done.err) == (2, f"phonesys: --port {port}: Address already in use\n")
 
 
+def test_the_version_costs_no_library() -> None:
+    """`phonesys --version` loads neither the HTTP library nor the extra, and needs neither."""
+    absent = "import sys; sys.modules.update(dict.fromkeys(['aiohttp', 'anyio', 'msgspec', 'typer', 'rich']))"
+    code = f"{absent}\nsys.argv = ['phonesys', '--version']\nfrom phonesys.cli import main; main()"
+    done = subprocess.run(  # noqa: S603 -- ourselves
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, env=environment()
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"phonesys {__version__}\n", "")
+    assert call("--version").out == done.stdout
+
+
 @pytest.mark.parametrize("missing", ["typer", "rich"])
 def test_without_the_extra_there_is_one_line(missing: str) -> None:
     """It says what to install, with status 2."""
@@ -294,8 +306,8 @@ def test_without_the_extra_there_is_one_line(missing: str) -> None:
 
 
 def test_the_library_does_not_load_the_command_line() -> None:
-    """`import phonesys` costs neither typer nor rich."""
-    code = "import sys, phonesys; print({'typer', 'rich', 'phonesys.cli'} & set(sys.modules))"
+    """`from phonesys import *` costs neither typer nor rich."""
+    code = "import sys; from phonesys import *; print({'typer', 'rich', 'phonesys.cli'} & set(sys.modules))"
     done = subprocess.run(  # noqa: S603 -- ourselves
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment()
     )
