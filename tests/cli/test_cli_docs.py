@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 CLIENT_ID = "66f0c0ffee0000000000beef-m1abcdef"
 DOCS = Path(__file__).parent.parent.parent / "docs"
-PAGES = (DOCS / "cli.md", DOCS / "configuration.md")
+CLI, CONFIGURATION = DOCS / "reference" / "cli.md", DOCS / "reference" / "configuration.md"
 CONSOLE = re.compile(r"^```console\n(.*?)^```", re.MULTILINE | re.DOTALL)
 TOML = re.compile(r"^```toml\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
@@ -36,6 +36,9 @@ TOML = re.compile(r"^```toml\n(.*?)^```", re.MULTILINE | re.DOTALL)
 def commands(page: Path) -> list[str]:
     lines = "".join(CONSOLE.findall(page.read_text())).splitlines()
     return [line.removeprefix("$ ") for line in lines if line.startswith("$ ")]
+
+
+PAGES = [page for page in sorted(DOCS.rglob("*.md")) if commands(page)]
 
 
 @pytest.fixture
@@ -64,7 +67,7 @@ def context(vendors: Sandbox, unused_port: int, monkeypatch: pytest.MonkeyPatch)
     return {"default_map": {"auth": {"login": login}}}
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(DOCS)))
 def test_console_examples_work(
     page: Path, home: Path, context: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -102,19 +105,19 @@ def in_a_shell(command: str, home: Path) -> tuple[int, str]:
     ("page", "nth", "expected"),
     [
         (
-            "configuration.md",
+            CONFIGURATION,
             0,
             [("leadconnector", "leadconnector"), ("leadping", "leadping"), ("voice", "agents")],
         ),
-        ("configuration.md", 1, [("leadconnector", "leadconnector")]),
-        ("cli.md", 0, [("leadconnector", "leadconnector")]),
+        (CONFIGURATION, 1, [("leadconnector", "leadconnector")]),
+        (CLI, 0, [("leadconnector", "leadconnector")]),
     ],
 )
 def test_an_example_configuration_is_one(
-    page: str, nth: int, expected: list[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    page: Path, nth: int, expected: list[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The file on the page makes the backends that it names."""
-    text = TOML.findall((DOCS / page).read_text())[nth]
+    text = TOML.findall(page.read_text())[nth]
     (tmp_path / "locations.txt").write_text("loc_1\n")
     for variable in variables(tomllib.loads(text)):
         monkeypatch.setenv(variable, new_key())
@@ -134,11 +137,11 @@ def variables(values: dict[str, Any]) -> Iterator[str]:
 
 def test_every_example_configuration_is_tried() -> None:
     """None is on a page without a case above."""
-    assert [len(TOML.findall(page.read_text())) for page in PAGES] == [1, 2]
+    assert [len(TOML.findall(page.read_text())) for page in (CLI, CONFIGURATION)] == [1, 2]
 
 
 def test_the_page_shows_what_login_prints() -> None:
     """Word for word."""
-    (shown,) = TOML.findall((DOCS / "cli.md").read_text())
+    (shown,) = TOML.findall(CLI.read_text())
     store = Path("/home/me/tokens.json")
     assert shown == lines(CLIENT_ID, "company/ve9EPM428h8vShlRW1KT", store, encrypted=False, url=None)

@@ -11,7 +11,7 @@ from phonesys.inventory.audit import AuditContext, Finding, Severity, all_rules,
 from phonesys.inventory.record import NumberRecord
 from phonesys.model import NumberKind, NumberPool, NumberStatus
 
-DOCS = Path(__file__).parent.parent.parent / "docs" / "audit.md"
+DOCS = Path(__file__).parent.parent.parent / "docs" / "guides" / "audit.md"
 
 
 def number(digits: str = "+14155552671", **fields: Any) -> NumberRecord:

@@ -32,7 +32,7 @@ duckdb = pytest.importorskip("duckdb")
 polars = pytest.importorskip("polars")
 pytest.importorskip("pyarrow")
 
-DOCS = Path(__file__).parent.parent.parent / "docs" / "export.md"
+DOCS = Path(__file__).parent.parent.parent / "docs" / "guides" / "export.md"
 ALL = ("parquet", "arrow", "csv", "jsonl")
 
 
