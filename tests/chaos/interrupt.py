@@ -175,10 +175,14 @@ def _is_json(line: str) -> bool:
     return True
 
 
-def _too_early(end: _End) -> bool:
-    """Whether the program had not begun: until `phonesys` is imported, a signal is Python's to answer."""
+def _too_early(end: _End, moment: _Moment) -> bool:
+    """Whether the program had not begun: until `phonesys` is imported, a signal is Python's to answer.
+
+    msgspec's extension module crashes when an interrupt comes while it is being imported.
+    """
     by_default = end.status in {-signal.SIGINT, -signal.SIGTERM}
-    return by_default or ("KeyboardInterrupt" in end.err and "phonesys/cli" not in end.err)
+    crashed = end.status == -signal.SIGSEGV and not moment.begun and not end.err
+    return by_default or crashed or ("KeyboardInterrupt" in end.err and "phonesys/cli" not in end.err)
 
 
 def _is_bad(said: str, how: str) -> bool:
@@ -209,7 +213,7 @@ async def interrupted(programs: int, seed: int) -> Signals:
 
 
 def _note(tally: Signals, stage: _Stage, command: str, how: str, moment: _Moment, end: _End) -> None:
-    if _too_early(end):
+    if _too_early(end, moment):
         tally.ended[command, "before the program had begun"] += 1
         return
     tally.ended[command, how if end.status else "was done already"] += 1

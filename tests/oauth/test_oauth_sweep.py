@@ -120,6 +120,7 @@ async def test_a_vendor_that_pages_smaller_than_asked_is_followed(sandbox: Sandb
         assert [account async for account in lc.accounts()] == [row["_id"] for row in rows]
 
 
+@pytest.mark.jumping
 @pytest.mark.parametrize("count", [100, 101, 350])
 async def test_a_location_without_an_id_is_missed(count: int) -> None:
     """All that have one are swept, and the report says that there are others."""
