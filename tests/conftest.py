@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from phonesys.sandbox import Sandbox
 
@@ -20,6 +21,12 @@ if TYPE_CHECKING:
     from concurrent.futures import Executor
 
 T = TypeVar("T")
+
+settings.register_profile(
+    "same", deadline=None, derandomize=True, database=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.register_profile("random", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("same")  # `--hypothesis-profile=random` looks for new examples
 
 PATIENCE = 120.0
 """Seconds after which something hangs. A test that passes never comes near them, however slow the machine."""
