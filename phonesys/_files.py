@@ -1,4 +1,4 @@
-"""Files that appear whole, or not at all."""
+"""Files that are replaced whole, or not at all."""
 
 from __future__ import annotations
 
@@ -13,39 +13,53 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def replace_atomically(path: str | os.PathLike[str]) -> Generator[BinaryIO]:
-    """Open a file beside `path` that takes its place once the block ends well and its bytes are on disk.
+def replace_atomically(
+    path: str | os.PathLike[str],
+    *,
+    mode: int | None = None,
+    sync: bool = True,
+    folder: str | os.PathLike[str] | None = None,
+) -> Generator[BinaryIO]:
+    """Open a temporary file that replaces `path` when the block ends without an error.
 
-    When the block raises, what was at `path` stays as it was. A link stays a link: what it points to is
+    If the block raises, the file at `path` stays as it was. A symbolic link stays a link: its target is
     replaced.
+
+    - `mode`: permissions of the file. By default, those of the file that is replaced, or what the umask
+      leaves of 0o666.
+    - `sync`: on return, the file is on disk and survives a power failure.
+    - `folder`: where the temporary file is written, on the same file system. By default, beside `path`.
     """
     target = Path(os.path.realpath(path))
-    descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".part")
+    descriptor, name = tempfile.mkstemp(
+        dir=folder or target.parent, prefix=f".{target.name}.", suffix=".part"
+    )
     temporary = Path(name)
     try:
         with os.fdopen(descriptor, "wb") as file:
-            temporary.chmod(_mode(target))
+            temporary.chmod(_mode(target) if mode is None else mode)
             yield file
             file.flush()
-            os.fsync(file.fileno())
+            if sync:
+                os.fsync(file.fileno())
         temporary.replace(target)
-        _sync_folder(target.parent)
+        if sync:
+            sync_folder(target.parent)
     finally:
         temporary.unlink(missing_ok=True)
 
 
 def _mode(target: Path) -> int:
-    """Keep the mode of what is replaced; mkstemp's own would hide a new file from everybody else."""
     try:
         return target.stat().st_mode & 0o7777
     except FileNotFoundError:
-        mask = os.umask(0o077)
+        mask = os.umask(0o077)  # the only way to read it is to set it
         os.umask(mask)
         return 0o666 & ~mask
 
 
-def _sync_folder(folder: Path) -> None:
-    """Have the new name outlive a power cut too, where a folder can be synced: not on Windows."""
+def sync_folder(folder: Path) -> None:
+    """Make a new name in a folder survive a power failure. Windows cannot sync a folder."""
     if os.name == "posix":
         descriptor = os.open(folder, os.O_RDONLY)
         try:

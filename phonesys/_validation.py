@@ -7,16 +7,19 @@ from typing import Any, TypeGuard
 
 from phonesys.errors import InvalidArgument
 
-_E164 = re.compile(r"\+[1-9][0-9]{6,14}").fullmatch
+_match_e164 = re.compile(r"\+[1-9][0-9]{6,14}").fullmatch
+
+MAX_DEPTH = 32
+"""Deepest nesting of lists and objects that is accepted; no vendor documents more than a handful."""
 
 
 def is_e164(number: str) -> bool:
-    """Say whether this is `+`, a country code and at most 15 digits in all (ITU-T E.164, §6)."""
-    return _E164(number) is not None
+    """Return True for `+`, a country code and at most 15 digits in all (ITU-T E.164, section 6)."""
+    return _match_e164(number) is not None
 
 
 def validate_e164(number: str, what: str = "phone number") -> str:
-    """Return the number; raises InvalidArgument, with the form that was expected, for anything else."""
+    """Return the number. Raise InvalidArgument, with the expected form, if it is not E.164."""
     if not isinstance(number, str) or not is_e164(number):
         raise InvalidArgument(
             f"{what}: {number!r:.80} is not E.164; expected '+', country code and number, as in +14155552671"
@@ -24,30 +27,27 @@ def validate_e164(number: str, what: str = "phone number") -> str:
     return number
 
 
-MAX_DEPTH = 32
-"""Deeper than anything that anybody writes by hand or a vendor documents."""
+def is_object(value: Any) -> TypeGuard[dict[str, Any]]:
+    """Return True for a decoded JSON object."""
+    return isinstance(value, dict)
 
 
-def exceeds_depth(value: Any, most: int = MAX_DEPTH) -> bool:
-    """Say whether lists and objects lie in one another more than `most` deep."""
+def is_array(value: Any) -> TypeGuard[list[Any]]:
+    """Return True for a decoded JSON array."""
+    return isinstance(value, list)
+
+
+def exceeds_depth(value: Any, limit: int = MAX_DEPTH) -> bool:
+    """Return True if lists and objects are nested more than `limit` deep."""
     level = [value]
-    for _ in range(most):
-        level = [inner for outer in level for inner in _inside(outer)]
+    for _ in range(limit):
+        level = [inner for outer in level for inner in _containers(outer)]
         if not level:
             return False
     return True
 
 
-def _inside(value: Any) -> list[Any]:
-    """Return the containers that this one holds."""
-    if _is_object(value):
+def _containers(value: Any) -> list[Any]:
+    if is_object(value):
         return [inner for inner in value.values() if isinstance(inner, dict | list)]
-    return [inner for inner in value if isinstance(inner, dict | list)] if _is_list(value) else []
-
-
-def _is_object(value: Any) -> TypeGuard[dict[str, Any]]:
-    return isinstance(value, dict)
-
-
-def _is_list(value: Any) -> TypeGuard[list[Any]]:
-    return isinstance(value, list)
+    return [inner for inner in value if isinstance(inner, dict | list)] if is_array(value) else []

@@ -275,10 +275,10 @@ class HttpClient:
         if signed is not self._constant:
             validate_headers(signed)
         gate = self._gate
-        if gate.free:
-            gate.acquire_nowait()
-        else:
+        if gate.locked():
             await self._await_place(until)
+        else:
+            gate.acquire_nowait()
         try:
             transport = self._opened()  # whoever had to wait may find it closed
             if (current := scope.current.get()) is not None:
@@ -328,8 +328,7 @@ class HttpClient:
 
     async def _await_place(self, until: float) -> None:
         try:
-            async with asyncio.timeout_at(None if until == inf else until):
-                await self._gate.acquire()
+            await self._gate.acquire(until)
             return
         except TimeoutError:
             error = DeadlineExceeded("no connection came free before the deadline")

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
+from phonesys._validation import is_array, is_object
 from phonesys.errors import DecodeError, NotJson, StatusError, status_class
 from phonesys.http.retry import retry_after
 
@@ -114,19 +115,11 @@ def _sentence(value: Any, depth: int = 0) -> str:
         return value.strip()
     if depth == _DEEPEST:
         return ""
-    if _is_list(value):
+    if is_array(value):
         return "; ".join(filter(None, (_sentence(part, depth + 1) for part in value[:_MOST_SENTENCES])))
-    if _is_object(value):
+    if is_object(value):
         return next(filter(None, (_sentence(value.get(key), depth + 1) for key in _KEYS)), "")
     return ""
-
-
-def _is_list(value: Any) -> TypeGuard[list[Any]]:
-    return isinstance(value, list)
-
-
-def _is_object(value: Any) -> TypeGuard[dict[str, Any]]:
-    return isinstance(value, dict)
 
 
 _TITLE = re.compile(r"<title[^>]*>([^<]*)", re.IGNORECASE)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import deque
 from typing import TYPE_CHECKING, TypeAlias
+
+from phonesys._concurrency import WaitQueue
 
 if TYPE_CHECKING:
     from phonesys.model import Page, PhoneNumber
@@ -28,8 +29,8 @@ class PageBuffer:
         self._pages: deque[Read] = deque()
         self._numbers = 0
         self._ended = False
-        self._givers: deque[asyncio.Future[None]] = deque()
-        self._takers: deque[asyncio.Future[None]] = deque()
+        self._givers = WaitQueue()
+        self._takers = WaitQueue()
 
     @property
     def has_capacity(self) -> bool:
@@ -41,20 +42,21 @@ class PageBuffer:
         if not self._ended:
             self._pages.append(read)
             self._numbers += len(read[1].numbers)
-            _wake(self._takers)
+            if self._takers:
+                self._takers.wake_one()
 
     async def wait_for_capacity(self) -> None:
         """Wait until the consumer has kept up."""
         while not self.has_capacity:
-            await _turn(self._givers)
+            await self._givers.wait()
 
     async def get(self) -> Read | None:
         """Take the next page, once there is one; None at the end."""
         while (read := self.get_nowait()) is None:
             if self._ended:
-                _wake(self._takers)
+                self._takers.wake_one()
                 return None
-            await _turn(self._takers)
+            await self._takers.wait()
         return read
 
     def get_nowait(self) -> Read | None:
@@ -64,7 +66,7 @@ class PageBuffer:
         read = self._pages.popleft()
         self._numbers -= len(read[1].numbers)
         if self._givers:
-            _wake(self._givers)
+            self._givers.wake_one()
         return read
 
     def close(self) -> None:
@@ -72,25 +74,4 @@ class PageBuffer:
         self._ended = True
         self._pages.clear()
         self._numbers = 0
-        _wake(self._takers)
-
-
-async def _turn(queue: deque[asyncio.Future[None]]) -> None:
-    mine = asyncio.get_running_loop().create_future()
-    queue.append(mine)
-    try:
-        await mine
-    except asyncio.CancelledError:
-        if mine in queue:
-            queue.remove(mine)
-        else:
-            _wake(queue)  # it was this one's turn, which is another's now
-        raise
-
-
-def _wake(queue: deque[asyncio.Future[None]]) -> None:
-    while queue:
-        waiter = queue.popleft()
-        if not waiter.done():
-            waiter.set_result(None)
-            return
+        self._takers.wake_one()

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import deque
 from typing import TYPE_CHECKING
+
+from phonesys._concurrency import WaitQueue
 
 if TYPE_CHECKING:
     from phonesys.model import Cursor
@@ -20,7 +21,7 @@ class SourceQueue:
 
     def __init__(self) -> None:
         self.items: deque[Item] = deque()
-        self.room: asyncio.Future[None] | None = None
+        self.room = WaitQueue()
 
 
 class WorkQueue:
@@ -34,7 +35,7 @@ class WorkQueue:
         self._begun: deque[Item] = deque()
         self._lanes: deque[SourceQueue] = deque()
         self._lane_size = lane_size
-        self._waiters: deque[asyncio.Future[None]] = deque()
+        self._waiters = WaitQueue()
         self._count = 0
 
     def add_source(self) -> SourceQueue:
@@ -55,13 +56,15 @@ class WorkQueue:
         """Add a page of an account that was begun."""
         self._begun.append(item)
         self._count += 1
-        self._wake()
+        if self._waiters:
+            self._waiters.wake_one()
 
     def push_new(self, lane: SourceQueue, item: Item) -> None:
         """Add the first page of a new account; while it has room."""
         lane.items.append(item)
         self._count += 1
-        self._wake()
+        if self._waiters:
+            self._waiters.wake_one()
 
     def has_capacity(self, lane: SourceQueue) -> bool:
         """Say whether the source may add another account."""
@@ -70,22 +73,12 @@ class WorkQueue:
     async def wait_for_capacity(self, lane: SourceQueue) -> None:
         """Wait until the source may add another account."""
         while len(lane.items) >= self._lane_size:
-            lane.room = asyncio.get_running_loop().create_future()
-            await lane.room
+            await lane.room.wait()
 
     async def get(self) -> Item:
         """Take what is next, once there is something."""
         while (item := self.get_nowait()) is None:
-            waiter = asyncio.get_running_loop().create_future()
-            self._waiters.append(waiter)
-            try:
-                await waiter
-            except asyncio.CancelledError:
-                if waiter in self._waiters:
-                    self._waiters.remove(waiter)
-                else:
-                    self._wake()
-                raise
+            await self._waiters.wait()
         return item
 
     def get_nowait(self) -> Item | None:
@@ -105,8 +98,8 @@ class WorkQueue:
         self._lanes.rotate(-1)
         self._count -= 1
         item = lane.items.popleft()
-        if lane.room is not None and not lane.room.done() and len(lane.items) <= self._lane_size // 2:
-            lane.room.set_result(None)
+        if lane.room and len(lane.items) <= self._lane_size // 2:
+            lane.room.wake_one()
         return item
 
     def _defer(self, progress: AccountProgress, cursor: Cursor | None) -> None:
@@ -122,11 +115,4 @@ class WorkQueue:
             self._begun.extendleft((progress, cursor) for cursor in reversed(parked))
             self._count += len(parked)
             for _ in parked:
-                self._wake()
-
-    def _wake(self) -> None:
-        while self._waiters:
-            waiter = self._waiters.popleft()
-            if not waiter.done():
-                waiter.set_result(None)
-                return
+                self._waiters.wake_one()

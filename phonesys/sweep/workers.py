@@ -76,10 +76,10 @@ class Worker:
         crew = self._crew
         while not crew.has_surplus:
             self._progress, cursor = crew.work.get_nowait() or await crew.work.get()
-            if crew.places.free:
-                crew.places.acquire_nowait()
-            else:
+            if crew.places.locked():
                 await crew.places.acquire()
+            else:
+                crew.places.acquire_nowait()
             try:
                 if self._progress.error is None:
                     await crew.fetch(self._progress, cursor)
@@ -124,5 +124,5 @@ class Worker:
         try:
             await self._crew.places.acquire()
         except asyncio.CancelledError:
-            self._crew.places.acquire_nowait()
+            self._crew.places.force_acquire()
             raise

@@ -631,7 +631,7 @@ async def test_cancellation_leaves_nothing_behind() -> None:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            assert http._gate.free
+            assert not http._gate.locked()
             window = http._windows.window("acc_1", http._loop.time())
             assert (window._under_way, len(window._waiters or ())) == (0, 0)
 

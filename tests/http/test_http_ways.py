@@ -533,7 +533,7 @@ async def test_a_request_cancelled_at_any_step_leaves_no_connection() -> None:
             task.cancel()
             await asyncio.wait([task])
             assert held(http)[0] == 0
-            assert http._gate.free
+            assert not http._gate.locked()
             ended.append(task.cancelled())
     assert ended[0]
     assert not ended[-1]

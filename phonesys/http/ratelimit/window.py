@@ -9,22 +9,18 @@ Others may use the same window, in programs that know nothing of this one: `shar
 
 from __future__ import annotations
 
-import asyncio
-from collections import deque
 from math import inf
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 import msgspec
 
+from phonesys._concurrency import WaitQueue
 from phonesys.errors import InvalidArgument
 from phonesys.http.ratelimit.adaptive import AdaptiveLimit
 from phonesys.http.ratelimit.history import CompletionHistory
 
 if TYPE_CHECKING:
-    from asyncio import AbstractEventLoop, Future, TimerHandle
-
-    Waiter: TypeAlias = tuple[float, Future[None]]
-    """Until when it can wait, and what it waits for."""
+    from asyncio import AbstractEventLoop, TimerHandle
 
 
 class RateLimit(msgspec.Struct, frozen=True):
@@ -94,7 +90,7 @@ class SlidingWindow:
         self._head = 0
         self._blocked = -inf
         self._share: AdaptiveLimit | None = None  # made once there are signs of others
-        self._waiters: deque[Waiter] | None = None
+        self._waiters: WaitQueue | None = None
         self._timer: TimerHandle | None = None
         # How many may be under way at once: one after a 429, lest all that wait run into the next, and one
         # more with each that is served.
@@ -142,13 +138,8 @@ class SlidingWindow:
 
     def fail_waiters(self, until: float = inf) -> None:
         """Let go, by TooLong, whoever cannot wait until then: everybody, unless a time is given."""
-        waiters, self._waiters = self._waiters or (), deque()
-        for waiter in waiters:
-            patience, future = waiter
-            if patience >= until and until < inf:
-                self._waiters.append(waiter)
-            elif not future.done():
-                future.set_exception(WaitTooLong(until - self._loop.time()))
+        if self._waiters:
+            self._waiters.fail(lambda: WaitTooLong(until - self._loop.time()), until)
 
     def sync(self, remaining: int, allowed: int, now: float) -> None:
         """Correct the count by what the vendor says is left in its own.
@@ -188,30 +179,17 @@ class SlidingWindow:
 
     async def acquire(self, now: float, until: float) -> None:
         """Wait for a slot and take it; raises TooLong, without waiting, where that takes beyond `until`."""
-        waiters = self._waiters = self._waiters if self._waiters is not None else deque()
-        ready_at = self.ready_at(now, len(waiters))
+        if self._waiters is None:
+            self._waiters = WaitQueue()
+        ready_at = self.ready_at(now, len(self._waiters))
         if ready_at > until:
             raise WaitTooLong(ready_at - now)
-        mine = until, self._loop.create_future()
-        waiters.append(mine)
         self._arm(now)
         try:
-            async with asyncio.timeout_at(None if until == inf else until):
-                await mine[1]
-        except BaseException as failure:
-            self._withdraw(mine)
-            if isinstance(failure, TimeoutError):
-                now = self._loop.time()
-                raise WaitTooLong(self.ready_at(now) - now) from None
-            raise
-
-    def _withdraw(self, mine: Waiter) -> None:
-        """Give back a slot that came in the moment in which its waiter left."""
-        future = mine[1]
-        if future.done() and not future.cancelled() and future.exception() is None:
-            self.cancel(self._loop.time())
-        elif self._waiters and mine in self._waiters:
-            self._waiters.remove(mine)
+            await self._waiters.wait(until, on_wakeup_lost=lambda: self.cancel(self._loop.time()))
+        except TimeoutError:
+            now = self._loop.time()
+            raise WaitTooLong(self.ready_at(now) - now) from None
 
     def _take(self, now: float) -> bool:
         if now < self._blocked or self._under_way >= self._flight:
@@ -280,11 +258,8 @@ class SlidingWindow:
         self._timer = None
         now = max(when, self._loop.time())  # timers may fire a clock tick early
         while self._waiters and self._take(now):
-            _, waiter = self._waiters.popleft()
-            if waiter.done():
+            if not self._waiters.wake_one():
                 self._under_way -= 1
-            else:
-                waiter.set_result(None)
         if self._waiters:
             self._arm(now)
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import copy
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, TypeGuard
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 import msgspec
 
+from phonesys._validation import is_array, is_object
 from phonesys.sandbox.faults.exchange import payload, with_body
 from phonesys.sandbox.faults.rule import Rule, expect
 
@@ -37,23 +38,15 @@ class Found(NamedTuple):
 
 def find_rows(value: Any) -> Found | None:
     """Find the rows in any of the vendors' envelopes; None where there are none to be found."""
-    if _is_list(value):
+    if is_array(value):
         return Found(value, None)
-    if not _is_object(value):
+    if not is_object(value):
         return None
     for key in _HOLDERS:
-        if _is_list(rows := value.get(key)):
+        if is_array(rows := value.get(key)):
             return Found(rows, value, key)
     inner = value.get("data")
-    return find_rows(inner) if _is_object(inner) else None
-
-
-def _is_list(value: Any) -> TypeGuard[list[Any]]:
-    return isinstance(value, list)
-
-
-def _is_object(value: Any) -> TypeGuard[dict[str, Any]]:
-    return isinstance(value, dict)
+    return find_rows(inner) if is_object(inner) else None
 
 
 class Page(NamedTuple):
@@ -135,7 +128,7 @@ class UnknownEnum(RowFault, frozen=True, kw_only=True, tag="unknown-enum"):
         return page.value
 
     def _rename(self, value: Any) -> None:
-        if not _is_object(value):
+        if not is_object(value):
             return
         for key, inner in value.items():
             if key in _WORDS and isinstance(inner, str):

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from phonesys._validation import is_object
 from phonesys.errors import DecodeError, InvalidArgument, NotJson
 from phonesys.http.response import UNREADABLE, json_decoder
 from phonesys.oauth.token import Token
@@ -56,7 +57,7 @@ def _token_fields(body: bytes) -> dict[str, Any]:
 
 
 def _object(value: Any) -> dict[str, Any]:
-    return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
+    return value if is_object(value) else {}
 
 
 def _text(answer: dict[str, Any], *names: str) -> str | None:

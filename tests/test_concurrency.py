@@ -1,4 +1,4 @@
-"""What was started has ended before whoever started it goes on."""
+"""Wait queues, semaphores, and tasks that finish before their owner goes on."""
 
 from __future__ import annotations
 
@@ -9,13 +9,117 @@ import anyio
 import pytest
 
 from phonesys import PhoneSystem
-from phonesys._concurrency import run_shielded, wait_finished
+from phonesys._concurrency import Semaphore, WaitQueue, run_shielded, wait_finished
 from phonesys.inventory import Inventory
 from tests.conftest import PATIENCE
 from tests.sweep.memory import simple
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+
+async def test_waiters_are_woken_in_order() -> None:
+    """The first waiter is woken first."""
+    queue, woken = WaitQueue(), list[int]()
+    tasks = [asyncio.create_task(_wait(queue, woken, name)) for name in range(3)]
+    await asyncio.sleep(0)
+    assert len(queue) == 3
+    assert queue.wake_one()
+    assert queue.wake_one()
+    await asyncio.wait(tasks[:2])
+    assert woken == [0, 1]
+    tasks[2].cancel()
+    await asyncio.wait(tasks)
+    assert len(queue) == 0
+    assert not queue.wake_one()
+
+
+async def _wait(queue: WaitQueue, woken: list[int], name: int) -> None:
+    await queue.wait()
+    woken.append(name)
+
+
+async def test_a_waiter_cancelled_after_its_wake_up_passes_it_on() -> None:
+    """No wake-up is lost: the next waiter gets it."""
+    queue, woken = WaitQueue(), list[int]()
+    first, second = (asyncio.create_task(_wait(queue, woken, name)) for name in range(2))
+    await asyncio.sleep(0)
+    queue.wake_one()
+    first.cancel()
+    await asyncio.wait([first, second])
+    assert first.cancelled()
+    assert woken == [1]
+
+
+async def test_a_lost_wake_up_is_reported_where_that_is_asked_for() -> None:
+    """With `on_wakeup_lost`, the queue's owner decides what becomes of it."""
+    queue, lost = WaitQueue(), list[str]()
+    waiter = asyncio.create_task(queue.wait(on_wakeup_lost=lambda: lost.append("lost")))
+    await asyncio.sleep(0)
+    queue.wake_one()
+    waiter.cancel()
+    await asyncio.wait([waiter])
+    assert lost == ["lost"]
+
+
+async def test_only_waiters_that_cannot_wait_so_long_are_failed() -> None:
+    """`fail(before=...)` compares deadlines; without it, all waiters fail."""
+    queue, now = WaitQueue(), asyncio.get_running_loop().time()
+    hasty, patient = (asyncio.create_task(queue.wait(now + seconds)) for seconds in (50, 500))
+    await asyncio.sleep(0)
+    queue.fail(lambda: KeyError("full"), before=now + 100)
+    await asyncio.wait([hasty])
+    assert isinstance(hasty.exception(), KeyError)
+    assert not patient.done()
+    queue.fail(lambda: KeyError("closed"))
+    await asyncio.wait([patient])
+    assert isinstance(patient.exception(), KeyError)
+
+
+async def test_a_deadline_that_has_passed_leaves_the_queue() -> None:
+    """A waiter that timed out is not woken later."""
+    queue = WaitQueue()
+    with pytest.raises(TimeoutError):
+        await queue.wait(asyncio.get_running_loop().time())
+    assert len(queue) == 0
+
+
+async def test_a_slot_is_handed_to_the_first_waiter() -> None:
+    """A newcomer cannot overtake a waiter, not even between its wake-up and its next turn."""
+    slots = Semaphore(1)
+    slots.acquire_nowait()
+    waiter = asyncio.create_task(slots.acquire())
+    await asyncio.sleep(0)
+    slots.release()
+    assert slots.locked()
+    with pytest.raises(anyio.WouldBlock):
+        slots.acquire_nowait()
+    await waiter
+    slots.release()
+    assert not slots.locked()
+
+
+async def test_a_slot_of_a_cancelled_waiter_is_free_again() -> None:
+    """A waiter that is cancelled just as it gets a slot gives it back."""
+    slots = Semaphore(1)
+    slots.acquire_nowait()
+    waiter = asyncio.create_task(slots.acquire())
+    await asyncio.sleep(0)
+    slots.release()
+    waiter.cancel()
+    await asyncio.wait([waiter])
+    assert not slots.locked()
+
+
+async def test_a_slot_taken_by_force_is_missing_until_it_is_released() -> None:
+    """`force_acquire` may overdraw; releases first make up for that."""
+    slots = Semaphore(1)
+    slots.acquire_nowait()
+    slots.force_acquire()
+    slots.release()
+    assert slots.locked()
+    slots.release()
+    assert not slots.locked()
 
 
 class Work:
