@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from phonesys.backends.agents import Agent, AgentNumber, AgentNumbers
+    from phonesys.backends.info import BackendInfo, BackendOption, OAuthInfo
     from phonesys.backends.leadconnector import LeadConnector, LeadConnectorNumber, LeadConnectorPage
     from phonesys.backends.leadconnector.oauth import (
         AgencyTokens,
@@ -79,6 +80,8 @@ __all__ = [
     "AttemptTimeout",
     "Auth",
     "BackendFault",
+    "BackendInfo",
+    "BackendOption",
     "BadRequest",
     "Bearer",
     "CallError",
@@ -110,6 +113,7 @@ __all__ = [
     "NumberPool",
     "NumberProvider",
     "NumberStatus",
+    "OAuthInfo",
     "OAuthToken",
     "Outcome",
     "OutcomeUnknown",
@@ -153,6 +157,7 @@ _HOMES = (
     "secret",
     "writes",
     "provider",
+    "backends.info",
     "http.options",
     "http.ratelimit.window",
     "http.auth",

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar, cast, runtime_checkable
 
 from phonesys.errors import UnknownProvider, Unsupported
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
     from importlib.metadata import EntryPoint
 
     from phonesys.errors import OutcomeUnknown
     from phonesys.model import Cursor, NumberPool, Page, PhoneNumber
+    from phonesys.sandbox import Sandbox
     from phonesys.writes import Reconciled
 
 ENTRY_POINTS = "phonesys.providers"
@@ -25,6 +26,7 @@ class NumberProvider(Protocol):
     That is all a sweep needs. What else a backend can do are protocols of their own, below. A backend that
     is an async context manager is opened and closed with the system it is in. One that never lists a number
     twice in an account may say so, `unique_numbers = True`: rows are then told apart by it, and not by `id`.
+    A class that says what can be configured on it, `info = BackendInfo(…)`, is configured like our own.
     """
 
     @property
@@ -144,6 +146,42 @@ class ListsAgents(Protocol):
 
     async def of_agent(self, agent_id: str) -> tuple[PhoneNumber, ...]:
         """Fetch the numbers of one agent."""
+        ...
+
+
+class HasRecordFields(Protocol):
+    """A number that fills in record fields beyond those that all vendors share.
+
+    Optional. Of a number without this method, attributes with the names of the fields are used.
+    """
+
+    def record_fields(self) -> Mapping[str, Any]:
+        """Return values by field of `NumberRecord`, such as `is_routed`, `vendor_status` or `pool`."""
+        ...
+
+
+class HasRecordColumns(HasRecordFields, Protocol):
+    """A number whose class makes the records of a whole page at once.
+
+    Optional, and worth writing only where pages are large: a thousand numbers take a third of the time.
+    """
+
+    @classmethod
+    def record_columns(cls, numbers: Sequence[Self], /) -> dict[str, Sequence[Any]]:
+        """Return columns by field of `NumberRecord`, a value per number in each.
+
+        All fields but `backend` and `account`; those that no number fills in may be missing.
+        """
+        ...
+
+
+@runtime_checkable
+class RunsOnSandbox(Protocol):
+    """A backend whose vendor the sandbox imitates."""
+
+    @classmethod
+    def from_sandbox(cls, sandbox: Sandbox, /) -> NumberProvider:
+        """Make a backend that talks to the sandbox and lists the accounts that it holds."""
         ...
 
 

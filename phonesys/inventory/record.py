@@ -6,24 +6,19 @@ from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Sequence
 from contextlib import aclosing
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
-from functools import singledispatch
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
 
 import msgspec
 from anyio.lowlevel import checkpoint
 
-from phonesys.backends.agents.wire import AgentNumber
-from phonesys.backends.leadconnector.wire import LeadConnectorNumber
-from phonesys.backends.leadping.wire import LeadpingNumber, LeadpingRow
-from phonesys.inventory import leadconnector
-from phonesys.inventory.routes import facts_of_pool
+from phonesys._routes import pool_fields
 from phonesys.model import NumberKind, NumberPool, NumberStatus
 from phonesys.sweep import Outcome
 
 if TYPE_CHECKING:
-    from phonesys.backends.leadping.wire import Billing, Readiness, Routing, TenDlc
     from phonesys.model import Page, PhoneNumber
+    from phonesys.provider import HasRecordColumns
     from phonesys.sweep import SweepReport
 
 
@@ -125,8 +120,9 @@ def to_columns(numbers: Sequence[PhoneNumber]) -> dict[str, Sequence[Any]]:
 
     Without `backend` and `account`; fields that say nothing of any number may be missing.
     """
-    if set(map(type, numbers)) == {LeadConnectorNumber}:
-        return leadconnector.columns(cast("Sequence[LeadConnectorNumber]", numbers))
+    kinds: set[Any] = set(map(type, numbers))
+    if len(kinds) == 1 and hasattr(kind := kinds.pop(), "record_columns"):
+        return cast("type[HasRecordColumns]", kind).record_columns(cast("Any", numbers))
     cells = zip(*(_cells(to_record(number, "")) for number in numbers))  # noqa: B905 -- one type
     return dict(zip(_COLUMNS, cells, strict=bool(numbers)))
 
@@ -229,135 +225,40 @@ def _zoned(moment: datetime | None) -> datetime | None:
     return moment if moment is not None and moment.tzinfo is not None else None
 
 
-@singledispatch
 def vendor_fields(number: Any) -> dict[str, Any]:
-    """Return what is known of a number beyond what all vendors say, by the record's fields.
+    """Return record fields beyond those that all vendors share, as the number's class fills them in.
 
-    Of a number that no function is registered for, its own attributes of the same names and types are
-    taken. Other people's backends may register theirs: `@more_of.register`.
+    Without `record_fields()` they are the number's attributes of the same names. A value of another type
+    than the field's is dropped.
     """
-    found = {name: getattr(number, name, None) for name in (*_WORDS, *_SWITCHES)}
-    more = {name: value for name, value in found.items() if isinstance(value, _type_of(name))}
-    amount, pool = getattr(number, "monthly_amount", None), getattr(number, "pool", None)
-    return {**facts_of_pool(pool if isinstance(pool, str | NumberPool) else None), **_amount(amount), **more}
-
-
-_WORDS = (
-    "inbound", "routing_summary", "forwarding_number", "ring_users", "vendor_status", "inventory_state",
-    "ten_dlc_status", "ten_dlc_failure", "warmup_state", "warmup_health", "warmup_reason", "origin",
-)  # fmt: skip
-_SWITCHES = frozenset(
-    {"is_routed", "is_default", "is_enabled", "is_demo", "sms_ready", "voice_ready", "ten_dlc_registered",
-     "billed"}
-)  # fmt: skip
-
-
-def _type_of(name: str) -> type:
-    return bool if name in _SWITCHES else str
-
-
-@vendor_fields.register
-def _of_leadconnector(number: LeadConnectorNumber) -> dict[str, Any]:
-    columns = leadconnector.columns((number,))
-    return {name: columns[name][0] for name in leadconnector.MORE}
-
-
-@vendor_fields.register
-def _of_agents(number: AgentNumber) -> dict[str, Any]:
-    agent = number.agent_id
-    return {
-        "inbound": f"agent:{agent}" if agent else None,
-        "is_routed": bool(agent),
-        "vendor_status": number.state,
+    if hasattr(number, "record_fields"):
+        found = number.record_fields()
+    else:
+        pool = getattr(number, "pool", None)
+        found = {name: getattr(number, name, None) for name in ("monthly_amount", *_VENDOR_TYPES)}
+        found |= pool_fields(pool if isinstance(pool, str | NumberPool) else None)
+    more = {
+        name: value
+        for name, value in found.items()
+        if name in _VENDOR_TYPES and isinstance(value, _VENDOR_TYPES[name])
     }
+    return {**_amount(found.get("monthly_amount")), **more}
 
 
-@vendor_fields.register
-def _of_leadping_row(number: LeadpingRow) -> dict[str, Any]:
-    return {
-        "is_routed": _is_routed(number.routing_summary),
-        "routing_summary": number.routing_summary,
-        "is_enabled": number.enabled,
-        "is_demo": number.is_demo,
-        "vendor_status": number.state,
-        "inventory_state": number.inventory_state,
-        "sms_ready": number.sms_ready,
-        "voice_ready": number.voice_ready,
-        "ten_dlc_registered": bool(number.ten_dlc_campaign_status),
-        "ten_dlc_status": number.ten_dlc_campaign_status,
-        "origin": number.ownership,
-        **_warmup(number.warmup),
-    }
-
-
-# The summary is written for people; these are the ways in which it may say that there is no route.
-_UNROUTED = frozenset({"none", "no routing", "not routed", "unrouted", "not configured", "unassigned"})
-
-
-def _is_routed(summary: str | None) -> bool | None:
-    return None if not summary else summary.strip().lower() not in _UNROUTED
-
-
-@vendor_fields.register
-def _of_leadping(number: LeadpingNumber) -> dict[str, Any]:
-    return {
-        "inbound": f"user:{number.user.id}" if number.user and number.user.id else None,
-        "is_default": number.is_default,
-        "is_enabled": number.enabled,
-        "is_demo": number.is_demo,
-        "vendor_status": number.state,
-        "inventory_state": number.inventory_state,
-        "origin": number.carrier,
-        **_routing(number.routing),
-        **_warmup(number.warmup),
-        **_older_warmup(number),
-        **_ten_dlc(number.ten_dlc),
-        **_billing(number.billing),
-    }
-
-
-def _routing(routing: Routing | None) -> dict[str, Any]:
-    if routing is None:
-        return {}
-    switches = (routing.voice_enabled, routing.sms_enabled)
-    return {
-        "voice_ready": routing.voice_enabled,
-        "sms_ready": routing.sms_enabled,
-        "is_routed": None if switches == (None, None) else any(switches),
-    }
-
-
-def _warmup(warmup: Readiness | None) -> dict[str, Any]:
-    if warmup is None:
-        return {}
-    return {"warmup_state": warmup.state, "warmup_health": warmup.health_status}
-
-
-def _older_warmup(number: LeadpingNumber) -> dict[str, Any]:
-    said = {
-        "warmup_state": number.warmup_state,
-        "warmup_health": number.health_status,
-        "warmup_reason": number.health_reason or number.warmup_pause_reason,
-    }
-    return {name: word for name, word in said.items() if word is not None}
-
-
-def _ten_dlc(registration: TenDlc | None) -> dict[str, Any]:
-    """Say how far it is registered; the newer generation's full answers do not."""
-    if registration is None:
-        return {}
-    return {
-        "ten_dlc_registered": bool(registration.campaign_id or registration.campaign_status),
-        "ten_dlc_status": registration.campaign_status,
-        "ten_dlc_failure": registration.failure_reason,
-    }
-
-
-def _billing(billing: Billing | None) -> dict[str, Any]:
-    if billing is None:
-        return {}
-    amount = _amount(billing.monthly_amount)
-    return {**amount, "billed": bool(billing.subscription_item_id) or amount.get("billed")}
+_VENDOR_TYPES: dict[str, type] = {
+    **dict.fromkeys(
+        ("inbound", "routing_summary", "forwarding_number", "ring_users", "vendor_status", "inventory_state",
+         "pool", "pool_name", "pool_route", "ten_dlc_status", "ten_dlc_failure", "warmup_state",
+         "warmup_health", "warmup_reason", "origin"),
+        str,
+    ),
+    **dict.fromkeys(
+        ("is_routed", "is_default", "is_enabled", "is_demo", "pool_active", "sms_ready", "voice_ready",
+         "ten_dlc_registered", "billed"),
+        bool,
+    ),
+}  # fmt: skip
+"""Types of the record fields that only some vendors fill in; `monthly_amount` is parsed by itself."""
 
 
 _MOST_PLACES = 12

@@ -28,10 +28,10 @@ from phonesys import (
     SweepReport,
 )
 from phonesys.backends.agents.wire import AgentNumber
+from phonesys.backends.leadconnector import record as columns
 from phonesys.backends.leadconnector.wire import LeadConnectorNumber
 from phonesys.backends.leadping.wire import read_listing, read_number
 from phonesys.cli.rows import NumberRow
-from phonesys.inventory import leadconnector as columns
 from phonesys.inventory.record import NumberRecord, batches, outcomes_of, records_in, records_of, to_record
 from phonesys.model import InboundService, NumberPool
 

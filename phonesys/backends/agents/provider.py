@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, ClassVar, Self, TypeVar
 
 import msgspec
 
@@ -19,6 +19,7 @@ from phonesys.backends.base import (
     resolve_auth,
     validate_page_size,
 )
+from phonesys.backends.info import BackendInfo, BackendOption
 from phonesys.backends.reconcile import OutcomeEvaluator, drop_none, look_up_until_settled, write_of
 from phonesys.errors import CallError, DecodeError, InvalidArgument, OutcomeUnknown, RepeatedPage
 from phonesys.http.auth import ApiKey, Auth
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from phonesys.http.options import HttpOptions
     from phonesys.http.ratelimit.window import RateLimit
     from phonesys.model import Cursor
+    from phonesys.sandbox import Sandbox
     from phonesys.secret import Secret
     from phonesys.writes import Reconciled
 
@@ -51,6 +53,15 @@ class AgentNumbers(WritingBackend):
     - `status`: list only the numbers in this state, by the vendor's word.
     - `limit`: the vendor states none; what its answers ask for is obeyed.
     """
+
+    info: ClassVar = BackendInfo(
+        credential="api_key",
+        make_auth=ApiKey,
+        options=(
+            BackendOption("page_size", int, "Numbers per page, 1 to 100."),
+            BackendOption("status", str, "List only the numbers in this state, by the vendor's word."),
+        ),
+    )
 
     def __init__(
         self,
@@ -77,6 +88,11 @@ class AgentNumbers(WritingBackend):
         self.page_size = validate_page_size(page_size, _LARGEST_PAGE)
         self.status = status
         self._account = account
+
+    @classmethod
+    def from_sandbox(cls, sandbox: Sandbox, /) -> Self:
+        """Make a backend that talks to the sandbox."""
+        return cls(sandbox.agents_key, base_url=sandbox.agents_url)
 
     async def accounts(self) -> AsyncIterator[str]:
         """Yield the accounts that the credentials name; the one of a single key otherwise."""

@@ -7,7 +7,7 @@ error that shows what came, never an empty list.
 from __future__ import annotations
 
 from datetime import datetime  # noqa: TC003 -- msgspec reads the annotations
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import msgspec
 
@@ -99,6 +99,15 @@ class AgentNumber(msgspec.Struct, rename=_RENAMED, gc=False, kw_only=True):
     @property
     def updated_at(self) -> datetime | None:
         return parse_time(self.updated)
+
+    def record_fields(self) -> dict[str, Any]:
+        """Return the record fields beyond those that all vendors share."""
+        agent = self.agent_id
+        return {
+            "inbound": f"agent:{agent}" if agent else None,
+            "is_routed": bool(agent),
+            "vendor_status": self.state,
+        }
 
 
 class Agent(msgspec.Struct, frozen=True, kw_only=True):

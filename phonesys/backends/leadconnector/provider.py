@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar, Self
 
 from phonesys._validation import validate_e164
 from phonesys.backends.base import (
@@ -14,22 +14,25 @@ from phonesys.backends.base import (
     resolve_auth,
     validate_page_size,
 )
+from phonesys.backends.info import BackendInfo, BackendOption, OAuthInfo
 from phonesys.backends.leadconnector.calls import active_numbers, number_pools
 from phonesys.backends.leadconnector.oauth.calls import search_locations
 from phonesys.backends.leadconnector.oauth.discovery import ListsLocations, location_ids
 from phonesys.backends.leadconnector.wire import LeadConnectorPage, Listing
 from phonesys.errors import InvalidArgument, NotFound, PhoneSystemMissing, UsageError
-from phonesys.http.auth import Auth, Bearer
+from phonesys.http.auth import Auth, Bearer, PerAccount
 from phonesys.http.ratelimit.window import RateLimit
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Mapping
+    from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 
     import aiohttp
 
     from phonesys.http.call import Call
     from phonesys.http.options import HttpOptions
     from phonesys.model import Cursor, NumberPool
+    from phonesys.oauth.store import TokenStore
+    from phonesys.sandbox import Sandbox
     from phonesys.secret import Secret
 
 _VERSIONS = ("2021-07-28", "v3")
@@ -40,6 +43,33 @@ _NO_POOLS: Mapping[str, NumberPool] = {}
 
 # The vendor's sentence for a location without a phone system; other 404s are faults.
 _NOT_CONNECTED = "not connected"
+
+
+def _oauth(
+    *,
+    client_id: str,
+    client_secret: Secret,
+    store: TokenStore,
+    company_id: str | None = None,
+    location_ids: Sequence[str] = (),
+    app_id: str | None = None,
+) -> Auth:
+    from phonesys.backends.leadconnector.oauth import AgencyTokens, OAuthToken  # unused with a static token
+
+    if company_id is not None:
+        if location_ids:
+            raise InvalidArgument("company_id: expected this or location_ids, and not both")
+        return AgencyTokens(client_id, client_secret, company_id=company_id, store=store, app_id=app_id)
+    if not location_ids:
+        raise InvalidArgument(
+            'expected company_id = "…" of the agency that installed the app, or location_ids = ["…"]; '
+            "`phonesys auth login` shows it"
+        )
+    if app_id is not None:
+        raise InvalidArgument("app_id: expected only beside company_id")
+    return PerAccount(
+        {id_: OAuthToken(client_id, client_secret, location_id=id_, store=store) for id_ in location_ids}
+    )
 
 
 class LeadConnector(HttpBackend):
@@ -58,6 +88,30 @@ class LeadConnector(HttpBackend):
     """
 
     unique_numbers = True  # and version v3 leaves the sid out
+
+    info: ClassVar = BackendInfo(
+        credential="token",
+        make_auth=Bearer,
+        options=(
+            BackendOption("page_size", int, "Numbers per page, 1 to 1000."),
+            BackendOption("speculate", int, "Pages fetched at once beyond a full one."),
+            BackendOption("version", str, "Version of the vendor's API: 2021-07-28 or v3."),
+            BackendOption("company_id", str, "Agency whose locations are searched for."),
+            BackendOption("include_pooled", bool, "List numbers in pools too, which the vendor leaves out."),
+            BackendOption("with_pools", bool, "Fetch each location's pools as well."),
+            BackendOption("include_rcs_senders", bool, "With version v3, ask for RCS sender ids."),
+        ),
+        one_account=False,
+        discovery_options=("company_id",),
+        oauth=OAuthInfo(
+            _oauth,
+            (
+                BackendOption("company_id", str, "Agency that installed the app."),
+                BackendOption("location_ids", tuple, "Locations that installed the app one by one."),
+                BackendOption("app_id", str, "App whose installations are listed; needs company_id."),
+            ),
+        ),
+    )
 
     def __init__(
         self,
@@ -99,6 +153,16 @@ class LeadConnector(HttpBackend):
         self._locations = None if locations is None else tuple(locations)
         self._company_id = company_id
         self._pools: OrderedDict[str, Mapping[str, NumberPool]] = OrderedDict()
+
+    @classmethod
+    def from_sandbox(cls, sandbox: Sandbox, /) -> Self:
+        """Make a backend that talks to the sandbox and knows its locations and their pools."""
+        return cls(
+            sandbox.leadconnector_token,
+            base_url=sandbox.leadconnector_url,
+            with_pools=True,
+            locations=sandbox.location_ids,
+        )
 
     async def accounts(self) -> AsyncIterator[str]:
         """Yield the locations that the backend was made for, or that its credentials name or can list.

@@ -7,11 +7,14 @@ of version 2021-07-28 and v3.
 from __future__ import annotations
 
 from datetime import datetime  # noqa: TC003 -- msgspec reads the annotations
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from phonesys.backends.leadconnector import record
+from phonesys.backends.leadconnector.words import status_of
 from phonesys.backends.rows import Untyped, check_depth, decode_rows_individually, row_reader
+from phonesys.backends.words import kind_of
 from phonesys.http.response import UNREADABLE, decode_error, json_decoder
 from phonesys.model import (
     NO_CAPABILITIES,
@@ -26,12 +29,8 @@ from phonesys.model import (
     parse_whole,
 )
 
-_KINDS = {kind.value: kind for kind in NumberKind}
-_STATUS = {
-    "active": NumberStatus.ACTIVE,
-    "suspended": NumberStatus.SUSPENDED,
-    "closed": NumberStatus.INACTIVE,
-}
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 # A row's account, its account's status and its pool are not on the wire: names that no vendor would use.
 _RENAMED = {
@@ -100,7 +99,7 @@ class LeadConnectorNumber(msgspec.Struct, rename=_RENAMED, gc=False, kw_only=Tru
 
     @property
     def kind(self) -> NumberKind:
-        return _KINDS.get(self.type or "", NumberKind.UNKNOWN)
+        return kind_of(self.type)
 
     @property
     def capabilities(self) -> Capabilities:
@@ -109,7 +108,7 @@ class LeadConnectorNumber(msgspec.Struct, rename=_RENAMED, gc=False, kw_only=Tru
     @property
     def status(self) -> NumberStatus:
         """That of its account: the vendor lists active numbers only."""
-        return _STATUS.get(self.account_status or "active", NumberStatus.UNKNOWN)
+        return status_of(self.account_status)
 
     @property
     def assignee(self) -> str | None:
@@ -122,6 +121,16 @@ class LeadConnectorNumber(msgspec.Struct, rename=_RENAMED, gc=False, kw_only=Tru
     @property
     def updated_at(self) -> datetime | None:
         return parse_time(self.date_updated)
+
+    @classmethod
+    def record_columns(cls, numbers: Sequence[LeadConnectorNumber]) -> dict[str, Sequence[Any]]:
+        """Return columns by record field, a value per number in each."""
+        return record.record_columns(numbers)
+
+    def record_fields(self) -> dict[str, Any]:
+        """Return the record fields beyond those that all vendors share."""
+        columns = record.record_columns((self,))
+        return {name: columns[name][0] for name in record.VENDOR_FIELDS}
 
 
 class RcsSender(msgspec.Struct, rename="camel", frozen=True, kw_only=True):

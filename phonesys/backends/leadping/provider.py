@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar, Self
 
 from phonesys._validation import validate_e164
 from phonesys.backends.base import DEFAULT_ACCOUNT, WritingBackend, resolve_auth, validate_page_size
+from phonesys.backends.info import BackendInfo, BackendOption
 from phonesys.backends.leadping import calls
 from phonesys.backends.leadping.lookup import LeadpingLookup
 from phonesys.backends.leadping.requests import ListOptions
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from phonesys.errors import OutcomeUnknown
     from phonesys.http.options import HttpOptions
     from phonesys.model import Cursor
+    from phonesys.sandbox import Sandbox
     from phonesys.secret import Secret
     from phonesys.writes import Reconciled
 
@@ -41,6 +43,12 @@ class Leadping(WritingBackend):
     - `options`: which numbers a listing holds, and in which order.
     - `limit`: 300 requests per 60 s and organization.
     """
+
+    info: ClassVar = BackendInfo(
+        credential="api_key",
+        make_auth=Bearer,
+        options=(BackendOption("page_size", int, "Numbers per page, 1 to 100."),),
+    )
 
     def __init__(
         self,
@@ -68,6 +76,11 @@ class Leadping(WritingBackend):
         self.options = options
         self._account = account
         self._without_number: Counter[tuple[str, str]] = Counter()
+
+    @classmethod
+    def from_sandbox(cls, sandbox: Sandbox, /) -> Self:
+        """Make a backend that talks to the sandbox."""
+        return cls(sandbox.leadping_key, base_url=sandbox.leadping_url)
 
     async def accounts(self) -> AsyncIterator[str]:
         """Yield the organizations that the credentials name; the one of a single key otherwise."""

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from phonesys.backends.rows import Untyped, check_depth, decode_rows_individually, row_reader
+from phonesys.backends.words import kind_of
 from phonesys.http.response import UNREADABLE, decode_error, json_decoder, wrap_decoder
 from phonesys.model import (
     NO_CAPABILITIES,
@@ -40,12 +41,8 @@ _INVENTORY = {
     "Failed": NumberStatus.FAILED,
     "Released": NumberStatus.RELEASED,
 }
-_KINDS = {
-    "local": NumberKind.LOCAL,
-    "tollfree": NumberKind.TOLL_FREE,
-    "mobile": NumberKind.MOBILE,
-    "national": NumberKind.NATIONAL,
-}
+# The summary is written for people; these are the phrases that say that there is no route.
+_UNROUTED = frozenset({"none", "no routing", "not routed", "unrouted", "not configured", "unassigned"})
 
 
 def _status(inventory: str | None, status: str | None, *, enabled: bool | None) -> NumberStatus:
@@ -59,8 +56,8 @@ def _status(inventory: str | None, status: str | None, *, enabled: bool | None) 
     return NumberStatus.ACTIVE if enabled else NumberStatus.INACTIVE
 
 
-def _kind(word: str | None) -> NumberKind:
-    return _KINDS.get((word or "").lower().replace("-", "").replace(" ", ""), NumberKind.UNKNOWN)
+def _is_routed(summary: str | None) -> bool | None:
+    return None if not summary else summary.strip().lower() not in _UNROUTED
 
 
 class Readiness(msgspec.Struct, rename="camel", frozen=True, kw_only=True, gc=False):
@@ -73,6 +70,10 @@ class Readiness(msgspec.Struct, rename="camel", frozen=True, kw_only=True, gc=Fa
     health_score: int | None = None
     progress_percent: int | None = None
     call_stage: str | None = None
+
+    def record_fields(self) -> dict[str, Any]:
+        """Return the record fields that it fills in."""
+        return {"warmup_state": self.state, "warmup_health": self.health_status}
 
 
 class LeadpingRow(
@@ -136,7 +137,7 @@ class LeadpingRow(
 
     @property
     def kind(self) -> NumberKind:
-        return _kind(self.type)
+        return kind_of(self.type)
 
     @property
     def capabilities(self) -> Capabilities:
@@ -161,6 +162,23 @@ class LeadpingRow(
     def updated_at(self) -> datetime | None:
         """Rows do not say."""
         return None
+
+    def record_fields(self) -> dict[str, Any]:
+        """Return the record fields beyond those that all vendors share."""
+        return {
+            "is_routed": _is_routed(self.routing_summary),
+            "routing_summary": self.routing_summary,
+            "is_enabled": self.enabled,
+            "is_demo": self.is_demo,
+            "vendor_status": self.state,
+            "inventory_state": self.inventory_state,
+            "sms_ready": self.sms_ready,
+            "voice_ready": self.voice_ready,
+            "ten_dlc_registered": bool(self.ten_dlc_campaign_status),
+            "ten_dlc_status": self.ten_dlc_campaign_status,
+            "origin": self.ownership,
+            **(self.warmup.record_fields() if self.warmup else {}),
+        }
 
 
 class IdName(msgspec.Struct, frozen=True, gc=False):
@@ -193,6 +211,15 @@ class Routing(msgspec.Struct, rename="camel", frozen=True, kw_only=True):
     voice_connection_id: str | None = None
     ten_dlc_application_id: str | None = None
 
+    def record_fields(self) -> dict[str, Any]:
+        """Return the record fields that it fills in."""
+        enabled = (self.voice_enabled, self.sms_enabled)
+        return {
+            "voice_ready": self.voice_enabled,
+            "sms_ready": self.sms_enabled,
+            "is_routed": None if enabled == (None, None) else any(enabled),
+        }
+
 
 class TenDlc(msgspec.Struct, rename="camel", frozen=True, kw_only=True):
     """Its registration for application-to-person messages in the United States."""
@@ -206,6 +233,14 @@ class TenDlc(msgspec.Struct, rename="camel", frozen=True, kw_only=True):
     failure_reason: str | None = None
     last_provider_event_id: str | None = None
 
+    def record_fields(self) -> dict[str, Any]:
+        """Return the record fields that it fills in."""
+        return {
+            "ten_dlc_registered": bool(self.campaign_id or self.campaign_status),
+            "ten_dlc_status": self.campaign_status,
+            "ten_dlc_failure": self.failure_reason,
+        }
+
 
 class Billing(msgspec.Struct, rename="camel", frozen=True, kw_only=True):
     """Who pays for it, and how much."""
@@ -218,6 +253,10 @@ class Billing(msgspec.Struct, rename="camel", frozen=True, kw_only=True):
     monthly_amount: str | float | None = None
     """A decimal, which the vendor writes as a string; its currency is not said."""
     channel: str | None = None
+
+    def record_fields(self) -> dict[str, Any]:
+        """Return the record fields that it fills in."""
+        return {"monthly_amount": self.monthly_amount, "billed": True if self.subscription_item_id else None}
 
 
 class Location(msgspec.Struct, rename="camel", frozen=True, kw_only=True):
@@ -386,6 +425,27 @@ class LeadpingNumber(msgspec.Struct, rename=_RENAMED, kw_only=True):
     @property
     def updated_at(self) -> datetime | None:
         return parse_time(self.modified)
+
+    def record_fields(self) -> dict[str, Any]:
+        """Return the record fields beyond those that all vendors share."""
+        parts = (self.routing, self.warmup, self.ten_dlc, self.billing)
+        fields = {name: value for part in parts if part for name, value in part.record_fields().items()}
+        older = {
+            "warmup_state": self.warmup_state,
+            "warmup_health": self.health_status,
+            "warmup_reason": self.health_reason or self.warmup_pause_reason,
+        }
+        return {
+            "inbound": f"user:{self.user.id}" if self.user and self.user.id else None,
+            "is_default": self.is_default,
+            "is_enabled": self.enabled,
+            "is_demo": self.is_demo,
+            "vendor_status": self.state,
+            "inventory_state": self.inventory_state,
+            "origin": self.carrier,
+            **fields,
+            **{name: word for name, word in older.items() if word is not None},
+        }
 
 
 class SmsWarmup(msgspec.Struct, rename="camel", frozen=True, kw_only=True):

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import msgspec
 
+from phonesys._routes import pool_fields
 from phonesys.errors import InvalidArgument
-from phonesys.inventory.routes import facts_of_pool
 
 if TYPE_CHECKING:
     from phonesys.inventory.audit.finding import Place
@@ -58,7 +58,7 @@ class AuditContext:
 
 
 def _in_pool(record: NumberRecord, pool: NumberPool) -> NumberRecord:
-    facts = facts_of_pool(pool)
+    facts = pool_fields(pool)
     routed = record.is_routed or (None if record.is_routed is None else facts["pool_route"] is not None)
     return msgspec.structs.replace(record, **facts, is_routed=routed)
 

@@ -1,6 +1,7 @@
-"""LeadConnector's numbers as a record's fields, a column at a time: its pages hold a thousand of them.
+"""Record fields of LeadConnector's numbers, a column at a time.
 
-Reading each number's properties one by one costs more than the database does.
+Its pages hold a thousand numbers. Reading each number's properties one by one costs more than storing them
+does (`python -m benchmarks store`). Without this module, `to_record` does the same number by number.
 """
 
 from __future__ import annotations
@@ -12,25 +13,27 @@ from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar
 
 import msgspec
 
-from phonesys.backends.leadconnector.wire import LeadConnectorNumber
-from phonesys.inventory.routes import POOL_FACTS, facts_of_pool, route
+from phonesys._routes import POOL_FIELDS, describe_route, pool_fields
+from phonesys.backends.leadconnector.words import status_of
+from phonesys.backends.words import kind_of
 from phonesys.model import NO_CAPABILITIES, Capabilities, parse_time
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from phonesys.model import InboundService, NumberKind, NumberPool, NumberStatus
+    from phonesys.backends.leadconnector.wire import LeadConnectorNumber
+    from phonesys.model import InboundService, NumberPool
 
 T = TypeVar("T")
 
-MORE = (
+VENDOR_FIELDS = (
     "inbound", "is_routed", "forwarding_number", "ring_users", "is_default", "vendor_status",
-    "origin", *POOL_FACTS,
+    "origin", *POOL_FIELDS,
 )  # fmt: skip
-"""The fields that only some vendors' numbers have."""
+"""Record fields beyond those that all vendors share."""
 
 # Whole columns, and no tuple for each number: thousands of those at once are the garbage collector's work.
-_SAID = {
+_GETTERS = {
     name: attrgetter(name)
     for name in (
         "number", "sid", "label", "country", "can", "type", "is_default", "linked_user",
@@ -38,15 +41,15 @@ _SAID = {
         "account_status", "pool",
     )
 }  # fmt: skip
-_CAN = {name: attrgetter(name) for name in Capabilities.__struct_fields__}
-_MOST_WORDS = 256
+_CAPABILITIES = {name: attrgetter(name) for name in Capabilities.__struct_fields__}
+_MAX_WORDS = 256
 
 
-def columns(numbers: Sequence[LeadConnectorNumber]) -> dict[str, Sequence[Any]]:
-    """Return every field that LeadConnector knows, and of each its value for every number."""
+def record_columns(numbers: Sequence[LeadConnectorNumber]) -> dict[str, Sequence[Any]]:
+    """Return columns by record field, a value per number in each."""
     if not numbers:
         return {}
-    said = {name: list(map(get, numbers)) for name, get in _SAID.items()}
+    said = {name: list(map(get, numbers)) for name, get in _GETTERS.items()}
     can = [one or NO_CAPABILITIES for one in said["can"]]
     return {
         "provider": [numbers[0].provider] * len(numbers),
@@ -56,18 +59,18 @@ def columns(numbers: Sequence[LeadConnectorNumber]) -> dict[str, Sequence[Any]]:
         "country": said["country"],
         "kind": [_KINDS[word] for word in said["type"]],
         "status": [_STATUSES[word] for word in said["account_status"]],
-        **{name: list(map(get, can)) for name, get in _CAN.items()},
+        **{name: list(map(get, can)) for name, get in _CAPABILITIES.items()},
         "assignee": said["linked_user"],
         "created_at": _created(numbers, said["date_added"]),
         "updated_at": _times(said["date_updated"]),
-        **_more(said),
+        **_vendor_columns(said),
     }
 
 
-def _more(said: dict[str, list[Any]]) -> dict[str, Sequence[Any]]:
-    pools = _pools(said["pool"])
+def _vendor_columns(said: dict[str, list[Any]]) -> dict[str, Sequence[Any]]:
+    pools = _pool_columns(said["pool"])
     routes = list(
-        map(_inbound, said["inbound"], said["forwarding_number"], said["linked_ring_all_users"],
+        map(_route, said["inbound"], said["forwarding_number"], said["linked_ring_all_users"],
             said["linked_user"])
     )  # fmt: skip
     return {
@@ -85,31 +88,31 @@ def _more(said: dict[str, list[Any]]) -> dict[str, Sequence[Any]]:
     }
 
 
-def _inbound(
+def _route(
     service: InboundService | None, forwarding: str | None, ring: tuple[str, ...] | None, user: str | None
 ) -> str | None:
-    """Say what answers; the vendor lets a service outweigh forwarding, and forwarding the users."""
-    if (service is not None or forwarding) and (found := route(service, forwarding)):
+    """Return where calls go: a service outweighs forwarding, and forwarding outweighs the users."""
+    if (service is not None or forwarding) and (found := describe_route(service, forwarding)):
         return found
     if ring:
         return f"users:{' '.join(ring)}"
     return f"user:{user}" if user else None
 
 
-def _pools(pools: Sequence[NumberPool | None]) -> dict[str, Sequence[Any]]:
+def _pool_columns(pools: Sequence[NumberPool | None]) -> dict[str, Sequence[Any]]:
     if not any(pools):
-        return dict.fromkeys(POOL_FACTS, (None,) * len(pools))
-    facts = {id(pool): facts_of_pool(pool) for pool in pools}
-    return {name: [facts[id(pool)].get(name) for pool in pools] for name in POOL_FACTS}
+        return dict.fromkeys(POOL_FIELDS, (None,) * len(pools))
+    facts = {id(pool): pool_fields(pool) for pool in pools}
+    return {name: [facts[id(pool)].get(name) for pool in pools] for name in POOL_FIELDS}
 
 
 _Times = list[Annotated[datetime, msgspec.Meta(tz=True)] | None]
-_WRITTEN = {str, NoneType}
+_TEXT_TYPES = {str, NoneType}
 
 
 def _times(said: Sequence[Any]) -> list[datetime | None]:
-    """Read times in one go, or one by one where something else is among them."""
-    if set(map(type, said)) <= _WRITTEN:
+    """Parse times all at once; one by one where something else is among them."""
+    if set(map(type, said)) <= _TEXT_TYPES:
         try:
             return msgspec.convert(said, _Times)
         except (msgspec.ValidationError, UnicodeEncodeError):
@@ -125,27 +128,19 @@ def _created(numbers: Sequence[LeadConnectorNumber], added: Sequence[Any]) -> li
     return [time or other for time, other in zip(times, others, strict=True)]
 
 
-class _Meanings(dict[str | None, T], Generic[T]):
-    """What the vendor's words mean: each asked of a number once, since there are few."""
+class _Cached(dict[str | None, T], Generic[T]):
+    """Meanings of words, each looked up once."""
 
-    def __init__(self, ask: Callable[[str | None], T]) -> None:
+    def __init__(self, look_up: Callable[[str | None], T]) -> None:
         super().__init__()
-        self._ask = ask
+        self._look_up = look_up
 
     def __missing__(self, word: str | None) -> T:
-        meaning = self._ask(word)
-        if len(self) < _MOST_WORDS:  # words come from outside
+        meaning = self._look_up(word)
+        if len(self) < _MAX_WORDS:  # words come from outside
             self[word] = meaning
         return meaning
 
 
-def _kind(word: str | None) -> NumberKind:
-    return LeadConnectorNumber(number="", type=word).kind
-
-
-def _status(word: str | None) -> NumberStatus:
-    return LeadConnectorNumber(number="", account_status=word).status
-
-
-_KINDS = _Meanings(_kind)
-_STATUSES = _Meanings(_status)
+_KINDS = _Cached(kind_of)
+_STATUSES = _Cached(status_of)
