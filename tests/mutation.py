@@ -1,0 +1,126 @@
+"""Change the code in small ways, one at a time, and see which changes the tests notice.
+
+    python -m pip install -e '.[test]' --group mutation
+    python -m tests.mutation phonesys/sweep/verify.py
+
+A module takes minutes; without one, all of `TARGETS` are worked through. It prints how many changes were
+noticed, and the others as diffs. Each of those is a missing test, or a change that makes no difference.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).resolve().parents[1]
+
+_SWEEP = ("tests/sweep",)
+_WINDOW = (
+    "tests/http/test_http_limits.py",
+    "tests/http/test_http_share.py",
+    "tests/http/test_http_traces.py",
+)
+TARGETS: dict[str, tuple[str, ...]] = {
+    "phonesys/sweep/verify.py": _SWEEP,
+    "phonesys/sweep/account.py": _SWEEP,
+    "phonesys/http/ratelimit/window.py": _WINDOW,
+    "phonesys/http/ratelimit/adaptive.py": _WINDOW,
+    "phonesys/http/ratelimit/history.py": _WINDOW,
+    "phonesys/http/ratelimit/quota.py": ("tests/http/test_http_quota.py",),
+    "phonesys/http/retry.py": ("tests/http/test_http_retry.py", "tests/http/test_http_client.py"),
+    "phonesys/oauth/cache.py": ("tests/oauth",),
+    "phonesys/backends/base.py": ("tests/backends",),
+    "phonesys/backends/agents/provider.py": ("tests/backends",),
+    "phonesys/backends/leadconnector/provider.py": ("tests/backends",),
+    "phonesys/backends/leadping/provider.py": ("tests/backends",),
+}
+"""The modules whose arithmetic decides what is believed, and the tests that must notice a change in it."""
+
+_COPIED = (
+    "phonesys",
+    "tests",
+    "examples",
+    "benchmarks",
+    "docs",
+    "pyproject.toml",
+    "README.md",
+    "CHANGELOG.md",
+)
+_SETTINGS = """
+[tool.mutmut]
+source_paths = ["phonesys"]
+only_mutate = [{module!r}]
+also_copy = {copied!r}
+pytest_add_cli_args = ["-n0", "-x", "-p", "no:cacheprovider"]
+pytest_add_cli_args_test_selection = {tests!r}
+track_dependencies = false
+use_git_change_detection = false
+"""
+_NOTICED = {"killed", "timeout", "segfault", "caught by type check"}
+
+
+class Mutants(NamedTuple):
+    """The changes of one module, by whether a test has noticed them."""
+
+    module: str
+    noticed: int
+    survivors: dict[str, str]
+    """Each with its diff."""
+
+    def __str__(self) -> str:
+        total = self.noticed + len(self.survivors)
+        share = f" ({self.noticed / total:.0%})" if total else ""
+        return "\n".join(
+            [*self.survivors.values(), f"{self.module}: {self.noticed} of {total} noticed{share}"]
+        )
+
+
+def outcomes(listing: str) -> dict[str, str]:
+    """Read the outcome of each mutant from `mutmut results`."""
+    lines = (line.strip().partition(": ") for line in listing.splitlines())
+    return {name: outcome for name, colon, outcome in lines if colon}
+
+
+def _mutmut(folder: Path, *arguments: str) -> str:
+    command = [sys.executable, "-m", "mutmut", *arguments]
+    return subprocess.run(command, cwd=folder, stdout=subprocess.PIPE, text=True, check=True).stdout  # noqa: S603
+
+
+def mutate(module: str, processes: int) -> Mutants:
+    """Change a copy of the module in every way that mutmut knows, and run its tests on each."""
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        for name in _COPIED:
+            source = ROOT / name
+            copy = shutil.copytree if source.is_dir() else shutil.copy
+            copy(source, folder / name)
+        with (folder / "pyproject.toml").open("a", encoding="utf-8") as settings:
+            copied = [name for name in _COPIED if name not in {"phonesys", "tests", "pyproject.toml"}]
+            settings.write(_SETTINGS.format(module=module, copied=copied, tests=list(TARGETS[module])))
+        _mutmut(folder, "run", "--max-children", str(processes))
+        found = outcomes(_mutmut(folder, "results", "--all", "true"))
+        left = [name for name, outcome in found.items() if outcome not in _NOTICED]
+        return Mutants(module, len(found) - len(left), {name: _mutmut(folder, "show", name) for name in left})
+
+
+def main(arguments: list[str]) -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.mutation", description=__doc__.partition("\n")[0])
+    parser.add_argument(
+        "modules", nargs="*", metavar="MODULE", help="paths of TARGETS; all of them by default"
+    )
+    parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
+    options = parser.parse_args(arguments)
+    if unknown := set(options.modules) - TARGETS.keys():
+        parser.error(f"not in TARGETS: {', '.join(sorted(unknown))}")
+    for module in options.modules or TARGETS:
+        print(mutate(module, options.processes), flush=True)  # noqa: T201
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
