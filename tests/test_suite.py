@@ -53,3 +53,18 @@ def test_a_run_in_the_background_is_a_run_like_any_other(tmp_path: Path) -> None
     (pid,) = re.findall(r"^pid (\d+)$", done.stdout, re.MULTILINE)
     with pytest.raises(ProcessLookupError):
         os.kill(int(pid), 0)
+
+
+@pytest.mark.long
+def test_the_same_tests_are_collected_every_time() -> None:
+    """Workers of one run must agree, whichever second it is and however sets are ordered."""
+    command = [sys.executable, "-m", "pytest", "-n0", "--collect-only", "-q", "-m", "long or not long"]
+    first, second = (
+        subprocess.run(  # noqa: S603 -- ourselves
+            command, cwd=ROOT, env={**os.environ, "PYTHONHASHSEED": seed},
+            capture_output=True, text=True, check=True, timeout=PATIENCE,
+        ).stdout.splitlines()[:-1]  # which says how long it took
+        for seed in ("1", "2")
+    )  # fmt: skip
+    assert any("test_the_same_tests_are_collected_every_time" in line for line in first)
+    assert first == second

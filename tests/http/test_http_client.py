@@ -251,7 +251,9 @@ def test_the_vendors_wait_wins(jumping: Run, headers: dict[str, str], wait: floa
 
 
 @pytest.mark.parametrize(
-    "value", ["1857905136", "86400", format_datetime(datetime.now(UTC) + timedelta(days=9))]
+    "value",
+    ["1857905136", "86400", format_datetime(datetime.now(UTC) + timedelta(days=9))],
+    ids=["a moment", "a day", "a date"],
 )
 def test_an_absurd_wait_is_an_error_now(jumping: Run, value: str) -> None:
     """A wait beyond the deadline is not begun; the error says how long it would have been."""
