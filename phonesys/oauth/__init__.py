@@ -1,4 +1,4 @@
-"""Tokens that are never lost: renewed once however many wait, and kept where crashes do not reach them."""
+"""OAuth tokens: one refresh for all waiting callers, and stores that survive crashes."""
 
 from phonesys.oauth.cipher import new_key
 from phonesys.oauth.file import FileTokenStore

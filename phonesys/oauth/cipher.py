@@ -1,4 +1,4 @@
-"""Encryption of what a token store writes, where a key is given: `cryptography`, loaded only then."""
+"""Encryption of token files. `cryptography` is imported only if a key is given."""
 
 from __future__ import annotations
 
@@ -12,39 +12,39 @@ if TYPE_CHECKING:
 
 
 class Cipher(Protocol):
-    """Encrypts and decrypts."""
+    """Encrypts and decrypts the tokens of a store."""
 
     def encrypt(self, plain: bytes) -> bytes:
-        """Encrypt; the result is ASCII without line ends."""
+        """Encrypt to ASCII without line ends."""
         ...
 
     def decrypt(self, sealed: bytes) -> bytes | None:
-        """Decrypt; None where this key does not fit."""
+        """Decrypt. Return None if the key does not match."""
         ...
 
 
 class FernetCipher:
-    """AES-128-CBC with HMAC-SHA256, as https://github.com/fernet/spec says."""
+    """AES-128-CBC with HMAC-SHA256 (https://github.com/fernet/spec)."""
 
     def __init__(self, key: str | Secret) -> None:
-        fernet = _fernet()
+        fernet = _import_fernet()
         try:
             self._fernet = fernet.Fernet(Secret(key, what="store key").reveal().encode())
         except ValueError:
-            wrong = True
+            is_valid = False
         else:
-            wrong = False
-        if wrong:  # outside of `except`, whose context may hold the key
+            is_valid = True
+        if not is_valid:  # raised outside `except`, whose context may hold the key
             raise ConfigError("token store: key= is not a Fernet key; make one with phonesys.oauth.new_key()")
         self._invalid: type[Exception] = fernet.InvalidToken
 
     def encrypt(self, plain: bytes) -> bytes:
-        """Encrypt."""
+        """Encrypt to ASCII without line ends."""
         sealed: bytes = self._fernet.encrypt(plain)
         return sealed
 
     def decrypt(self, sealed: bytes) -> bytes | None:
-        """Decrypt."""
+        """Decrypt. Return None if the key does not match."""
         try:
             plain: bytes = self._fernet.decrypt(sealed)
         except self._invalid:
@@ -53,12 +53,12 @@ class FernetCipher:
 
 
 def new_key() -> str:
-    """Make a key for `FileTokenStore(key=…)`; keep it elsewhere than the file."""
-    key: bytes = _fernet().Fernet.generate_key()
+    """Generate a key for `FileTokenStore(key=…)`. Keep it apart from the file."""
+    key: bytes = _import_fernet().Fernet.generate_key()
     return key.decode()
 
 
-def _fernet() -> ModuleType:
+def _import_fernet() -> ModuleType:
     try:
         from cryptography import fernet
     except ImportError:

@@ -1,4 +1,4 @@
-"""Tokens as bytes, and back: one format for every file of a token store."""
+"""The format of every file of a token store."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import msgspec
 
 from phonesys.errors import ConfigError, InvalidArgument
-from phonesys.oauth.token import Token, as_secret, dump
+from phonesys.oauth.token import Token, decode_secret, encode_with_secrets
 
 if TYPE_CHECKING:
     from phonesys.oauth.cipher import Cipher
@@ -16,68 +16,68 @@ FORMAT = "phonesys-tokens"
 VERSION = 1
 
 Tokens: TypeAlias = dict[str, Token | None]
-"""By key; None for one that was dropped."""
+"""Tokens by key; None marks a deleted one."""
 
 
-class _Document(msgspec.Struct, omit_defaults=True):
+class _Envelope(msgspec.Struct, omit_defaults=True):
     format: str
     version: int
     tokens: Tokens | None = None
     sealed: str | None = None
 
 
-_read = msgspec.json.Decoder(_Document, dec_hook=as_secret).decode
-_read_tokens = msgspec.json.Decoder(Tokens, dec_hook=as_secret).decode
-# What msgspec raises for foreign bytes, and what `Secret` does for values that cannot be credentials.
+_decode_envelope = msgspec.json.Decoder(_Envelope, dec_hook=decode_secret).decode
+_decode_tokens = msgspec.json.Decoder(Tokens, dec_hook=decode_secret).decode
+# msgspec's errors for foreign bytes, and that of `Secret` for values that cannot be credentials.
 _UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, InvalidArgument)
 
 
 class Codec:
-    """Writes and reads the format, encrypted where there is a seal.
+    """Encodes and decodes tokens, encrypted if there is a cipher.
 
-    Reading raises ConfigError, which names the file and shows nothing of it.
+    Decoding raises ConfigError, which names the file without quoting it.
     """
 
-    def __init__(self, seal: Cipher | None) -> None:
-        self._seal = seal
+    def __init__(self, cipher: Cipher | None) -> None:
+        self._cipher = cipher
 
-    def write(self, tokens: Tokens) -> bytes:
-        """Write tokens as one line."""
-        if self._seal is None:
-            return dump(_Document(FORMAT, VERSION, tokens=tokens)) + b"\n"
-        sealed = self._seal.encrypt(dump(tokens)).decode()
-        return dump(_Document(FORMAT, VERSION, sealed=sealed)) + b"\n"
+    def encode(self, tokens: Tokens) -> bytes:
+        """Encode tokens as one line."""
+        if self._cipher is None:
+            return encode_with_secrets(_Envelope(FORMAT, VERSION, tokens=tokens)) + b"\n"
+        sealed = self._cipher.encrypt(encode_with_secrets(tokens)).decode()
+        return encode_with_secrets(_Envelope(FORMAT, VERSION, sealed=sealed)) + b"\n"
 
-    def read(self, raw: bytes, where: str) -> Tokens:
-        """Read one line."""
+    def decode(self, raw: bytes, source: str) -> Tokens:
+        """Decode one line."""
         try:
-            document = _read(raw)
+            document = _decode_envelope(raw)
         except _UNREADABLE:
-            document = _Document("", 0)
+            document = _Envelope("", 0)
         if document.format != FORMAT:
-            raise _complaint(where, "it is damaged, or not a file of phonesys")
+            raise _unusable(source, "it is damaged, or not a token file of phonesys")
         if document.version != VERSION:
-            raise _complaint(
-                where, f"it has version {document.version!s:.20}, and this phonesys reads {VERSION}"
+            raise _unusable(
+                source, f"it has version {document.version!s:.20}, but this phonesys reads {VERSION}"
             )
-        return self._tokens(document, where)
+        return self._open_envelope(document, source)
 
-    def _tokens(self, document: _Document, where: str) -> Tokens:
+    def _open_envelope(self, document: _Envelope, source: str) -> Tokens:
         if document.sealed is None:
-            if self._seal is not None:
-                raise _complaint(where, "a key was given, and it is not encrypted")
+            if self._cipher is not None:
+                raise _unusable(source, "a key was given, but it is not encrypted")
             return document.tokens or {}
-        if self._seal is None:
-            raise _complaint(where, "it is encrypted, and no key was given")
-        plain = self._seal.decrypt(document.sealed.encode())
+        if self._cipher is None:
+            raise _unusable(source, "it is encrypted, but no key was given")
+        plain = self._cipher.decrypt(document.sealed.encode())
         if plain is None:
-            raise _complaint(where, "the key that was given does not fit it")
+            raise _unusable(source, "the key does not match")
         try:
-            return _read_tokens(plain)
+            return _decode_tokens(plain)
         except _UNREADABLE:
             pass
-        raise _complaint(where, "it is damaged")
+        raise _unusable(source, "it is damaged")
 
 
-def _complaint(where: str, reason: str) -> ConfigError:
-    return ConfigError(f"token store: {where} cannot be used: {reason}; it is left as it is")
+def _unusable(source: str, reason: str) -> ConfigError:
+    return ConfigError(f"token store: {source} cannot be used: {reason}; it was not changed")

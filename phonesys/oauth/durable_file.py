@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+from contextlib import contextmanager
 from hashlib import sha256
 from typing import TYPE_CHECKING, TypeAlias
 
 from phonesys.errors import ConfigError
-from phonesys.oauth.lock import PRIVATE, locked_briefly
+from phonesys.oauth.lock import OWNER_ONLY, acquire_lock_blocking
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
     from pathlib import Path
 
     from phonesys.oauth.codec import Codec, Tokens
@@ -17,100 +19,96 @@ if TYPE_CHECKING:
 
 Signature: TypeAlias = tuple[int, int, int]
 
-_ROOM = 16_384
+_HEADROOM = 16_384
 
 
 class DurableTokenFile:
-    """The file itself; everything here blocks, and only `commit` and `check` for longer than a moment."""
+    """The main file of a store. All methods block, `commit` and `ensure_writable` for a disk's sync."""
 
-    def __init__(self, path: Path, folder: Path, codec: Codec, *, patience: float) -> None:
+    def __init__(self, path: Path, folder: Path, codec: Codec, *, lock_timeout: float) -> None:
         self._path = path
         self._folder = folder
         self._codec = codec
-        self._patience = patience
-        self._known: tuple[Signature | None, Tokens] | None = None
+        self._lock_timeout = lock_timeout
+        self._last_read: tuple[Signature | None, Tokens] | None = None
 
     def find(self, key: str) -> Token | None:
-        """Find a token; one that was staged and not committed is what a process left that was killed."""
-        token, staged = self._current().get(key), self._staged(key)
+        """Return a token, preferring one that a killed process staged but did not commit."""
+        token, staged = self._current().get(key), self._read_staged(key)
         if staged is None or (token is not None and token.obtained_at > staged.obtained_at):
             return token
         return staged
 
     def stage(self, key: str, token: Token) -> None:
-        """Put a token where no end of this process can lose it: in the operating system's hands.
+        """Hand a token to the operating system, so that the end of this process cannot lose it.
 
-        A power failure still can; that takes the disk, and `commit`. Raises ConfigError where `commit` would
-        not understand the file.
+        A power failure still can, until `commit`. Raises ConfigError if the file cannot be decoded.
         """
-        self._current()  # a file that cannot be read is not one to prepare a successor of
-        with _told(self._stage_of(key)) as path:
-            _write(path, self._codec.write({key: token}), synced=False)
+        self._current()  # an unreadable file must not get a successor
+        with _os_errors_as_config_errors(path := self._stage_path(key)):
+            _write_file(path, self._codec.encode({key: token}), sync=False)
 
     def commit(self, key: str, token: Token | None) -> None:
-        """Write a token, or its absence, into the file; on return it is on the disk."""
-        with _told(self._path), locked_briefly(self._folder / "lock", patience=self._patience):
+        """Write a token, or delete it. On return, the change is on disk."""
+        with (
+            _os_errors_as_config_errors(self._path),
+            acquire_lock_blocking(self._folder / "lock", timeout=self._lock_timeout),
+        ):
             tokens = dict(self._read())
             tokens[key] = token
             if token is None:
                 del tokens[key]
-            self._replace(self._codec.write(tokens))
-            self._stage_of(key).unlink(missing_ok=True)
+            self._replace(self._codec.encode(tokens))
+            self._stage_path(key).unlink(missing_ok=True)
 
-    def check(self, key: str) -> None:
-        """Raise ConfigError where `commit` would, and commit what a killed process staged."""
-        with _told(self._path):
-            probe = self._folder / f"probe-{os.getpid()}-{_short(key)}"
+    def ensure_writable(self, key: str) -> None:
+        """Raise ConfigError if `commit` would. Commit a token that a killed process staged."""
+        with _os_errors_as_config_errors(self._path):
+            probe = self._folder / f"probe-{os.getpid()}-{_digest(key)}"
             try:
-                _write(probe, bytes(len(self._codec.write(self._read())) + _ROOM), synced=True)
+                _write_file(probe, bytes(len(self._codec.encode(self._read())) + _HEADROOM), sync=True)
             finally:
                 probe.unlink(missing_ok=True)
-        if (staged := self._staged(key)) is not None:
+        if (staged := self._read_staged(key)) is not None:
             self.commit(key, staged)
 
     def _replace(self, raw: bytes) -> None:
         fresh = self._folder / f"fresh-{os.getpid()}"
-        _write(fresh, raw, synced=True)
+        _write_file(fresh, raw, sync=True)
         fresh.replace(self._path)
         _sync_folder(self._path.parent)
 
     def _current(self) -> Tokens:
-        """Read the file, unless it is the one that was read last."""
-        signature = signature_of(self._path)
-        if self._known is None or self._known[0] != signature:
-            self._known = signature, self._read()
-        return self._known[1]
+        """Return the tokens in the file, decoded again only if it has changed."""
+        signature = file_signature(self._path)
+        if self._last_read is None or self._last_read[0] != signature:
+            self._last_read = signature, self._read()
+        return self._last_read[1]
 
     def _read(self) -> Tokens:
-        raw = contents(self._path)
-        return {} if raw is None else self._codec.read(raw, str(self._path))
+        raw = read_if_exists(self._path)
+        return {} if raw is None else self._codec.decode(raw, str(self._path))
 
-    def _staged(self, key: str) -> Token | None:
-        raw = contents(path := self._stage_of(key))
-        if raw is None or not raw.endswith(b"\n"):  # a power failure may have cut it short
+    def _read_staged(self, key: str) -> Token | None:
+        raw = read_if_exists(path := self._stage_path(key))
+        if raw is None or not raw.endswith(b"\n"):  # cut short by a power failure
             return None
-        return self._codec.read(raw, str(path)).get(key)
+        return self._codec.decode(raw, str(path)).get(key)
 
-    def _stage_of(self, key: str) -> Path:
-        return self._folder / f"staged-{_short(key)}"
-
-
-class _told:  # noqa: N801 -- read as a word: `with _told(path)`
-    """Turns an OSError into a ConfigError that names the file."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def __enter__(self) -> Path:
-        return self._path
-
-    def __exit__(self, kind: object, failure: object, trace: object) -> None:
-        if isinstance(failure, OSError):
-            raise ConfigError(f"token store: {self._path}: {failure.strerror}") from None
+    def _stage_path(self, key: str) -> Path:
+        return self._folder / f"staged-{_digest(key)}"
 
 
-def contents(path: Path) -> bytes | None:
-    """Read a file; None if there is none."""
+@contextmanager
+def _os_errors_as_config_errors(path: Path) -> Generator[None]:
+    try:
+        yield
+    except OSError as failure:
+        raise ConfigError(f"token store: {path}: {failure.strerror}") from None
+
+
+def read_if_exists(path: Path) -> bytes | None:
+    """Read a file. Return None if it does not exist."""
     try:
         return path.read_bytes()
     except FileNotFoundError:
@@ -120,8 +118,8 @@ def contents(path: Path) -> bytes | None:
     raise ConfigError(f"token store: {path} cannot be read: {reason}")
 
 
-def signature_of(path: Path) -> Signature | None:
-    """Tell one state of a file from another, without reading it."""
+def file_signature(path: Path) -> Signature | None:
+    """Return a value that changes with the file's content, without reading it."""
     try:
         status = path.stat()
     except OSError:
@@ -129,20 +127,20 @@ def signature_of(path: Path) -> Signature | None:
     return status.st_ino, status.st_size, status.st_mtime_ns
 
 
-def _write(path: Path, raw: bytes, *, synced: bool) -> None:
-    # Made anew, so that no other mode or link stands in the way.
+def _write_file(path: Path, raw: bytes, *, sync: bool) -> None:
+    # Removed first, so that no other mode or link stands in its place.
     path.unlink(missing_ok=True)
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), PRIVATE)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), OWNER_ONLY)
     with os.fdopen(descriptor, "wb", buffering=0) as file:
         left = memoryview(raw)
         while left:
             left = left[file.write(left) :]
-        if synced:
+        if sync:
             os.fsync(file.fileno())
 
 
 def _sync_folder(path: Path) -> None:
-    """Make the new name durable too; Windows has no such thing."""
+    """Make a new name survive a power failure. Windows cannot sync a folder."""
     if os.name == "nt":
         return
     descriptor = os.open(path, os.O_RDONLY)
@@ -152,5 +150,5 @@ def _sync_folder(path: Path) -> None:
         os.close(descriptor)
 
 
-def _short(key: str) -> str:
+def _digest(key: str) -> str:
     return sha256(key.encode()).hexdigest()[:16]

@@ -16,7 +16,7 @@ from phonesys.oauth.cache_file import TokenCacheFile
 from phonesys.oauth.cipher import FernetCipher
 from phonesys.oauth.codec import Codec
 from phonesys.oauth.durable_file import DurableTokenFile
-from phonesys.oauth.lock import locked
+from phonesys.oauth.lock import acquire_lock
 
 if TYPE_CHECKING:
     import os
@@ -30,18 +30,18 @@ P = ParamSpec("P")
 T = TypeVar("T")
 log = logging.getLogger("phonesys")
 
-_WRITE_BEHIND = 1.0
+_WRITE_DELAY = 1.0
 
 
 class FileTokenStore:
-    """Tokens in a file of mode 0600, and beside it a folder (`….d`) for locks and for tokens of locations.
+    """Tokens in a file of mode 0600, with locks and the tokens of locations in a folder (`….d`) beside it.
 
-    What is saved is synced to the disk before `save` returns, and replaces the file as a whole. Processes
-    that share the file refresh a token once between them; a lock ends with the process that holds it. A file
+    A saved token is synced to the disk before `save` returns, and the file is replaced as a whole. Processes
+    that share the file refresh a token once between them. A lock ends with the process that holds it. A file
     that is damaged, foreign or encrypted with another key is a ConfigError, and is never overwritten.
 
-    - `key`: encrypts everything that is written; see `phonesys.oauth.new_key`. Needs `phonesys[crypto]`.
-    - `patience`: seconds to wait for another process that is refreshing.
+    - `key`: encrypts every file; see `phonesys.oauth.new_key`. Needs `phonesys[crypto]`.
+    - `lock_timeout`: seconds to wait for another process that is refreshing.
     """
 
     def __init__(
@@ -49,125 +49,125 @@ class FileTokenStore:
         path: str | os.PathLike[str],
         *,
         key: str | Secret | None = None,
-        patience: float = 120.0,
+        lock_timeout: float = 120.0,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        # A link is followed now: replacing it by a file would leave the old token where it points to.
-        self._path = _resolved(path)
+        # A link is resolved now: replacing it by a file would leave the old token at its target.
+        self._path = _resolve(path)
         self._folder = self._path.with_name(self._path.name + ".d")
-        self._patience = patience
+        self._lock_timeout = lock_timeout
         codec = Codec(None if key is None else FernetCipher(key))
-        self._document = DurableTokenFile(self._path, self._folder, codec, patience=patience)
-        self._journal = TokenCacheFile(
-            self._folder / "kept", self._folder, codec, patience=patience, clock=clock
+        self._durable_file = DurableTokenFile(self._path, self._folder, codec, lock_timeout=lock_timeout)
+        self._cache_file = TokenCacheFile(
+            self._folder / "cache", self._folder, codec, lock_timeout=lock_timeout, clock=clock
         )
-        self._kept: Tokens = {}
+        self._pending: Tokens = {}
         self._writer: asyncio.Task[None] | None = None
-        self._writer_writes = False
-        self._was_read = False
+        self._is_writing = False
+        self._is_loaded = False
 
     async def load(self, key: str) -> Token | None:
-        """Find a token; after the first time, what others wrote since is read in passing."""
-        if self._was_read:
-            return _told(self._find, key)
-        found = await _in_thread(self._find, key)
-        self._was_read = True
+        """Return a token. After the first call, only what other processes wrote since is read."""
+        if self._is_loaded:
+            return _translate_errors(self._find, key)
+        found = await _run_in_thread(self._find, key)
+        self._is_loaded = True
         return found
 
     def _find(self, key: str) -> Token | None:
-        if key in self._kept:
-            return self._kept[key]
-        return self._document.find(key) or self._journal.find(key)
+        if key in self._pending:
+            return self._pending[key]
+        return self._durable_file.find(key) or self._cache_file.find(key)
 
     async def save(self, key: str, token: Token) -> None:
-        """Write a token; on return it is on the disk."""
-        self._make_folder()
-        _told(self._document.stage, key, token)  # before anything else can happen to this process
-        await _in_thread(self._document.commit, key, token)
+        """Write a token. On return, it is on disk."""
+        self._create_folder()
+        _translate_errors(self._durable_file.stage, key, token)  # before this process can be interrupted
+        await _run_in_thread(self._durable_file.commit, key, token)
 
     def cache(self, key: str, token: Token) -> None:
-        """Take a token that can be had again; it is written within a second, together with others."""
-        self._kept[key] = token
-        self._write_soon()
+        """Cache a token that can be fetched again. It is written within a second, in a batch."""
+        self._pending[key] = token
+        self._schedule_write()
 
     async def forget(self, key: str) -> None:
-        """Drop a token."""
-        self._make_folder()
-        await _in_thread(self._document.commit, key, None)
-        self._kept[key] = None
+        """Delete a token."""
+        self._create_folder()
+        await _run_in_thread(self._durable_file.commit, key, None)
+        self._pending[key] = None
         await self.flush()
 
     async def flush(self) -> None:
-        """Write what was kept so far; nothing is left that would be done later."""
-        await self._relieve_writer()
-        batch, self._kept = self._kept, {}
+        """Write the cached tokens, and end the background task that would write them."""
+        await self._stop_writer()
+        batch, self._pending = self._pending, {}
         if batch:
-            self._make_folder()
+            self._create_folder()
         try:
-            await _in_thread(self._journal.append, batch)
+            await _run_in_thread(self._cache_file.append, batch)
         except BaseException:
-            self._kept = {**batch, **self._kept}
+            self._pending = {**batch, **self._pending}
             raise
 
     @asynccontextmanager
     async def lock(self, key: str) -> AsyncGenerator[None]:
-        """Hold the right to renew this token; raises ConfigError where it could not be saved afterwards."""
-        self._make_folder()
-        # Keys share these locks, so that thousands of tokens are not thousands of files.
+        """Hold the exclusive right to refresh this token. Raise ConfigError if saving it would fail."""
+        self._create_folder()
+        # Keys share sixteen locks, so that thousands of tokens do not need thousands of files.
         stripe = sha256(key.encode()).hexdigest()[0]
-        async with locked(self._folder / f"lock-{stripe}", patience=self._patience):
-            await _in_thread(self._document.check, key)
+        async with acquire_lock(self._folder / f"lock-{stripe}", timeout=self._lock_timeout):
+            await _run_in_thread(self._durable_file.ensure_writable, key)
             yield
 
-    def _write_soon(self) -> None:
+    def _schedule_write(self) -> None:
         if self._writer is None or self._writer.done():
             self._writer = asyncio.get_running_loop().create_task(self._write_later())
 
     async def _write_later(self) -> None:
-        while self._kept:
-            await asyncio.sleep(_WRITE_BEHIND)
-            self._writer_writes = True
+        while self._pending:
+            await asyncio.sleep(_WRITE_DELAY)
+            self._is_writing = True
             try:
                 await self.flush()
             except PhonesysError as failure:
-                log.warning("tokens that can be had again were not written: %s", failure)
+                log.warning("cached tokens were not written: %s", failure)
                 return
             finally:
-                self._writer_writes = False
+                self._is_writing = False
 
-    async def _relieve_writer(self) -> None:
-        """Let the task end that would write later, and not outlive the block that the store is used in."""
+    async def _stop_writer(self) -> None:
+        """End the background writer, so that it does not outlive the block that uses the store."""
         writer = self._writer
         if writer is None or writer.done() or writer is asyncio.current_task():
             return
-        if writer.get_loop() is not asyncio.get_running_loop():  # which ended without it
+        if writer.get_loop() is not asyncio.get_running_loop():  # that loop ended without it
             return
-        if not self._writer_writes:
+        if not self._is_writing:
             writer.cancel()
         await wait_finished(writer)
 
-    def _make_folder(self) -> None:
+    def _create_folder(self) -> None:
         try:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as failure:
             reason = failure.strerror
         else:
             return
-        raise ConfigError(f"token store: {self._folder} cannot be made: {reason}")
+        raise ConfigError(f"token store: {self._folder} cannot be created: {reason}")
 
     def __repr__(self) -> str:
         return f"<FileTokenStore {str(self._path)!r}>"
 
 
-def _resolved(path: str | os.PathLike[str]) -> Path:
+def _resolve(path: str | os.PathLike[str]) -> Path:
     try:
         return Path(path).expanduser().resolve()
     except ValueError:
         raise InvalidArgument("token store: a path cannot hold a null character") from None
 
 
-def _told(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Call something that works on files; its errors leave the frames behind that hold what is in them."""
+def _translate_errors(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Call a function that works on files. Its errors lose the frames that hold a file's content."""
     try:
         return function(*args, **kwargs)
     except ConfigError as failure:
@@ -178,5 +178,5 @@ def _told(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     raise error
 
 
-async def _in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    return await asyncio.to_thread(lambda: _told(function, *args, **kwargs))
+async def _run_in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    return await asyncio.to_thread(lambda: _translate_errors(function, *args, **kwargs))

@@ -1,4 +1,4 @@
-"""A lock between processes that ends with whoever holds it, however it ends."""
+"""A lock between processes that ends with the process that holds it."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Generator
     from pathlib import Path
 
-_FIRST_LOOK, _LAST_LOOK = 0.002, 0.05
-"""Seconds between two looks at a lock that somebody holds, at first and at the most."""
-PRIVATE = 0o600
+_MIN_POLL, _MAX_POLL = 0.002, 0.05
+"""Seconds between two attempts to lock, at first and at most."""
+OWNER_ONLY = 0o600
 
-# The operating system drops these locks with the process: `kill -9` leaves none behind. A file that merely
-# exists would be. `flock` locks belong to the open file, so that two tasks of one process exclude each other.
+# The operating system drops these locks with the process, even after `kill -9`; a lock by the mere existence of
+# a file would stay. `flock` locks belong to the open file, so two tasks of one process exclude each other.
 if sys.platform == "win32":
     import msvcrt
 
-    def _try(descriptor: int) -> bool:
+    def _try_lock(descriptor: int) -> bool:
         try:
             msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
         except OSError:
@@ -34,7 +34,7 @@ if sys.platform == "win32":
 else:
     import fcntl
 
-    def _try(descriptor: int) -> bool:
+    def _try_lock(descriptor: int) -> bool:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -43,42 +43,42 @@ else:
 
 
 @asynccontextmanager
-async def locked(path: Path, *, patience: float) -> AsyncGenerator[None]:
-    """Hold the lock on this file, which stays there; raises ConfigError after `patience` seconds."""
-    until = time.monotonic() + patience
-    with _opened(path) as descriptor:
-        pause = _FIRST_LOOK
-        while not _try(descriptor):
-            if time.monotonic() > until:
-                raise _held(path, patience)
+async def acquire_lock(path: Path, *, timeout: float) -> AsyncGenerator[None]:  # noqa: ASYNC109 -- reported as ConfigError
+    """Hold the lock on a file, which is not removed. Raise ConfigError after `timeout` seconds."""
+    deadline = time.monotonic() + timeout
+    with _open_lock_file(path) as descriptor:
+        pause = _MIN_POLL
+        while not _try_lock(descriptor):
+            if time.monotonic() > deadline:
+                raise _lock_timeout(path, timeout)
             await asyncio.sleep(pause)
-            pause = min(2 * pause, _LAST_LOOK)
+            pause = min(2 * pause, _MAX_POLL)
         yield
 
 
 @contextmanager
-def locked_briefly(path: Path, *, patience: float) -> Generator[None]:
-    """Hold the lock from a thread that may wait."""
-    until = time.monotonic() + patience
-    with _opened(path) as descriptor:
-        while not _try(descriptor):
-            if time.monotonic() > until:
-                raise _held(path, patience)
-            time.sleep(_FIRST_LOOK)
+def acquire_lock_blocking(path: Path, *, timeout: float) -> Generator[None]:
+    """Hold the lock on a file, in a thread that may block."""
+    deadline = time.monotonic() + timeout
+    with _open_lock_file(path) as descriptor:
+        while not _try_lock(descriptor):
+            if time.monotonic() > deadline:
+                raise _lock_timeout(path, timeout)
+            time.sleep(_MIN_POLL)
         yield
 
 
 @contextmanager
-def _opened(path: Path) -> Generator[int]:
+def _open_lock_file(path: Path) -> Generator[int]:
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), PRIVATE)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), OWNER_ONLY)
     except OSError as failure:
         raise ConfigError(f"token store: {path} cannot be opened: {failure.strerror}") from None
     try:
         yield descriptor
     finally:
-        os.close(descriptor)  # lets go of the lock as well
+        os.close(descriptor)  # releases the lock as well
 
 
-def _held(path: Path, patience: float) -> ConfigError:
-    return ConfigError(f"token store: another process has held {path} for more than {patience:g} s")
+def _lock_timeout(path: Path, timeout: float) -> ConfigError:
+    return ConfigError(f"token store: another process has held {path} for more than {timeout:g} s")

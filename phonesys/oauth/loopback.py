@@ -1,4 +1,4 @@
-"""Where a browser leads back to after a person consented: one request on loopback."""
+"""The redirect after consent: one request to a server on loopback."""
 
 from __future__ import annotations
 
@@ -17,60 +17,60 @@ if TYPE_CHECKING:
 
     from aiohttp import web
 
-_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
-_DONE = "phonesys has what it needs; you can close this window."
-_STRANGE = "This is not the answer that phonesys waits for."
+_LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
+_DONE = "phonesys has received the consent. You can close this window."
+_UNEXPECTED = "This is not the response that phonesys is waiting for."
 
 
 class Callback:
-    """Waits for the redirect that bears our `state`; others are turned away and change nothing."""
+    """Waits for the redirect that carries our `state`. Other requests are rejected and change nothing."""
 
     def __init__(self, state: Secret) -> None:
         self._state = state
         self._code: asyncio.Future[Secret] = asyncio.get_running_loop().create_future()
 
-    async def code(self, timeout: float) -> Secret:  # noqa: ASYNC109 -- a person's time, not a request's
+    async def wait_for_code(self, timeout: float) -> Secret:  # noqa: ASYNC109 -- a person's time, not a request's
         """Wait for the code.
 
-        Raises CallError where the person refused, AttemptTimeout after `timeout` seconds.
+        Raises CallError if the person refuses, and AttemptTimeout after `timeout` seconds.
         """
         done, _ = await asyncio.wait([self._code], timeout=timeout)
         if not done:
-            raise AttemptTimeout(f"nobody consented within {timeout:g} s")
+            raise AttemptTimeout(f"no consent within {timeout:g} s")
         return self._code.result()
 
-    async def answer(self, request: web.Request) -> web.Response:
-        """Take a redirect in."""
+    async def handle(self, request: web.Request) -> web.Response:
+        """Handle a redirect."""
         from aiohttp import web
 
         state = request.query.get("state", "")
         if not hmac.compare_digest(state.encode(), self._state.reveal().encode()):
-            return web.Response(status=400, text=_STRANGE)
+            return web.Response(status=400, text=_UNEXPECTED)
         if not self._code.done():
-            self._take(request)
+            self._set_result(request)
         return web.Response(text=_DONE)
 
-    def _take(self, request: web.Request) -> None:
+    def _set_result(self, request: web.Request) -> None:
         code = request.query.get("code")
         if code:
             self._code.set_result(Secret(code, what="code"))
             return
-        reason = request.query.get("error_description") or request.query.get("error") or "no code came back"
-        self._code.set_exception(CallError(f"the app was not let in: {reason:.200}"))
+        reason = request.query.get("error_description") or request.query.get("error") or "no code was sent"
+        self._code.set_exception(CallError(f"consent was refused: {reason:.200}"))
 
 
 @asynccontextmanager
-async def callback(redirect_uri: str, state: Secret) -> AsyncGenerator[Callback]:
+async def listen_for_callback(redirect_uri: str, state: Secret) -> AsyncGenerator[Callback]:
     """Listen at a redirect address on loopback, such as `http://localhost:8734/callback`.
 
-    Raises InvalidArgument for an address that is elsewhere, or whose port is taken.
+    Raises InvalidArgument for an address elsewhere, or if its port is taken.
     """
     from aiohttp import web
 
-    uri = _checked(redirect_uri)
-    waiting = Callback(state)
+    uri = _validate_redirect_uri(redirect_uri)
+    callback = Callback(state)
     app = web.Application()
-    app.router.add_get(uri.path, waiting.answer)
+    app.router.add_get(uri.path, callback.handle)
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     try:
@@ -81,17 +81,17 @@ async def callback(redirect_uri: str, state: Secret) -> AsyncGenerator[Callback]
             f"redirect_uri: cannot listen at {redirect_uri!r}: {failure.strerror}"
         ) from None
     try:
-        yield waiting
+        yield callback
     finally:
         await runner.cleanup()
 
 
-def _checked(redirect_uri: str) -> URL:
+def _validate_redirect_uri(redirect_uri: str) -> URL:
     try:
         uri = URL(redirect_uri)
     except (ValueError, TypeError):
         uri = URL()
-    if uri.scheme != "http" or uri.host not in _HOSTS or uri.query_string:
+    if uri.scheme != "http" or uri.host not in _LOOPBACK_HOSTS or uri.query_string:
         raise InvalidArgument(
             "redirect_uri: expected http://localhost:PORT/PATH, as registered with the app, "
             f"got {redirect_uri!r}"

@@ -1,4 +1,4 @@
-"""Spending a refresh token: once among all who share the store, and never without keeping what it buys."""
+"""Refreshing a token: once among all processes that share a store, and never without saving the result."""
 
 from __future__ import annotations
 
@@ -21,93 +21,94 @@ log = logging.getLogger("phonesys")
 
 
 class Refresher:
-    """Turns the stored refresh token into the next token.
+    """Exchanges the stored refresh token for the next token.
 
-    - `ask` spends a refresh token at the vendor's; `first` is the one to begin with where the store is empty.
-    - `pause` waits before the one repetition that a lost answer gets.
+    - `request`: spends a refresh token at the vendor.
+    - `initial_token`: the refresh token to use while the store is empty.
+    - `back_off`: waits before the single retry after a lost response.
     """
 
     def __init__(
         self,
         key: str,
         store: TokenStore,
-        ask: Callable[[Secret], Awaitable[Token]],
+        request: Callable[[Secret], Awaitable[Token]],
         *,
-        pause: Callable[[], Awaitable[None]],
+        back_off: Callable[[], Awaitable[None]],
         clock: Callable[[], float],
-        first: Secret | None = None,
+        initial_token: Secret | None = None,
     ) -> None:
         self._key = key
         self._store = store
-        self._ask = ask
-        self._pause = pause
+        self._request = request
+        self._back_off = back_off
         self._clock = clock
-        self._first = first
+        self._initial_token = initial_token
         self._unsaved: Token | None = None
-        self._verdict: tuple[Secret, StatusError] | None = None
+        self._final_error: tuple[Secret, StatusError] | None = None
 
-    async def __call__(self, refused: Token | None) -> Token:
-        """Return a token that is good and is not the refused one: the stored one, or its successor."""
+    async def __call__(self, rejected: Token | None) -> Token:
+        """Return a usable token other than the rejected one: the stored one, or its successor."""
         stored = await self._store.load(self._key)
-        if stored is not None and stored.usable(self._clock(), refused):
+        if stored is not None and stored.is_usable(self._clock(), rejected):
             return stored
         async with self._store.lock(self._key):
             if self._unsaved is not None:
-                return await self._saved(self._unsaved)
-            stored = await self._store.load(self._key)  # somebody else may have refreshed it meanwhile
-            if stored is not None and stored.usable(self._clock(), refused):
+                return await self._save(self._unsaved)
+            stored = await self._store.load(self._key)  # another process may have refreshed it meanwhile
+            if stored is not None and stored.is_usable(self._clock(), rejected):
                 return stored
-            return await self._saved(await self._successor(stored))
+            return await self._save(await self._refresh(stored))
 
-    async def _saved(self, token: Token) -> Token:
-        """Hand a token out once it is durable; until then it is kept here, and the next caller saves it."""
+    async def _save(self, token: Token) -> Token:
+        """Return the token once it is durable. If saving fails, the next caller saves it."""
         self._unsaved = token
         await self._store.save(self._key, token)
         self._unsaved = None
         return token
 
-    async def _successor(self, stored: Token | None) -> Token:
-        refresh = self._first if stored is None else stored.refresh
+    async def _refresh(self, stored: Token | None) -> Token:
+        refresh = self._initial_token if stored is None else stored.refresh
         if refresh is None:
             raise ConfigError(
                 f"the token store holds no refresh token under {self._key!r}: authorise first, as with "
                 "`phonesys auth login`, or give refresh_token="
             )
-        if self._verdict is not None and self._verdict[0] == refresh:
-            raise copy.copy(self._verdict[1])  # only another login can change it
+        if self._final_error is not None and self._final_error[0] == refresh:
+            raise copy.copy(self._final_error[1])  # only another login can change it
         try:
-            token = await self._spend(refresh)
+            token = await self._request_with_retry(refresh)
         except StatusError as error:
-            raise self._judged(refresh, error) from None
-        # A vendor that names no new refresh token means that the old one stays.
+            raise self._as_final(refresh, error) from None
+        # A response without a refresh token means that the old one stays valid.
         return token if token.refresh is not None else msgspec.structs.replace(token, refresh=refresh)
 
-    async def _spend(self, refresh: Secret) -> Token:
-        """Ask for the successor; once more if the answer is lost.
+    async def _request_with_retry(self, refresh: Secret) -> Token:
+        """Request the successor, and once more if the response is lost.
 
-        That is the best that is left: if the first request arrived, the refresh token is spent, what it
-        bought is gone, and a second one is refused; if it did not, the second one saves the credential.
+        If the first request arrived, the refresh token is spent and its result is lost; a second request is
+        rejected and costs nothing. If it did not arrive, the second request saves the credential.
         """
         try:
-            return await self._ask(refresh)
+            return await self._request(refresh)
         except OutcomeUnknown as lost:
             lost.__traceback__ = None
             first = lost
-        log.warning("the answer to a refresh was lost; trying once more with the same refresh token")
-        await self._pause()
+        log.warning("the response to a refresh was lost; trying once more with the same refresh token")
+        await self._back_off()
         try:
-            return await self._ask(refresh)
+            return await self._request(refresh)
         except StatusError as error:
             if not error.transient:
-                error.message += f"; an answer before that was lost ({first.cause}), and with it the token"
+                error.message += f"; an earlier response was lost ({first.cause}), and with it the token"
             raise
 
-    def _judged(self, refresh: Secret, error: StatusError) -> StatusError:
-        """Tell a refresh token that is refused for good, which is remembered, from a vendor out of order."""
+    def _as_final(self, refresh: Secret, error: StatusError) -> StatusError:
+        """Turn a final rejection of the refresh token into Unauthorized, and remember it."""
         if error.transient:
             return error
-        refused = Unauthorized(error.message)
-        refused.__dict__.update(error.__dict__)
-        refused.renewable = False
-        self._verdict = refresh, refused
-        return copy.copy(refused)
+        rejected = Unauthorized(error.message)
+        rejected.__dict__.update(error.__dict__)
+        rejected.renewable = False
+        self._final_error = refresh, rejected
+        return copy.copy(rejected)

@@ -1,4 +1,4 @@
-"""Where tokens are kept: a small protocol, and the memory of this process."""
+"""Token stores: the protocol, and a store in memory."""
 
 from __future__ import annotations
 
@@ -15,66 +15,66 @@ if TYPE_CHECKING:
 
 @runtime_checkable
 class TokenStore(Protocol):
-    """Keeps tokens under keys such as `leadconnector/<client id>/company/<company id>`.
+    """Stores tokens under keys such as `leadconnector/<client id>/company/<company id>`.
 
-    There are two kinds. One with a refresh token that dies when used must never be lost: it is `save`d. One
-    that can be had again for a request is only `keep`t. Whatever a method raises fails the calls that needed
-    the token; nothing is swallowed.
+    A token whose refresh token dies when used must never be lost: it is `save`d. A token that can be fetched
+    again is only `cache`d. An exception from a method fails the calls that need the token.
     """
 
     async def load(self, key: str) -> Token | None:
-        """Find a token, as saved or kept last by anybody who shares the store."""
+        """Return the token that was saved or cached last, by any process that shares the store."""
         ...
 
     async def save(self, key: str, token: Token) -> None:
-        """Write a token; when this returns, it survives whatever happens to the process."""
+        """Write a token. On return, it survives the end of the process."""
 
     def cache(self, key: str, token: Token) -> None:
-        """Take a token that may be lost; writing it can wait for others."""
+        """Cache a token that may be lost. Writing it may wait for others."""
 
     async def forget(self, key: str) -> None:
-        """Drop a token."""
+        """Delete a token."""
 
     async def flush(self) -> None:
-        """Write what was kept so far."""
+        """Write the tokens that were cached so far."""
 
     def lock(self, key: str) -> AbstractAsyncContextManager[None]:
-        """Hold the right to renew this token, alone among all who share the store, dead ones excluded.
+        """Hold the exclusive right to refresh this token among all processes that share the store.
 
-        Entering it should fail where `save` would: the refresh token is not spent yet.
+        The lock of a process that dies is released. Entering should fail if `save` would, since the refresh
+        token is not spent yet.
         """
         ...
 
 
 class MemoryTokenStore:
-    """Keeps tokens for as long as the process lives; a refresh token that rotated dies with it."""
+    """Tokens in memory. A refresh token that was rotated is lost when the process ends."""
 
     def __init__(self) -> None:
         self._tokens: dict[str, Token] = {}
         self._locks: dict[str, tuple[asyncio.Lock, int]] = {}
 
     async def load(self, key: str) -> Token | None:
-        """Find a token."""
+        """Return a token."""
         return self._tokens.get(key)
 
     async def save(self, key: str, token: Token) -> None:
-        """Remember a token."""
+        """Store a token."""
         self._tokens[key] = token
 
     def cache(self, key: str, token: Token) -> None:
-        """Remember a token."""
+        """Store a token."""
         self._tokens[key] = token
 
     async def forget(self, key: str) -> None:
-        """Drop a token."""
+        """Delete a token."""
         self._tokens.pop(key, None)
 
     async def flush(self) -> None:
-        """There is nothing to write."""
+        """Do nothing: memory needs no writing."""
 
     @asynccontextmanager
     async def lock(self, key: str) -> AsyncGenerator[None]:
-        """Take turns within the process; a lock that nobody uses is not kept."""
+        """Hold the lock of a key within this process. A lock without users is dropped."""
         lock, users = self._locks.get(key, (asyncio.Lock(), 0))
         self._locks[key] = lock, users + 1
         try:

@@ -1,4 +1,4 @@
-"""A token as it is kept: two secrets and when the first of them ends."""
+"""A token: two secrets, and the time at which the first of them expires."""
 
 from __future__ import annotations
 
@@ -8,55 +8,58 @@ import msgspec
 
 from phonesys.secret import Secret
 
-_EARLY = 60.0
-_EARLY_SHARE = 0.1
+_RENEWAL_MARGIN = 60.0
+_RENEWAL_MARGIN_SHARE = 0.1
 
 
 class Token(msgspec.Struct, frozen=True, kw_only=True):
-    """What a vendor granted. Times are seconds since the epoch, kept as they were when the answer came.
+    """An access token and its refresh token. Times are seconds since the epoch, fixed when the response came.
 
-    Its secrets hide as `Secret` does: from `repr`, copies and pickles. `dump` is the only way out.
+    Both are masked in `repr`, copies and pickles, as every `Secret` is. Only `encode_with_secrets` writes
+    them.
     """
 
     access: Secret
     refresh: Secret | None = None
     obtained_at: float
     expires_at: float | None = None
-    """None where the vendor did not say: it is good until it is refused."""
+    """None if the vendor did not say. Such a token is used until it is rejected."""
     subject: str = ""
-    """Whom it speaks for, such as `company/…` or `location/…`."""
+    """The company or location it belongs to, as `company/…` or `location/…`."""
     scope: str = ""
 
     @property
     def renew_at(self) -> float:
-        """When to fetch the next one: a minute before the end, or a tenth of a short life."""
+        """Time to fetch the next token: a minute before this one expires, or a tenth of a short lifetime."""
         if self.expires_at is None:
             return float("inf")
-        return self.expires_at - min(_EARLY, max(0.0, self.expires_at - self.obtained_at) * _EARLY_SHARE)
+        return self.expires_at - min(
+            _RENEWAL_MARGIN, max(0.0, self.expires_at - self.obtained_at) * _RENEWAL_MARGIN_SHARE
+        )
 
-    def usable(self, now: float, refused: Token | None = None) -> bool:
-        """Say whether it is good for a while, and not the one that was refused."""
-        known_bad = refused is not None and self.access == refused.access
-        return not known_bad and now < self.renew_at
+    def is_usable(self, now: float, rejected: Token | None = None) -> bool:
+        """Return True if the token is not about to expire, and is not the one that was rejected."""
+        was_rejected = rejected is not None and self.access == rejected.access
+        return not was_rejected and now < self.renew_at
 
     def without_refresh(self) -> Token:
-        """Leave out what could refresh it."""
+        """Return the token without its refresh token."""
         return self if self.refresh is None else msgspec.structs.replace(self, refresh=None)
 
 
-def dump(value: Any) -> bytes:
-    """Write tokens as JSON, secrets included: for a store, and nothing else."""
-    return msgspec.json.encode(value, enc_hook=_revealed)
+def encode_with_secrets(value: Any) -> bytes:
+    """Encode tokens as JSON, secrets included: for a store, and nothing else."""
+    return msgspec.json.encode(value, enc_hook=_reveal_secret)
 
 
-def _revealed(value: Any) -> str:
+def _reveal_secret(value: Any) -> str:
     if isinstance(value, Secret):
         return value.reveal()
     raise NotImplementedError(f"cannot be stored: {type(value).__name__}")
 
 
-def as_secret(kind: type, value: Any) -> Any:
-    """Read a stored string as the secret that it is; msgspec's `dec_hook`."""
+def decode_secret(kind: type, value: Any) -> Any:
+    """Decode a stored string as a Secret; msgspec's `dec_hook`."""
     if kind is Secret:
         return Secret(value, what="stored token")
-    raise NotImplementedError(f"cannot be read: {kind.__name__}")
+    raise NotImplementedError(f"cannot be decoded: {kind.__name__}")

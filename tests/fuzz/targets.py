@@ -29,7 +29,7 @@ from phonesys import (
 )
 from phonesys.backends.agents import wire as agents
 from phonesys.backends.leadconnector import wire as leadconnector
-from phonesys.backends.leadconnector.oauth.wire import read_locations, read_token
+from phonesys.backends.leadconnector.oauth.wire import decode_locations, decode_token
 from phonesys.backends.leadping import wire as leadping
 from phonesys.cli import rows as output
 from phonesys.cli.config import configured
@@ -38,7 +38,7 @@ from phonesys.http.response import EXCERPT, error_from_response, expect_no_conte
 from phonesys.http.retry import backoff
 from phonesys.inventory.record import to_record
 from phonesys.oauth.codec import Codec
-from phonesys.oauth.token import Token, dump
+from phonesys.oauth.token import Token, encode_with_secrets
 from phonesys.sandbox import FaultPlan
 
 if TYPE_CHECKING:
@@ -223,14 +223,14 @@ def error_body(body: bytes) -> None:
 
 def token(body: bytes) -> None:
     """A vendor's answer about a token, and one about locations."""
-    read = decoded(lambda raw: read_token(raw, clock=lambda: 1000.0), body)
+    read = decoded(lambda raw: decode_token(raw, clock=lambda: 1000.0), body)
     if read is not None:
         assert isfinite(read.renew_at) or read.expires_at is None
-        assert isinstance(read.usable(1000.0), bool)
+        assert isinstance(read.is_usable(1000.0), bool)
         assert read.access.reveal() not in repr(read) or len(read.access.reveal()) < len("access=Secret")
-        again = Codec(None).read(Codec(None).write({"key": read}), "written")
+        again = Codec(None).decode(Codec(None).encode({"key": read}), "written")
         assert again["key"] == read
-    locations = decoded(read_locations, body)
+    locations = decoded(decode_locations, body)
     if locations is not None:
         assert all(one.location_id is None or isinstance(one.location_id, str) for one in locations.locations)
         assert repr(locations)
@@ -239,14 +239,14 @@ def token(body: bytes) -> None:
 def token_file(raw: bytes) -> None:
     """A line of a token store's file."""
     try:
-        tokens = Codec(None).read(raw, "tokens.json")
+        tokens = Codec(None).decode(raw, "tokens.json")
     except UsageError as complaint:
         small(complaint)
         return
     for one in tokens.values():
         assert one is None or isinstance(one, Token)
-        assert one is None or isinstance(one.usable(0.0), bool)
-    assert dump(tokens)
+        assert one is None or isinstance(one.is_usable(0.0), bool)
+    assert encode_with_secrets(tokens)
     assert repr(tokens)
 
 

@@ -15,7 +15,7 @@ from phonesys import DecodeError
 from phonesys._validation import MAX_DEPTH, exceeds_depth
 from phonesys.backends.agents import wire as agents
 from phonesys.backends.leadconnector import wire as leadconnector
-from phonesys.backends.leadconnector.oauth.wire import read_locations, read_token
+from phonesys.backends.leadconnector.oauth.wire import decode_locations, decode_token
 from phonesys.backends.leadping import wire as leadping
 from phonesys.backends.rows import MAX_UNREADABLE
 from phonesys.http.response import error_from_response
@@ -38,8 +38,8 @@ READERS: dict[str, Callable[[bytes], Any]] = {
     "agent numbers": agents.read_numbers,
     "agents": agents.read_agents,
     "agent number": agents.read_number,
-    "locations": read_locations,
-    "token": lambda body: read_token(body, clock=lambda: 1000.0),
+    "locations": decode_locations,
+    "token": lambda body: decode_token(body, clock=lambda: 1000.0),
     "error": lambda body: error_from_response(500, {}, body),
 }
 ALL = (targets.listing, targets.paging, targets.error_body, targets.token, targets.token_file)
@@ -229,7 +229,7 @@ def test_a_moment_that_utc_has_no_year_for_is_no_date(text: str) -> None:
 )
 def test_a_life_of_any_length_is_a_token(life: bytes) -> None:
     """A number that no float holds says nothing of when it ends."""
-    token = read_token(b'{"access_token":"at_1","expires_in":%b}' % life, clock=lambda: 1000.0)
+    token = decode_token(b'{"access_token":"at_1","expires_in":%b}' % life, clock=lambda: 1000.0)
     assert token.expires_at is None or token.expires_at > 1000.0
 
 
@@ -237,7 +237,7 @@ def test_an_endless_answer_about_a_token_is_none() -> None:
     """It is not made into objects, which would take thirty times its room."""
     padding = b'"' + b"x" * 2**20 + b'"'
     with pytest.raises(DecodeError, match="no access token"):
-        read_token(b'{"access_token":"at_1","padding":%b}' % padding, clock=lambda: 1000.0)
+        decode_token(b'{"access_token":"at_1","padding":%b}' % padding, clock=lambda: 1000.0)
 
 
 def test_errors_are_one_line_that_a_terminal_takes() -> None:

@@ -131,7 +131,7 @@ HOSTILE_FILES = (
 
 @pytest.mark.parametrize("raw", HOSTILE_FILES, ids=[repr(raw[:24]) for raw in HOSTILE_FILES])
 @pytest.mark.parametrize("key", [None, "0" * 43 + "="], ids=["plain", "encrypted"])
-@pytest.mark.parametrize("name", ["tokens.json", "tokens.json.d/kept"])
+@pytest.mark.parametrize("name", ["tokens.json", "tokens.json.d/cache"])
 async def test_a_token_store_refuses_what_it_did_not_write(
     name: str, key: str | None, raw: bytes, tmp_path: Path
 ) -> None:

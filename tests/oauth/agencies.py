@@ -1,4 +1,4 @@
-"""What the tests of OAuth share: agencies of the sandbox, and a clock of their own."""
+"""Helpers of the OAuth tests: agencies of the sandbox, and a clock."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ HASTY = HttpOptions(backoff=0.0)
 
 
 class Clock:
-    """Seconds since the epoch, as the test says."""
+    """Seconds since the epoch, set by the test."""
 
     def __init__(self, now: float = 1_700_000_000.0) -> None:
         self.now = now
@@ -30,19 +30,19 @@ def company_key(sandbox: Sandbox) -> str:
     return f"leadconnector/{sandbox.oauth.client_id}/company/{sandbox.oauth.company_id}"
 
 
-def token(answer: dict[str, Any], *, expired: bool = False) -> Token:
-    """Make a stored token of an answer; one that has expired never needs a 401 to know."""
+def token(response: dict[str, Any], *, expired: bool = False) -> Token:
+    """Build a stored token from a token response, with times by the test's clock."""
     now = Clock().now
     return Token(
-        access=Secret(answer["access_token"]),
-        refresh=Secret(answer["refresh_token"]),
+        access=Secret(response["access_token"]),
+        refresh=Secret(response["refresh_token"]),
         obtained_at=now - 90_000 if expired else now,
-        expires_at=now - 3_600 if expired else now + answer["expires_in"],
+        expires_at=now - 3_600 if expired else now + response["expires_in"],
     )
 
 
 async def store_of(sandbox: Sandbox, store: TokenStore | None = None, *, expired: bool = False) -> TokenStore:
-    """Let the company's app in, and store its token."""
+    """Authorise the company's app, and store its token."""
     store = store or MemoryTokenStore()
     await store.save(company_key(sandbox), token(sandbox.oauth.company(), expired=expired))
     return store

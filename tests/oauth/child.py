@@ -1,8 +1,8 @@
-"""A program that uses a file store, to be killed or to compete: `python -m tests.oauth.child '{…}'`.
+"""A program that uses a file store, for tests that kill it or run several of them: `python -m tests.oauth.child '{…}'`.
 
-Reads nothing but its arguments and, before it begins, a line of input. Says R when it is ready, S when a
-token is saved and D when all calls are done; and notes in shared memory, where that wakes nobody who could
-delay it, A when the first token answer was read and T when it is staged.
+It reads its arguments and, before it begins, a line of input. It prints R when it is ready, S when a token is
+saved and D when all calls are done. In shared memory, which wakes no other process that could delay it, it
+writes A when the first token response was read and T when it is staged.
 """
 
 from __future__ import annotations
@@ -49,10 +49,10 @@ def watch(path: str) -> None:
     with open(path, "r+b") as file:  # noqa: PTH123 -- a mapping wants a descriptor
         memory = mmap.mmap(file.fileno(), 2)
 
-    def note(place: int, letter: bytes) -> None:
-        memory[place : place + 1] = letter
+    def note(index: int, letter: bytes) -> None:
+        memory[index : index + 1] = letter
 
-    setattr(calls, "read_token", before(wire.read_token, lambda: note(0, b"A")))  # noqa: B010
+    setattr(calls, "decode_token", before(wire.decode_token, lambda: note(0, b"A")))  # noqa: B010
     setattr(DurableTokenFile, "stage", after(DurableTokenFile.stage, lambda: note(1, b"T")))  # noqa: B010
     setattr(DurableTokenFile, "commit", after(DurableTokenFile.commit, lambda: say("S")))  # noqa: B010
 
@@ -66,8 +66,8 @@ async def main(options: dict[str, Any]) -> None:
         await store.load("warm")
         say("R")
         await asyncio.to_thread(sys.stdin.readline)
-        places = options["locations"]
-        pages = (lc.page(places[n % len(places)]) for n in range(options["calls"]))
+        locations = options["locations"]
+        pages = (lc.page(locations[n % len(locations)]) for n in range(options["calls"]))
         await asyncio.gather(*pages)
         say("D")
         if options.get("linger"):

@@ -1,9 +1,9 @@
-"""Kills a program at random moments around a refresh, and looks what is left of its credential.
+"""Kill a program at random moments around a refresh, and check whether its credential survived.
 
 The vendor is a sandbox in this process, so that it keeps its state. Run the long version as
 
     python -m tests.oauth.crash --rounds 200
-    python -m tests.oauth.crash --rounds 200 --grace 30     # a vendor that repeats its last answer
+    python -m tests.oauth.crash --rounds 200 --grace 30     # a vendor that repeats its last response
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ from tests.oauth.agencies import agency, backend, company_key
 if TYPE_CHECKING:
     from asyncio.subprocess import Process
 
-_LATENCY = 0.002  # seconds between the rotation of a token and its answer
+_LATENCY = 0.002  # seconds between the rotation of a token and its response
 ROOT = Path(__file__).resolve().parents[2]
 
 BEFORE = "before the vendor had rotated the token"
-IN_FLIGHT = "rotated, answer not yet read"
-READ = "answer read, not yet staged"
+IN_FLIGHT = "rotated, response not yet read"
+READ = "response read, not yet staged"
 STAGED = "staged, not yet synced"
 SAVED = "synced"
 STAGES = (BEFORE, IN_FLIGHT, READ, STAGED, SAVED)
@@ -43,7 +43,7 @@ STAGES = (BEFORE, IN_FLIGHT, READ, STAGED, SAVED)
 
 @dataclass
 class Tally:
-    """How often the program was killed at each stage, and how often its credential was lost."""
+    """Number of kills at each stage, and number of credentials lost."""
 
     killed: Counter[str] = field(default_factory=Counter[str])
     lost: Counter[str] = field(default_factory=Counter[str])
@@ -56,7 +56,7 @@ class Tally:
 
 
 class Scene:
-    """A sandbox, a store, and children that use both."""
+    """A sandbox, a store, and child processes that use both."""
 
     def __init__(self, sandbox: Sandbox, folder: Path) -> None:
         self.sandbox = sandbox
@@ -64,26 +64,26 @@ class Scene:
         self.notes = folder / "notes"
 
     async def authorise(self) -> None:
-        """Let the app in, and store a token that has expired."""
+        """Authorise the app, and store a token that has expired."""
         await self.expire(self.sandbox.oauth.company())
 
-    async def expire(self, answer: dict[str, Any] | None = None) -> None:
-        """Let the stored token have ended, so that the next call begins with a refresh."""
-        (self.store.with_name("tokens.json.d") / "kept").unlink(missing_ok=True)  # the locations' tokens
+    async def expire(self, response: dict[str, Any] | None = None) -> None:
+        """Mark the stored token as expired, so that the next call begins with a refresh."""
+        (self.store.with_name("tokens.json.d") / "cache").unlink(missing_ok=True)  # the locations' tokens
         store, key = FileTokenStore(self.store), company_key(self.sandbox)
-        if answer is None:
+        if response is None:
             stored = await store.load(key)
             assert stored is not None
             access, refresh = stored.access, stored.refresh
         else:
-            access, refresh = Secret(answer["access_token"]), Secret(answer["refresh_token"])
+            access, refresh = Secret(response["access_token"]), Secret(response["refresh_token"])
         now = time.time()
         await store.save(
             key, Token(access=access, refresh=refresh, obtained_at=now - 90_000, expires_at=now - 3_600)
         )
 
     async def child(self, *, calls: int = 1, linger: bool = False) -> Process:
-        """Start one, and wait until it is about to begin."""
+        """Start a child, and wait until it is ready."""
         self.notes.write_bytes(bytes(2))
         options = {
             "notes": str(self.notes),
@@ -105,7 +105,7 @@ class Scene:
         return process
 
     async def works(self) -> bool:
-        """Say whether a program that starts now can use the credential."""
+        """Return True if a program that starts now can use the credential."""
         auth = agency(self.sandbox, FileTokenStore(self.store), clock=time.time)
         async with backend(self.sandbox, auth) as lc:
             try:
@@ -150,7 +150,7 @@ async def killed_once(scene: Scene, after: float, tally: Tally) -> None:
 
 
 async def usual_duration(scene: Scene, warm_ups: int) -> float:
-    """Measure how long it takes from the start to the saved token, and a bit."""
+    """Measure the time from the start to the saved token, plus a quarter."""
     durations: list[float] = []
     for _ in range(warm_ups):
         await scene.expire()
@@ -165,7 +165,7 @@ async def usual_duration(scene: Scene, warm_ups: int) -> float:
 
 
 async def crashes(rounds: int, *, grace: float = 0.0, seed: int = 1, warm_ups: int = 5) -> Tally:
-    """Kill so many programs; the moments are spread evenly over what a refresh takes."""
+    """Kill one program a round, at moments spread evenly over the duration of a refresh."""
     draw, tally = random.Random(seed), Tally()
     with tempfile.TemporaryDirectory() as folder:
         async with Sandbox(locations=3, numbers=1, oauth_grace=grace, latency=_LATENCY) as sandbox:

@@ -53,19 +53,19 @@ def connected(sandbox: Sandbox) -> list[str]:
 
 
 async def test_a_thousand_calls_on_an_expired_token_refresh_once(sandbox: Sandbox) -> None:
-    """However many callers find the company's token expired, one refresh serves them all."""
+    """A thousand concurrent callers that find the company's token expired share one refresh."""
     store = await store_of(sandbox, expired=True)
     async with backend(sandbox, agency(sandbox, store)) as lc:
-        places = connected(sandbox)
-        pages = await asyncio.gather(*(lc.page(places[n % len(places)]) for n in range(1000)))
+        locations = connected(sandbox)
+        pages = await asyncio.gather(*(lc.page(locations[n % len(locations)]) for n in range(1000)))
     assert len(pages) == 1000
     assert refreshes(sandbox) == 1
-    assert exchanges(sandbox) == len(places)
+    assert exchanges(sandbox) == len(locations)
     assert sandbox.served["leadconnector.numbers", 200] == 1000
 
 
 async def test_a_thousand_calls_of_one_location_refresh_once(sandbox: Sandbox) -> None:
-    """The same holds for a location that let the app in by itself."""
+    """The same holds for a location that installed the app by itself."""
     here = connected(sandbox)[0]
     store = MemoryTokenStore()
     key = f"leadconnector/{sandbox.oauth.client_id}/location/{here}"
@@ -82,10 +82,10 @@ async def test_a_thousand_calls_of_one_location_refresh_once(sandbox: Sandbox) -
         assert [account async for account in lc.accounts()] == [here]
     assert len(pages) == 1000
     assert refreshes(sandbox) == 1
-    kept = await store.load(key)
-    assert kept is not None
-    assert kept.refresh is not None
-    assert sandbox.oauth.is_live(kept.refresh.reveal())
+    saved = await store.load(key)
+    assert saved is not None
+    assert saved.refresh is not None
+    assert sandbox.oauth.is_live(saved.refresh.reveal())
 
 
 async def test_locations_with_tokens_of_their_own_share_a_backend(sandbox: Sandbox) -> None:
@@ -109,11 +109,11 @@ async def test_locations_with_tokens_of_their_own_share_a_backend(sandbox: Sandb
 
 
 async def test_a_revoked_token_is_replaced_once_for_all_who_meet_the_401(sandbox: Sandbox) -> None:
-    """A token that fails is dropped by the first who sees it, and every call is repeated once."""
+    """A rejected token is dropped by the first caller that sees the 401, and every call is repeated once."""
     store = await store_of(sandbox)
     async with backend(sandbox, agency(sandbox, store)) as lc:
         await lc.page(here := connected(sandbox)[0])
-        sandbox.oauth.expire()  # at the vendor's only: we still believe in our tokens
+        sandbox.oauth.expire()  # at the vendor only: the client does not know
         await asyncio.gather(*(lc.page(here) for _ in range(50)))
     assert refreshes(sandbox) == 1
     assert sandbox.oauth.exchanges[here] == 2
@@ -121,8 +121,8 @@ async def test_a_revoked_token_is_replaced_once_for_all_who_meet_the_401(sandbox
     assert sandbox.served["leadconnector.numbers", 200] == 51
 
 
-async def test_a_token_that_is_refused_again_is_not_replaced_again(sandbox: Sandbox) -> None:
-    """A location whose tokens are all refused costs two requests a call, and one exchange a minute."""
+async def test_a_token_that_is_rejected_again_is_not_replaced_again(sandbox: Sandbox) -> None:
+    """A location whose tokens are all rejected costs two requests a call, and one exchange a minute."""
     store, clock = await store_of(sandbox), Clock()
     here = connected(sandbox)[0]
     sandbox.script("leadconnector.numbers", status(401, {"message": "Invalid JWT"}), repeat=True)
@@ -141,12 +141,12 @@ async def test_a_token_that_is_refused_again_is_not_replaced_again(sandbox: Sand
 
 
 async def test_a_spent_refresh_token_fails_every_waiter_with_the_vendors_reason(sandbox: Sandbox) -> None:
-    """The vendor is asked once, its sentence reaches everybody, and nobody asks again with that token."""
+    """One request is sent, every caller gets the vendor's reason, and that token is not used again."""
     store, clock = await store_of(sandbox, expired=True), Clock()
     stored = await store.load(company_key(sandbox))
     assert stored is not None
     assert stored.refresh is not None
-    sandbox.oauth.refresh(stored.refresh.reveal())  # by somebody else, who kept what it bought
+    sandbox.oauth.refresh(stored.refresh.reveal())  # by another program, which kept the new token
     async with backend(sandbox, agency(sandbox, store, clock=clock)) as lc:
         calls = (lc.page(connected(sandbox)[n % 5]) for n in range(100))
         failures = await asyncio.gather(*calls, return_exceptions=True)
@@ -167,7 +167,7 @@ async def test_a_spent_refresh_token_fails_every_waiter_with_the_vendors_reason(
 
 
 async def test_an_outage_of_the_token_endpoint_is_not_hammered(sandbox: Sandbox) -> None:
-    """A failed refresh is remembered for a moment; then it is tried again, and the sweep goes on."""
+    """A failed refresh is remembered for a moment. Then it is tried again, and the sweep goes on."""
     store, clock = await store_of(sandbox, expired=True), Clock()
     sandbox.script("leadconnector.token", *[status(503, b"<html>down</html>")] * 2)
     async with backend(sandbox, agency(sandbox, store, clock=clock)) as lc:
@@ -181,29 +181,29 @@ async def test_an_outage_of_the_token_endpoint_is_not_hammered(sandbox: Sandbox)
         assert (await lc.page(here)).numbers
 
 
-async def test_a_lost_answer_is_asked_for_once_more(sandbox: Sandbox) -> None:
-    """Where the vendor answers again what a refresh token bought, a lost answer costs nothing."""
+async def test_a_lost_response_is_requested_once_more(sandbox: Sandbox) -> None:
+    """A lost response costs nothing if the vendor repeats its last response."""
     sandbox.oauth.grace = 30.0
     store = await store_of(sandbox, expired=True)
     sandbox.script("leadconnector.token", drop_after())
     assert await first_page(sandbox, agency(sandbox, store))
-    kept = await store.load(company_key(sandbox))
-    assert kept is not None
-    assert kept.refresh is not None
-    assert sandbox.oauth.is_live(kept.refresh.reveal())
+    saved = await store.load(company_key(sandbox))
+    assert saved is not None
+    assert saved.refresh is not None
+    assert sandbox.oauth.is_live(saved.refresh.reveal())
 
 
-async def test_what_a_lost_answer_costs_is_said(sandbox: Sandbox) -> None:
-    """Where the vendor does not, the error says that an answer was lost, and that the token is spent."""
+async def test_the_error_names_what_a_lost_response_cost(sandbox: Sandbox) -> None:
+    """If the vendor does not repeat it, the error says that a response and its token were lost."""
     store = await store_of(sandbox, expired=True)
     sandbox.script("leadconnector.token", drop_after())
-    with pytest.raises(Unauthorized, match="This refresh token is invalid; an answer before that was lost"):
+    with pytest.raises(Unauthorized, match="This refresh token is invalid; an earlier response was lost"):
         await first_page(sandbox, agency(sandbox, store))
     assert sandbox.served["leadconnector.token", 400] == 1
 
 
-async def test_an_unreadable_token_answer_is_never_shown(sandbox: Sandbox) -> None:
-    """An answer without the token may hold other secrets: the error says so instead of quoting it."""
+async def test_an_unreadable_token_response_is_never_shown(sandbox: Sandbox) -> None:
+    """A response without the token may hold other secrets, so the error does not quote it."""
     store = await store_of(sandbox, expired=True)
     sandbox.script("leadconnector.token", body(b'{"token": "PLANTED"}'), body(b"PLANTED"))
     with pytest.raises(OutcomeUnknown) as failure:
@@ -227,7 +227,7 @@ async def test_cancelling_every_caller_during_a_refresh_loses_nothing(sandbox: S
 
 
 async def test_closing_waits_for_a_refresh(sandbox: Sandbox) -> None:
-    """Leaving the block in the middle of a refresh, even while cancelled, keeps what it buys."""
+    """Leaving the block in the middle of a refresh, even while cancelled, saves the new token."""
     store = await store_of(sandbox, expired=True)
     sandbox.script("leadconnector.token", delay(0.05))
 
@@ -242,15 +242,15 @@ async def test_closing_waits_for_a_refresh(sandbox: Sandbox) -> None:
     task.cancel()
     await asyncio.wait([task])
     assert task.cancelled()
-    kept = await store.load(company_key(sandbox))
-    assert kept is not None
-    assert kept.refresh is not None
-    assert sandbox.oauth.is_live(kept.refresh.reveal())
+    saved = await store.load(company_key(sandbox))
+    assert saved is not None
+    assert saved.refresh is not None
+    assert sandbox.oauth.is_live(saved.refresh.reveal())
 
 
 async def test_closing_waits_for_a_refresh_that_waits(sandbox: Sandbox) -> None:
-    """Also one that has yet to get the lock: what is begun is carried to its end."""
-    store = Slow()
+    """A refresh that is still waiting for the lock is carried to its end too."""
+    store = SlowStore()
     await store_of(sandbox, store, expired=True)
 
     async def use() -> None:
@@ -264,13 +264,13 @@ async def test_closing_waits_for_a_refresh_that_waits(sandbox: Sandbox) -> None:
     store.free.set()
     await asyncio.wait([task])
     assert task.cancelled()
-    kept = await store.load(company_key(sandbox))
-    assert kept is not None
-    assert kept.refresh is not None
-    assert (refreshes(sandbox), sandbox.oauth.is_live(kept.refresh.reveal())) == (1, True)
+    saved = await store.load(company_key(sandbox))
+    assert saved is not None
+    assert saved.refresh is not None
+    assert (refreshes(sandbox), sandbox.oauth.is_live(saved.refresh.reveal())) == (1, True)
 
 
-class Slow(MemoryTokenStore):
+class SlowStore(MemoryTokenStore):
     def __init__(self) -> None:
         super().__init__()
         self.asked, self.free = asyncio.Event(), asyncio.Event()
@@ -282,8 +282,8 @@ class Slow(MemoryTokenStore):
         yield
 
 
-async def test_exchanges_that_nobody_waits_for_end(sandbox: Sandbox) -> None:
-    """A location's token can be had again: its exchange ends with the last call that wanted it."""
+async def test_an_exchange_without_waiters_is_cancelled(sandbox: Sandbox) -> None:
+    """An exchange is cancelled with the last call that waits for it, since it can be repeated."""
     store = await store_of(sandbox)
     sandbox.script("leadconnector.location_token", delay(30))
     async with backend(sandbox, agency(sandbox, store)) as lc:
@@ -298,7 +298,7 @@ async def test_exchanges_that_nobody_waits_for_end(sandbox: Sandbox) -> None:
 
 
 async def test_a_call_waits_for_its_token_no_longer_than_its_deadline(sandbox: Sandbox) -> None:
-    """The deadline of a call covers the fetching of its token; the fetch goes on for others."""
+    """The deadline of a call covers the fetch of its token. The fetch goes on for others."""
     store = await store_of(sandbox, expired=True)
     sandbox.script("leadconnector.token", delay(0.3))
     impatient = HttpOptions(deadline=0.1, timeout=5)
@@ -309,7 +309,7 @@ async def test_a_call_waits_for_its_token_no_longer_than_its_deadline(sandbox: S
 
 
 async def test_a_location_without_the_app_fails_alone(sandbox: Sandbox) -> None:
-    """The vendor's reason names the location's failure; the others are read."""
+    """The failure carries the vendor's reason and names its location. Other locations are read."""
     store = await store_of(sandbox)
     out, here = connected(sandbox)[:2]
     sandbox.oauth.uninstalled.add(out)
@@ -321,10 +321,10 @@ async def test_a_location_without_the_app_fails_alone(sandbox: Sandbox) -> None:
 
 
 async def test_a_missing_scope_is_the_vendors_403(sandbox: Sandbox) -> None:
-    """Scopes are the vendor's business: its refusal comes through as it is."""
+    """The vendor's refusal is raised unchanged."""
     store = MemoryTokenStore()
-    answer = sandbox.oauth.company(scopes=["oauth.write", "phonenumbers.read"])
-    await store.save(company_key(sandbox), token(answer))
+    response = sandbox.oauth.company(scopes=["oauth.write", "phonenumbers.read"])
+    await store.save(company_key(sandbox), token(response))
     async with backend(sandbox, agency(sandbox, store)) as lc:
         here = connected(sandbox)[0]
         assert (await lc.page(here)).numbers
@@ -333,7 +333,7 @@ async def test_a_missing_scope_is_the_vendors_403(sandbox: Sandbox) -> None:
 
 
 async def test_tokens_are_renewed_a_minute_before_they_end(sandbox: Sandbox) -> None:
-    """Expiry is an absolute time: it is neither moved by a restart nor discovered by a 401."""
+    """Expiry is an absolute time. A restart does not move it, and no 401 is needed to discover it."""
     store, clock = await store_of(sandbox), Clock()
     here = connected(sandbox)[0]
     for moment, expected in ((0, 1), (86_300, 1), (86_345, 2)):
@@ -350,8 +350,8 @@ async def lc_page(sandbox: Sandbox, store: Any, clock: Clock, here: str) -> None
 
 
 @pytest.mark.parametrize("spelling", ["snake", "camel"])
-async def test_both_spellings_of_token_answers_are_understood(sandbox: Sandbox, spelling: Any) -> None:
-    """A new token wins over the old, however its answer is spelled: five refreshes in a row all last."""
+async def test_both_spellings_of_token_responses_are_decoded(sandbox: Sandbox, spelling: Any) -> None:
+    """Five refreshes in a row succeed in either spelling of the response."""
     store, clock = await store_of(sandbox, expired=True), Clock()
     sandbox.oauth.spelling = spelling
     async with backend(sandbox, agency(sandbox, store, clock=clock)) as lc:
@@ -361,8 +361,8 @@ async def test_both_spellings_of_token_answers_are_understood(sandbox: Sandbox, 
             clock.now += 90_000
 
 
-async def test_a_client_secret_that_is_refused_is_said(sandbox: Sandbox) -> None:
-    """A wrong client secret is the vendor's 401, not an endless refresh."""
+async def test_a_rejected_client_secret_is_an_error(sandbox: Sandbox) -> None:
+    """A wrong client secret raises the vendor's 401 once, without an endless refresh."""
     store = await store_of(sandbox, expired=True)
     auth = AgencyTokens(
         sandbox.oauth.client_id, "wrong", company_id=sandbox.oauth.company_id, store=store, clock=Clock()
@@ -372,17 +372,17 @@ async def test_a_client_secret_that_is_refused_is_said(sandbox: Sandbox) -> None
     assert sandbox.served["leadconnector.token", 401] == 1
 
 
-async def test_an_empty_store_says_what_to_do(sandbox: Sandbox) -> None:
-    """Without a token to begin with, nothing is sent."""
+async def test_an_empty_store_names_the_login_command(sandbox: Sandbox) -> None:
+    """Without an initial token, no request is sent."""
     with pytest.raises(ConfigError, match="phonesys auth login"):
         await first_page(sandbox, agency(sandbox, MemoryTokenStore()))
     assert not sandbox.served["leadconnector.token", 200]
 
 
 async def test_a_token_that_could_not_be_saved_is_saved_later(sandbox: Sandbox) -> None:
-    """A store that fails after the refresh fails the callers, and the token waits here for the next one."""
-    store = await store_of(sandbox, Failing(), expired=True)
-    assert isinstance(store, Failing)
+    """If saving fails after the refresh, the callers fail, and the next caller saves the token."""
+    store = await store_of(sandbox, FailingStore(), expired=True)
+    assert isinstance(store, FailingStore)
     store.broken, clock = 1, Clock()
     async with backend(sandbox, agency(sandbox, store, clock=clock)) as lc:
         with pytest.raises(Exception, match="disk on fire"):
@@ -390,13 +390,13 @@ async def test_a_token_that_could_not_be_saved_is_saved_later(sandbox: Sandbox) 
         clock.now += 60
         assert (await lc.page(here)).numbers
     assert refreshes(sandbox) == 1
-    kept = await store.load(company_key(sandbox))
-    assert kept is not None
-    assert kept.refresh is not None
-    assert sandbox.oauth.is_live(kept.refresh.reveal())
+    saved = await store.load(company_key(sandbox))
+    assert saved is not None
+    assert saved.refresh is not None
+    assert sandbox.oauth.is_live(saved.refresh.reveal())
 
 
-class Failing(MemoryTokenStore):
+class FailingStore(MemoryTokenStore):
     broken = 0
 
     async def save(self, key: str, token: Any) -> None:
@@ -407,7 +407,7 @@ class Failing(MemoryTokenStore):
 
 
 def test_tokens_outlive_the_event_loop(unused_port: int) -> None:
-    """The same AgencyTokens serve one `asyncio.run` after the other."""
+    """The same AgencyTokens work in one `asyncio.run` after the other."""
     from phonesys.sandbox import Sandbox
 
     sandbox = Sandbox(locations=3, port=unused_port)
@@ -424,7 +424,7 @@ def test_tokens_outlive_the_event_loop(unused_port: int) -> None:
 
 
 async def test_two_backends_share_an_agency(sandbox: Sandbox) -> None:
-    """Closing one of them leaves the other with its tokens."""
+    """Closing one backend leaves the other with its tokens."""
     auth = agency(sandbox, await store_of(sandbox, expired=True))
     here = connected(sandbox)[0]
     async with backend(sandbox, auth, version="v3") as other:
@@ -435,7 +435,7 @@ async def test_two_backends_share_an_agency(sandbox: Sandbox) -> None:
 
 
 async def test_server_errors_of_exchanges_are_retried(sandbox: Sandbox) -> None:
-    """An exchange spends nothing: it is repeated like any read."""
+    """An exchange spends nothing, so it is retried like a read."""
     store = await store_of(sandbox)
     sandbox.script("leadconnector.location_token", status(500), status(502), drop_after())
     assert await first_page(sandbox, agency(sandbox, store))

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def vendor() -> Iterator[Sandbox]:
-    """A sandbox in a thread of its own: the command runs a loop of its own."""
+    """A sandbox in a thread, since the command runs its own event loop."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
@@ -35,8 +35,8 @@ def vendor() -> Iterator[Sandbox]:
 
 
 def browse(address: str) -> bool:
-    with urllib.request.urlopen(address) as answer:  # noqa: S310 -- loopback
-        return bool(answer.status == 200)
+    with urllib.request.urlopen(address) as response:  # noqa: S310 -- loopback
+        return bool(response.status == 200)
 
 
 def arguments(vendor: Sandbox, port: int, store: Path) -> list[str]:
@@ -51,25 +51,25 @@ def arguments(vendor: Sandbox, port: int, store: Path) -> list[str]:
 def test_a_login_leaves_a_token_in_the_store(
     vendor: Sandbox, unused_port: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str
 ) -> None:
-    """The command says whose it is, and shows neither the secret nor the token."""
+    """The command names the token's subject, and shows neither the secret nor the token."""
     monkeypatch.setenv(SECRET_VARIABLE, vendor.oauth.client_secret)
     monkeypatch.setenv(KEY_VARIABLE, key)
     monkeypatch.setattr(webbrowser, "open", browse)
     result = CliRunner().invoke(app, arguments(vendor, unused_port, tmp_path / "tokens.json"))
     assert result.exit_code == 0, result.output
-    holder = f"company/{vendor.oauth.company_id}"
-    assert holder in result.output
+    subject = f"company/{vendor.oauth.company_id}"
+    assert subject in result.output
     store = FileTokenStore(tmp_path / "tokens.json", key=key or None)
-    token = asyncio.run(store.load(f"leadconnector/{vendor.oauth.client_id}/{holder}"))
+    token = asyncio.run(store.load(f"leadconnector/{vendor.oauth.client_id}/{subject}"))
     assert token is not None
     for secret in (vendor.oauth.client_secret, token.access.reveal()):
         assert secret not in result.output
 
 
-def test_a_login_that_is_refused_fails(
+def test_a_rejected_login_fails(
     vendor: Sandbox, unused_port: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With the vendor's reason, and nothing in the store."""
+    """A rejected login shows the vendor's reason, and leaves nothing in the store."""
     monkeypatch.setenv(SECRET_VARIABLE, "wrong")
     monkeypatch.setattr(webbrowser, "open", browse)
     result = CliRunner().invoke(app, arguments(vendor, unused_port, tmp_path / "tokens.json"))

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class Person:
-    """Opens what is shown in a browser of sorts, in the test's loop."""
+    """Opens the address in a minimal browser, in the test's event loop."""
 
     def __init__(self, browse: Browse) -> None:
         self._browse = browse
@@ -41,9 +41,9 @@ class Person:
 
 
 async def consent(session: aiohttp.ClientSession, address: str) -> None:
-    async with session.get(address) as answer:
-        assert answer.status == 200
-        assert "close this window" in await answer.text()
+    async with session.get(address) as response:
+        assert response.status == 200
+        assert "close this window" in await response.text()
 
 
 async def logged_in(sandbox: Sandbox, port: int, browse: Browse, **options: Any) -> Any:
@@ -62,8 +62,8 @@ async def logged_in(sandbox: Sandbox, port: int, browse: Browse, **options: Any)
     return token, store
 
 
-async def test_a_person_lets_the_app_in(sandbox: Sandbox, unused_port: int) -> None:
-    """From the address to a working agency: consent, redirect, code, token, store."""
+async def test_a_login_stores_a_working_token(sandbox: Sandbox, unused_port: int) -> None:
+    """Consent, redirect, code, token and store lead from the address to a working agency."""
     token, store = await logged_in(sandbox, unused_port, consent)
     assert token.subject == f"company/{sandbox.oauth.company_id}"
     assert set(token.scope.split()) == set(SCOPES)
@@ -73,23 +73,23 @@ async def test_a_person_lets_the_app_in(sandbox: Sandbox, unused_port: int) -> N
 
 
 async def test_a_redirect_without_our_state_changes_nothing(sandbox: Sandbox, unused_port: int) -> None:
-    """Somebody else's code is turned away, and the login goes on waiting for its own."""
-    strange: list[int] = []
+    """A code with another `state` is rejected, and the login goes on waiting for its own."""
+    statuses: list[int] = []
 
     async def attacked(session: aiohttp.ClientSession, address: str) -> None:
         back = f"http://localhost:{unused_port}/callback"
         for query in ({"code": "theirs"}, {"code": "theirs", "state": "guess"}, {"error": "x", "state": "é"}):
-            async with session.get(back, params=query) as answer:
-                strange.append(answer.status)
+            async with session.get(back, params=query) as response:
+                statuses.append(response.status)
         await consent(session, address)
 
     token, _ = await logged_in(sandbox, unused_port, attacked)
-    assert strange == [400, 400, 400]
+    assert statuses == [400, 400, 400]
     assert token.subject
 
 
 async def test_a_person_may_refuse(sandbox: Sandbox, unused_port: int) -> None:
-    """The vendor's reason is the error."""
+    """The error carries the vendor's reason."""
 
     async def deny(session: aiohttp.ClientSession, address: str) -> None:
         await consent(session, address + "&deny=1")
@@ -98,19 +98,19 @@ async def test_a_person_may_refuse(sandbox: Sandbox, unused_port: int) -> None:
         await logged_in(sandbox, unused_port, deny)
 
 
-async def test_nobody_answers(sandbox: Sandbox, unused_port: int) -> None:
-    """Waiting ends, and the port is free again."""
+async def test_no_consent_in_time(sandbox: Sandbox, unused_port: int) -> None:
+    """Waiting ends after the time-out, and the port is free again."""
 
     async def look_away(session: aiohttp.ClientSession, address: str) -> None:
         pass
 
     for _ in range(2):
-        with pytest.raises(AttemptTimeout, match="nobody consented"):
+        with pytest.raises(AttemptTimeout, match="no consent"):
             await logged_in(sandbox, unused_port, look_away, timeout=0.01)
 
 
-async def test_a_port_that_is_taken_is_said(sandbox: Sandbox) -> None:
-    """Before anybody is asked for anything."""
+async def test_a_taken_port_is_an_error(sandbox: Sandbox) -> None:
+    """A taken port is an error before a person is asked to consent."""
     port = int(sandbox.url.rpartition(":")[2])
     with pytest.raises(InvalidArgument, match="cannot listen"):
         await login("a-b", "s", store=MemoryTokenStore(), redirect_uri=f"http://127.0.0.1:{port}/callback")
@@ -120,14 +120,14 @@ async def test_a_port_that_is_taken_is_said(sandbox: Sandbox) -> None:
     "uri",
     ["https://example.com/cb", "http://example.com/cb", "https://localhost:1/cb", "localhost:8734/cb", ""],
 )
-async def test_the_redirect_leads_to_this_machine(uri: str) -> None:
-    """An address elsewhere would hand the code to whoever listens there."""
+async def test_the_redirect_must_lead_to_this_machine(uri: str) -> None:
+    """An address elsewhere is rejected, since it would hand the code to a stranger."""
     with pytest.raises(InvalidArgument, match="redirect_uri"):
         await login("a-b", "s", store=MemoryTokenStore(), redirect_uri=uri)
 
 
 def test_the_address_is_encoded() -> None:
-    """Every part survives the trip, reserved characters included."""
+    """Every part is encoded, reserved characters included."""
     url = authorization_url("app-1", "http://localhost:1/cb?a=b&c", ["a/b.read", "c"], state="s&t=+")
     parts = urlsplit(url)
     assert (parts.scheme, parts.netloc) == ("https", "marketplace.gohighlevel.com")
@@ -141,8 +141,8 @@ def test_the_address_is_encoded() -> None:
     }
 
 
-async def test_a_code_is_good_once(sandbox: Sandbox) -> None:
-    """And only with the redirect address that it was made for."""
+async def test_a_code_is_valid_once(sandbox: Sandbox) -> None:
+    """A code is valid once, and only with the redirect address it was issued for."""
     state = sandbox.oauth
     code = state.code(Holder("Company", state.company_id), "http://localhost:1/cb")
 
@@ -161,8 +161,8 @@ async def test_a_code_is_good_once(sandbox: Sandbox) -> None:
         await exchanged("http://localhost:1/cb")
 
 
-async def test_an_answer_for_nobody_is_an_error(sandbox: Sandbox) -> None:
-    """A token that names neither a company nor a location could not be found again."""
+async def test_a_token_without_a_subject_is_an_error(sandbox: Sandbox) -> None:
+    """A token response that names neither a company nor a location is a DecodeError."""
     sandbox.script("leadconnector.token", body(b'{"access_token": "a"}'))
     with pytest.raises(DecodeError, match="neither a company nor a location"):
         await exchange_code("a-b", "s", "c", store=MemoryTokenStore(), base_url=sandbox.leadconnector_url)

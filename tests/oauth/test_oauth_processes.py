@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 async def test_two_processes_that_share_a_file_refresh_once(tmp_path: Path) -> None:
-    """2 x 200 calls on an expired token: one refresh between them, and every call succeeds."""
+    """Two processes with 200 calls each on an expired token refresh it once, and every call succeeds."""
     async with Sandbox(locations=5, numbers=2, enforce_limits=False) as sandbox:
         scene = Scene(sandbox, tmp_path)
         await scene.authorise()
@@ -28,28 +28,28 @@ async def test_two_processes_that_share_a_file_refresh_once(tmp_path: Path) -> N
         assert (refreshes(sandbox), sandbox.oauth.refused) == (1, 0)
 
 
-# The quarter of a millisecond between the reading of an answer and its staging cannot be had away.
+# A quarter of a millisecond passes between reading a response and staging it.
 UNAVOIDABLE = {IN_FLIGHT, READ}
 
 
-async def test_a_killed_process_loses_only_an_answer_that_was_on_its_way() -> None:
-    """Whatever a process had staged when it was killed, the next one works with."""
+async def test_a_killed_process_loses_only_a_response_in_transit() -> None:
+    """A token that a killed process had staged is used by the next process."""
     tally = await crashes(8, warm_ups=1)
     assert tally.killed.total() == 8
     assert set(tally.lost) <= UNAVOIDABLE
 
 
 @pytest.mark.long
-async def test_two_hundred_killed_processes_lose_nothing_that_they_had_staged() -> None:
-    """The same at 200 moments."""
+async def test_two_hundred_killed_processes_lose_no_staged_token() -> None:
+    """The same holds at 200 moments."""
     tally = await crashes(200)
     print(tally)  # noqa: T201
     assert set(tally.lost) <= UNAVOIDABLE
 
 
 @pytest.mark.long
-async def test_a_vendor_that_repeats_its_answer_loses_nothing_at_all() -> None:
-    """With a grace for the refresh token used last, not even an answer on its way is lost."""
+async def test_a_vendor_that_repeats_its_response_loses_nothing() -> None:
+    """If the vendor repeats its last response, not even a response in transit is lost."""
     tally = await crashes(200, grace=30.0)
     print(tally)  # noqa: T201
     assert not tally.lost

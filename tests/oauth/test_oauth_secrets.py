@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Witness:
-    """Collects what could leak, and knows what must not."""
+    """Collects every text that could leak, and searches it for secrets."""
 
     def __init__(self, sandbox: Sandbox) -> None:
         self._sandbox = sandbox
@@ -60,7 +60,7 @@ def witness(sandbox: Sandbox) -> Iterator[Witness]:
 
 
 async def echo(exchange: Any, /) -> Any:
-    """A vendor that repeats what it was sent, in its refusal."""
+    """Reject a request, and echo its credentials in the message."""
     form = await exchange.request.post()
     sent = " ".join([*map(str, form.values()), exchange.request.headers.get("Authorization", "")])
     return await status(400, {"message": f"cannot use {sent}"})(exchange)
@@ -68,26 +68,26 @@ async def echo(exchange: Any, /) -> Any:
 
 FAULTS: dict[str, tuple[str, Any]] = {
     "nothing wrong": ("leadconnector.token", None),
-    "refused": ("leadconnector.token", status(400, {"error": "invalid_grant"})),
+    "rejected": ("leadconnector.token", status(400, {"error": "invalid_grant"})),
     "echoed by the token endpoint": ("leadconnector.token", echo),
     "lost": ("leadconnector.token", drop_after()),
     "unreadable": ("leadconnector.token", body(b"<html>")),
     "an outage": ("leadconnector.token", status(503)),
     "echoed by the exchange": ("leadconnector.location_token", echo),
     "an exchange without a token": ("leadconnector.location_token", body(b'{"a": 1}')),
-    "a page that is refused": ("leadconnector.numbers", status(401, {"message": "Invalid JWT"})),
-    "a list that is refused": ("leadconnector.installed", status(403)),
+    "a page that is rejected": ("leadconnector.numbers", status(401, {"message": "Invalid JWT"})),
+    "a list that is rejected": ("leadconnector.installed", status(403)),
 }
 
 
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
-async def test_no_secret_is_seen_whatever_goes_wrong(
+async def test_no_secret_is_shown_after_any_fault(
     sandbox: Sandbox, witness: Witness, fault: tuple[str, Any]
 ) -> None:
-    """Logs at DEBUG, `repr`, errors, their pickles, tracebacks with locals, and the report: none of ours."""
-    route, answer = fault
-    if answer is not None:
-        sandbox.script(route, answer, repeat=True)
+    """No secret is in logs at DEBUG, `repr`, errors, their pickles, tracebacks with locals, or the report."""
+    route, behavior = fault
+    if behavior is not None:
+        sandbox.script(route, behavior, repeat=True)
     store = await store_of(sandbox, expired=True)
     auth = agency(sandbox, store)
     lc = backend(sandbox, auth)
@@ -100,30 +100,30 @@ async def test_no_secret_is_seen_whatever_goes_wrong(
             await lc.page(sandbox.location_ids[0])
         except PhonesysError as error:
             witness.catch(error)
-    kept = await store.load(company_key(sandbox))
-    renewals = [*auth._locations.values(), auth._own]
-    witness.look(lc, lc.http, auth, store, kept, sweep.report, *renewals, *[r._token for r in renewals])
-    witness.look([r.headers() for r in renewals])
-    witness._seen.append(pickle.dumps(kept).decode("latin-1"))
+    saved = await store.load(company_key(sandbox))
+    caches = [*auth._location_caches.values(), auth._token_cache]
+    witness.look(lc, lc.http, auth, store, saved, sweep.report, *caches, *[c._token for c in caches])
+    witness.look([c.headers() for c in caches])
+    witness._seen.append(pickle.dumps(saved).decode("latin-1"))
     witness._seen.append(pickle.dumps(sweep.report.failures).decode("latin-1"))
     assert witness.leaks() == []
 
 
 async def test_credentials_are_not_pickled(sandbox: Sandbox) -> None:
-    """Neither the tokens nor the secret: the attempt is a clear error."""
+    """Pickling signed headers is a UsageError."""
     auth = agency(sandbox, await store_of(sandbox))
     async with backend(sandbox, auth) as lc:
         await lc.page(sandbox.location_ids[0])
-        renewal = auth._own
+        cache = auth._token_cache
         with pytest.raises(UsageError, match="cannot be pickled"):
-            pickle.dumps(renewal.headers())
+            pickle.dumps(cache.headers())
 
 
-@pytest.mark.parametrize("which", ["tokens.json", "tokens.json.d/kept"])
+@pytest.mark.parametrize("which", ["tokens.json", "tokens.json.d/cache"])
 async def test_a_damaged_file_shows_nothing_of_what_is_in_it(
     sandbox: Sandbox, witness: Witness, tmp_path: Path, which: str
 ) -> None:
-    """Not even in a traceback with locals: the frames that read it are gone."""
+    """A damaged file is not quoted, not even in a traceback with locals."""
     store = FileTokenStore(tmp_path / "tokens.json")
     await store_of(sandbox, store)
     loaded = await store.load(company_key(sandbox))
@@ -144,7 +144,7 @@ async def test_a_damaged_file_shows_nothing_of_what_is_in_it(
 
 
 async def test_a_login_that_fails_shows_nothing(sandbox: Sandbox, witness: Witness) -> None:
-    """Neither the code, nor the client secret, nor a token that could not be kept."""
+    """A failed login shows neither the code, nor the client secret, nor a token that could not be saved."""
     from phonesys.sandbox.oauth import Holder
 
     code = sandbox.oauth.code(Holder("Company", sandbox.oauth.company_id))

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.filterwarnings("error")
 
 
-def made(name: str, *, at: float = 1.0, refresh: str | None = "r") -> Token:
+def make_token(name: str, *, at: float = 1.0, refresh: str | None = "r") -> Token:
     return Token(
         access=Secret(f"access-{name}"),
         refresh=None if refresh is None else Secret(f"refresh-{name}"),
@@ -43,29 +43,29 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> TokenStore:
     return stores[request.param]()
 
 
-async def test_what_is_stored_is_found_as_it_was(store: TokenStore) -> None:
-    """Times included: nothing is derived from the moment of loading."""
+async def test_a_stored_token_is_loaded_unchanged(store: TokenStore) -> None:
+    """A stored token is loaded unchanged, times included."""
     assert await store.load("k") is None
-    await store.save("k", made("1"))
-    store.cache("other", made("2", refresh=None))
-    assert await store.load("k") == made("1")
-    assert await store.load("other") == made("2", refresh=None)
-    await store.save("k", made("3"))
-    assert await store.load("k") == made("3")
+    await store.save("k", make_token("1"))
+    store.cache("other", make_token("2", refresh=None))
+    assert await store.load("k") == make_token("1")
+    assert await store.load("other") == make_token("2", refresh=None)
+    await store.save("k", make_token("3"))
+    assert await store.load("k") == make_token("3")
 
 
-async def test_what_is_forgotten_is_gone(store: TokenStore) -> None:
-    """Whether it was saved or kept."""
-    await store.save("k", made("1"))
-    store.cache("other", made("2"))
+async def test_a_forgotten_token_is_gone(store: TokenStore) -> None:
+    """A forgotten token is gone, saved or cached."""
+    await store.save("k", make_token("1"))
+    store.cache("other", make_token("2"))
     await store.flush()
     for key in ("k", "other", "never there"):
         await store.forget(key)
         assert await store.load(key) is None
 
 
-async def test_one_at_a_time_holds_the_lock_of_a_key(store: TokenStore) -> None:
-    """Within a process too; and a lock is free again after an error."""
+async def test_one_task_at_a_time_holds_the_lock_of_a_key(store: TokenStore) -> None:
+    """A lock excludes tasks of the same process, and is released after an error."""
     inside = most = 0
 
     async def enter() -> None:
@@ -84,99 +84,97 @@ async def test_one_at_a_time_holds_the_lock_of_a_key(store: TokenStore) -> None:
     await enter()
 
 
-async def test_another_process_finds_what_was_written(tmp_path: Path) -> None:
-    """Another store on the same file sees what was saved at once, and what was kept after a flush."""
+async def test_another_store_finds_written_tokens(tmp_path: Path) -> None:
+    """Another store on the same file sees a saved token at once, and a cached one after a flush."""
     path = tmp_path / "deep" / "er" / "tokens.json"
     mine, theirs = FileTokenStore(path), FileTokenStore(path)
     assert await theirs.load("k") is None
     for round_ in range(3):
-        await mine.save("k", made(f"{round_}"))
-        assert await theirs.load("k") == made(f"{round_}")
-        mine.cache("loc", made(f"loc-{round_}"))
+        await mine.save("k", make_token(f"{round_}"))
+        assert await theirs.load("k") == make_token(f"{round_}")
+        mine.cache("loc", make_token(f"loc-{round_}"))
         await mine.flush()
-        assert await theirs.load("loc") == made(f"loc-{round_}")
-    await asyncio.gather(*((mine, theirs)[n % 2].save(f"k{n}", made(f"{n}")) for n in range(20)))
+        assert await theirs.load("loc") == make_token(f"loc-{round_}")
+    await asyncio.gather(*((mine, theirs)[n % 2].save(f"k{n}", make_token(f"{n}")) for n in range(20)))
     fresh = FileTokenStore(path)
-    assert [await fresh.load(f"k{n}") for n in range(20)] == [made(f"{n}") for n in range(20)]
+    assert [await fresh.load(f"k{n}") for n in range(20)] == [make_token(f"{n}") for n in range(20)]
 
 
-async def test_thousands_of_kept_tokens_are_few_writes(tmp_path: Path, monkeypatch: Any) -> None:
-    """5 000 locations' tokens are appended in a batch, and none of them is synced."""
+async def test_thousands_of_cached_tokens_are_one_write(tmp_path: Path, monkeypatch: Any) -> None:
+    """The tokens of 5 000 locations are appended in one batch, without a sync."""
     synced: list[int] = []
     monkeypatch.setattr(os, "fsync", synced.append)
     store = FileTokenStore(tmp_path / "tokens.json")
     for n in range(5000):
-        store.cache(f"loc_{n}", made(f"{n}"))
+        store.cache(f"loc_{n}", make_token(f"{n}"))
     await store.flush()
     assert not synced
-    assert (tmp_path / "tokens.json.d" / "kept").read_bytes().count(b"\n") == 1
-    assert await FileTokenStore(tmp_path / "tokens.json").load("loc_4999") == made("4999")
+    assert (tmp_path / "tokens.json.d" / "cache").read_bytes().count(b"\n") == 1
+    assert await FileTokenStore(tmp_path / "tokens.json").load("loc_4999") == make_token("4999")
 
 
-async def test_kept_tokens_are_written_without_being_told(
+async def test_cached_tokens_are_written_without_a_flush(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A moment after the first of them, whoever forgets to flush."""
+    """Cached tokens are written a moment later, without a flush."""
     monkeypatch.setattr("phonesys.oauth.file._WRITE_BEHIND", 0.001)
     store = FileTokenStore(tmp_path / "tokens.json")
-    store.cache("loc", made("1"))
+    store.cache("loc", make_token("1"))
     writer = store._writer
     assert writer is not None
     await writer
-    assert await FileTokenStore(tmp_path / "tokens.json").load("loc") == made("1")
+    assert await FileTokenStore(tmp_path / "tokens.json").load("loc") == make_token("1")
 
 
-async def test_nothing_is_left_to_be_written_after_a_flush(tmp_path: Path) -> None:
-    """The task that would write later ends with it, whether it sleeps or writes; and begins anew."""
+async def test_a_flush_leaves_nothing_to_write(tmp_path: Path) -> None:
+    """A flush ends the background writer, whether it sleeps or writes, and a later token starts another."""
     path = tmp_path / "tokens.json"
     store = FileTokenStore(path)
     for round_ in range(3):
-        store.cache("loc", made(f"{round_}"))
+        store.cache("loc", make_token(f"{round_}"))
         for _ in range(round_):
             await asyncio.sleep(0)
         await store.flush()
         assert len(asyncio.all_tasks()) == 1
-        assert await FileTokenStore(path).load("loc") == made(f"{round_}")
+        assert await FileTokenStore(path).load("loc") == make_token(f"{round_}")
 
 
-async def test_a_flush_waits_for_what_is_being_written(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A batch that was taken to be written is in the file when it returns."""
+async def test_a_flush_waits_for_a_running_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A batch that is being written is in the file when a flush returns."""
     monkeypatch.setattr("phonesys.oauth.file._WRITE_BEHIND", 0.0)
     path = tmp_path / "tokens.json"
     store = FileTokenStore(path)
-    store.cache("loc", made("1"))
-    while store._kept:  # noqa: ASYNC110 -- until the writer took it
+    store.cache("loc", make_token("1"))
+    while store._pending:  # noqa: ASYNC110 -- until the writer took it
         await asyncio.sleep(0)
     await store.flush()
     assert len(asyncio.all_tasks()) == 1
-    assert await FileTokenStore(path).load("loc") == made("1")
+    assert await FileTokenStore(path).load("loc") == make_token("1")
 
 
-async def test_the_journal_stays_small(tmp_path: Path) -> None:
-    """Outdated and expired lines are left out once they outweigh the rest."""
+async def test_the_cache_file_stays_small(tmp_path: Path) -> None:
+    """The cache file is compacted once outdated and expired lines outweigh the rest."""
     clock = Clock(0.0)
     store = FileTokenStore(tmp_path / "tokens.json", clock=clock)
-    file = tmp_path / "tokens.json.d" / "kept"
+    file = tmp_path / "tokens.json.d" / "cache"
     for day in range(40):
         clock.now = day * 86_400.0
         for n in range(1000):
-            store.cache(f"loc_{n}", made(f"{n}-{day}", at=clock.now))
+            store.cache(f"loc_{n}", make_token(f"{n}-{day}", at=clock.now))
         await store.flush()
         assert file.stat().st_size < 6 * 2**20
-    assert await store.load("loc_7") == made("7-39", at=clock.now)
+    assert await store.load("loc_7") == make_token("7-39", at=clock.now)
 
 
 async def test_files_are_for_the_owner_alone(tmp_path: Path) -> None:
-    """Mode 0600, also where the file was there before with another; folders 0700."""
+    """Files have mode 0600, even if the file existed with another mode. Folders have 0700."""
     path = tmp_path / "tokens.json"
     store = FileTokenStore(path)
-    await store.save("k", made("1"))
+    await store.save("k", make_token("1"))
     path.chmod(0o644)
     async with store.lock("k"):
-        await store.save("k", made("2"))
-    store.cache("loc", made("3"))
+        await store.save("k", make_token("2"))
+    store.cache("loc", make_token("3"))
     await store.flush()
     files = [path, *(tmp_path / "tokens.json.d").iterdir()]
     assert {stat.S_IMODE(file.stat().st_mode) for file in files} == {0o600}
@@ -199,43 +197,43 @@ FOREIGN = {
 
 
 @pytest.mark.parametrize("content", FOREIGN.values(), ids=FOREIGN)
-@pytest.mark.parametrize("which", ["tokens.json", "tokens.json.d/kept"])
-async def test_a_damaged_or_foreign_file_is_an_error_and_left_alone(
+@pytest.mark.parametrize("which", ["tokens.json", "tokens.json.d/cache"])
+async def test_a_damaged_or_foreign_file_is_an_unchanged_error(
     tmp_path: Path, content: bytes, which: str
 ) -> None:
-    """Every way to use the store says which file it is; none writes to it, and none shows what is in it."""
+    """Every method names the unusable file. None writes to it, and none quotes it."""
     path = tmp_path / which
     path.parent.mkdir(exist_ok=True)
-    path.write_bytes(content + b"\n" if "kept" in which else content)
+    path.write_bytes(content + b"\n" if "cache" in which else content)
     before = path.read_bytes()
     store = FileTokenStore(tmp_path / "tokens.json")
-    with pytest.raises(ConfigError, match="left as it is") as failure:
+    with pytest.raises(ConfigError, match="it was not changed") as failure:
         await store.load("k")
     assert str(path) in str(failure.value)
     assert "PLANTED" not in str(failure.value)
-    if "kept" not in which:
-        with pytest.raises(ConfigError, match="left as it is"):
-            await store.save("k", made("1"))
-        with pytest.raises(ConfigError, match="left as it is"):
+    if "cache" not in which:
+        with pytest.raises(ConfigError, match="it was not changed"):
+            await store.save("k", make_token("1"))
+        with pytest.raises(ConfigError, match="it was not changed"):
             async with FileTokenStore(path).lock("other"):
                 pass
     assert path.read_bytes() == before
 
 
-async def test_the_key_that_was_used_is_the_only_one_that_fits(tmp_path: Path) -> None:
-    """Another key, no key, a key for a plain file, and what is no key: errors, and the file stays."""
+async def test_only_the_original_key_matches(tmp_path: Path) -> None:
+    """Another key, a missing key, a key for a plain file and an invalid key are errors that change no file."""
     path, key = tmp_path / "tokens.json", new_key()
-    await FileTokenStore(path, key=key).save("k", made("SECRET"))
+    await FileTokenStore(path, key=key).save("k", make_token("SECRET"))
     assert b"SECRET" not in path.read_bytes()
     before = path.read_bytes()
-    with pytest.raises(ConfigError, match="does not fit"):
+    with pytest.raises(ConfigError, match="does not match"):
         await FileTokenStore(path, key=new_key()).load("k")
-    with pytest.raises(ConfigError, match="is encrypted, and no key was given"):
-        await FileTokenStore(path).save("k", made("1"))
+    with pytest.raises(ConfigError, match="is encrypted, but no key was given"):
+        await FileTokenStore(path).save("k", make_token("1"))
     assert path.read_bytes() == before
-    assert await FileTokenStore(path, key=Secret(key)).load("k") == made("SECRET")
+    assert await FileTokenStore(path, key=Secret(key)).load("k") == make_token("SECRET")
     plain = tmp_path / "plain.json"
-    await FileTokenStore(plain).save("k", made("1"))
+    await FileTokenStore(plain).save("k", make_token("1"))
     with pytest.raises(ConfigError, match="it is not encrypted"):
         await FileTokenStore(plain, key=key).load("k")
     with pytest.raises(ConfigError, match="not a Fernet key") as failure:
@@ -244,11 +242,11 @@ async def test_the_key_that_was_used_is_the_only_one_that_fits(tmp_path: Path) -
 
 
 async def test_everything_is_encrypted(tmp_path: Path) -> None:
-    """Kept tokens and staged ones as well."""
+    """Cached and staged tokens are encrypted too."""
     store = FileTokenStore(tmp_path / "tokens.json", key=new_key())
-    store.cache("loc", made("SECRET"))
+    store.cache("loc", make_token("SECRET"))
     await store.flush()
-    store._document.stage("k", made("SECRET"))
+    store._durable_file.stage("k", make_token("SECRET"))
     written = [file.read_bytes() for file in (tmp_path / "tokens.json.d").iterdir()]
     assert len(written) >= 2
     assert not [raw for raw in written if b"SECRET" in raw]
@@ -257,7 +255,7 @@ async def test_everything_is_encrypted(tmp_path: Path) -> None:
 def test_without_cryptography_the_error_says_what_to_install(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """And a store without a key does not need it."""
+    """Encryption without `cryptography` is an error that names the extra. A store without a key does not need it."""
     real = builtins.__import__
 
     def without(name: str, *args: Any, **kwargs: Any) -> Any:
@@ -271,48 +269,48 @@ def test_without_cryptography_the_error_says_what_to_install(
         FileTokenStore(tmp_path / "tokens.json", key="k")
 
 
-async def test_what_a_killed_process_staged_is_found_and_committed(tmp_path: Path) -> None:
-    """Between the answer and the synced file there is a staged one, which the next process takes up."""
+async def test_a_token_staged_by_a_killed_process_is_committed(tmp_path: Path) -> None:
+    """A token that a killed process staged is loaded and committed by the next process."""
     path = tmp_path / "tokens.json"
     store = FileTokenStore(path)
-    await store.save("k", made("1", at=1.0))
-    store._document.stage("k", made("2", at=2.0))  # and then it was killed
+    await store.save("k", make_token("1", at=1.0))
+    store._durable_file.stage("k", make_token("2", at=2.0))  # and then the process was killed
     fresh = FileTokenStore(path)
-    assert await fresh.load("k") == made("2", at=2.0)
+    assert await fresh.load("k") == make_token("2", at=2.0)
     async with fresh.lock("k"):
         assert json.loads(path.read_bytes())["tokens"]["k"]["access"] == "access-2"
     assert not list((tmp_path / "tokens.json.d").glob("staged-*"))
 
 
 async def test_a_staged_token_that_was_cut_short_is_ignored(tmp_path: Path) -> None:
-    """By a power failure, say: the file that it was to replace still stands."""
+    """A staged token that was cut short is ignored, and the committed one is used."""
     store = FileTokenStore(tmp_path / "tokens.json")
-    await store.save("k", made("1"))
-    store._document.stage("k", made("2", at=2.0))
+    await store.save("k", make_token("1"))
+    store._durable_file.stage("k", make_token("2", at=2.0))
     (staged,) = (tmp_path / "tokens.json.d").glob("staged-*")
     staged.write_bytes(staged.read_bytes()[:-20])
-    assert await FileTokenStore(tmp_path / "tokens.json").load("k") == made("1")
+    assert await FileTokenStore(tmp_path / "tokens.json").load("k") == make_token("1")
 
 
-async def test_a_line_that_was_cut_short_does_not_spoil_the_journal(tmp_path: Path) -> None:
-    """A process killed while it appended costs its own batch, and nobody else's."""
+async def test_a_line_that_was_cut_short_does_not_spoil_the_cache_file(tmp_path: Path) -> None:
+    """A process that is killed while appending loses its own batch only."""
     path = tmp_path / "tokens.json"
     store = FileTokenStore(path)
-    store.cache("one", made("1"))
+    store.cache("one", make_token("1"))
     await store.flush()
-    journal = tmp_path / "tokens.json.d" / "kept"
-    journal.write_bytes(journal.read_bytes() + b'{"format":"phonesys-to')
+    cache_file = tmp_path / "tokens.json.d" / "cache"
+    cache_file.write_bytes(cache_file.read_bytes() + b'{"format":"phonesys-to')
     other = FileTokenStore(path)
-    assert await other.load("one") == made("1")
-    other.cache("two", made("2"))
+    assert await other.load("one") == make_token("1")
+    other.cache("two", make_token("2"))
     await other.flush()
-    assert [await store.load(key) for key in ("one", "two")] == [made("1"), made("2")]
+    assert [await store.load(key) for key in ("one", "two")] == [make_token("1"), make_token("2")]
 
 
 async def test_a_store_that_cannot_be_written_fails_before_the_token_is_spent(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Taking the lock tries out what saving will need: a full disk is noticed in time."""
+    """Entering the lock fails if saving would, so a full disk is noticed before the token is spent."""
 
     def full(*_: Any) -> None:
         raise OSError(28, "No space left on device")
@@ -324,15 +322,15 @@ async def test_a_store_that_cannot_be_written_fails_before_the_token_is_spent(
             raise AssertionError
     blocked = tmp_path / "file"
     blocked.write_text("")
-    with pytest.raises(ConfigError, match="cannot be made"):
+    with pytest.raises(ConfigError, match="cannot be created"):
         async with FileTokenStore(blocked / "tokens.json").lock("k"):
             raise AssertionError
 
 
 async def test_a_lock_that_is_held_too_long_is_an_error(tmp_path: Path) -> None:
-    """Patience ends: a process that hangs does not hang the others for ever."""
+    """Waiting for a lock ends with an error after the time-out."""
     path = tmp_path / "tokens.json"
-    holder, other = FileTokenStore(path), FileTokenStore(path, patience=0.0)
+    holder, other = FileTokenStore(path), FileTokenStore(path, lock_timeout=0.0)
     async with holder.lock("k"):
         with pytest.raises(ConfigError, match="another process has held"):
             async with other.lock("k"):
@@ -340,15 +338,15 @@ async def test_a_lock_that_is_held_too_long_is_an_error(tmp_path: Path) -> None:
 
 
 async def test_a_link_is_followed_instead_of_replaced(tmp_path: Path) -> None:
-    """The file that a link points to is the one that changes."""
+    """Saving through a link changes its target."""
     (tmp_path / "link.json").symlink_to(tmp_path / "real.json")
-    await FileTokenStore(tmp_path / "link.json").save("k", made("1"))
+    await FileTokenStore(tmp_path / "link.json").save("k", make_token("1"))
     assert (tmp_path / "link.json").is_symlink()
-    assert await FileTokenStore(tmp_path / "real.json").load("k") == made("1")
+    assert await FileTokenStore(tmp_path / "real.json").load("k") == make_token("1")
 
 
 async def test_saving_is_synced_before_it_returns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The file's content, then its name, and only then does `save` return."""
+    """A save syncs the file's content, then its name, and then returns."""
     events: list[str] = []
     real_sync, real_commit = os.fsync, DurableTokenFile.commit
 
@@ -362,5 +360,5 @@ async def test_saving_is_synced_before_it_returns(tmp_path: Path, monkeypatch: p
 
     monkeypatch.setattr(os, "fsync", sync)
     monkeypatch.setattr(DurableTokenFile, "commit", commit)
-    await FileTokenStore(tmp_path / "tokens.json").save("k", made("1"))
+    await FileTokenStore(tmp_path / "tokens.json").save("k", make_token("1"))
     assert events == ["file", "folder", "committed"]

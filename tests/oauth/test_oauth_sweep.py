@@ -7,7 +7,7 @@ import pytest
 
 from phonesys import LeadConnector, Outcome, PhoneSystem, RateLimit, UsageError
 from phonesys.backends.leadconnector.oauth.discovery import location_ids
-from phonesys.backends.leadconnector.oauth.wire import Locations, Row
+from phonesys.backends.leadconnector.oauth.wire import LocationPage, LocationRow
 from phonesys.sandbox import FaultPlan, Sandbox, faults, status
 from tests.oauth.agencies import agency, backend, exchanges, refreshes, store_of
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 REQUESTS, SECONDS = 100, 10.0
 
 
-def refused(served: Counts) -> int:
+def too_many_requests(served: Counts) -> int:
     return sum(count for (_, code), count in served.items() if code == 429)
 
 
@@ -33,9 +33,9 @@ async def swept(phones: PhoneSystem) -> tuple[float, Any]:
 def test_a_cold_sweep_takes_as_long_as_the_window_allows(
     jumping: Callable[[Any], Any], locations: int
 ) -> None:
-    """2 000 locations without a token, at 100 exchanges per 10 s: 1.1 times what that allows, and no 429.
+    """A cold sweep of 2 000 locations at 100 exchanges per 10 s takes at most 1.1 times the window's minimum.
 
-    A warm sweep does not ask for a single token, and takes no time by comparison.
+    No request gets a 429. A warm sweep fetches no token, and takes less than one window.
     """
 
     async def main() -> None:
@@ -47,11 +47,11 @@ def test_a_cold_sweep_takes_as_long_as_the_window_allows(
                 elapsed, (report, numbers) = await swept(phones)
                 assert report.outcomes[Outcome.DONE] + report.outcomes[Outcome.EMPTY] == locations
                 assert numbers == {
-                    (place, number)
-                    for place in sandbox.location_ids
-                    for number in sandbox.truth["leadconnector", place]
+                    (location, number)
+                    for location in sandbox.location_ids
+                    for number in sandbox.truth["leadconnector", location]
                 }
-                # Everything that is paid from the company's window, and one window less: the first is free.
+                # All calls in the company's window. The first window costs no time.
                 paid = exchanges(sandbox) + sandbox.served["leadconnector.installed", 200]
                 allowed = ((paid - 1) // REQUESTS) * SECONDS
                 assert allowed <= elapsed <= 1.1 * allowed
@@ -59,14 +59,14 @@ def test_a_cold_sweep_takes_as_long_as_the_window_allows(
                 warm, _ = await swept(phones)
                 assert warm < SECONDS
             assert (refreshes(sandbox), exchanges(sandbox)) == (1, locations)
-            assert refused(sandbox.served) == 0
+            assert too_many_requests(sandbox.served) == 0
 
     jumping(main())
 
 
 @pytest.mark.long
 async def test_a_cold_sweep_by_the_real_clock() -> None:
-    """The same by the wall clock, with the window ten times as fast: 2 000 locations in 19 s and a bit."""
+    """The same holds in real time with a window of 1 s: 2 000 locations take 20 s."""
     async with Sandbox(locations=2000, numbers=(0, 3), leadconnector_limit=(100, 1.0)) as sandbox:
         auth = agency(sandbox, await store_of(sandbox, expired=True))
         lc = backend(sandbox, auth, limit=RateLimit(100, per=1.0))
@@ -79,12 +79,12 @@ async def test_a_cold_sweep_by_the_real_clock() -> None:
             f"cold {elapsed:.2f} s, allowed {allowed:.2f} s, ratio {elapsed / allowed:.3f}, warm {warm:.2f} s"
         )
         assert elapsed <= 1.1 * allowed
-        assert (exchanges(sandbox), refused(sandbox.served)) == (2000, 0)
+        assert (exchanges(sandbox), too_many_requests(sandbox.served)) == (2000, 0)
 
 
 @pytest.mark.parametrize("count", [0, 1, 99, 100, 101, 1834])
 async def test_the_agency_lists_where_the_app_is_installed(count: int) -> None:
-    """Every installed location once, and no other, whatever the count is a multiple of."""
+    """Every installed location is listed once, and no other, for any remainder of the page size."""
     async with Sandbox(locations=count, numbers=0, enforce_limits=False) as sandbox:
         sandbox.oauth.uninstalled |= set(sandbox.location_ids[::7])
         async with backend(sandbox, agency(sandbox, await store_of(sandbox))) as lc:
@@ -94,7 +94,7 @@ async def test_the_agency_lists_where_the_app_is_installed(count: int) -> None:
 
 @pytest.mark.parametrize("count", [0, 1, 99, 100, 101, 834])
 async def test_a_token_of_the_agency_searches_for_its_locations(count: int) -> None:
-    """Without an app there is `/locations/search`, which says no total: a short page is the last."""
+    """Without an app, `/locations/search` is read until a page is short, since it has no total."""
     async with Sandbox(locations=count, numbers=0, enforce_limits=False) as sandbox:
         lc = LeadConnector(
             sandbox.leadconnector_token,
@@ -107,13 +107,13 @@ async def test_a_token_of_the_agency_searches_for_its_locations(count: int) -> N
 
 
 async def test_a_vendor_that_pages_smaller_than_asked_is_followed(sandbox: Sandbox) -> None:
-    """Pages are counted by what they hold, not by what was asked for."""
+    """The page size is the number of rows the vendor returns, not the number requested."""
     rows = [{"_id": f"loc_{n}"} for n in range(10)]
 
     async def three_at_most(exchange: Any, /) -> Any:
         skip = int(exchange.request.query["skip"])
-        answer = {"locations": rows[skip : skip + 3], "count": len(rows)}
-        return await status(200, answer)(exchange)
+        response = {"locations": rows[skip : skip + 3], "count": len(rows)}
+        return await status(200, response)(exchange)
 
     sandbox.script("leadconnector.installed", three_at_most, repeat=True)
     async with backend(sandbox, agency(sandbox, await store_of(sandbox))) as lc:
@@ -122,8 +122,8 @@ async def test_a_vendor_that_pages_smaller_than_asked_is_followed(sandbox: Sandb
 
 @pytest.mark.jumping
 @pytest.mark.parametrize("count", [100, 101, 350])
-async def test_a_location_without_an_id_is_missed(count: int) -> None:
-    """All that have one are swept, and the report says that there are others."""
+async def test_a_location_without_an_id_is_reported(count: int) -> None:
+    """Locations with an id are swept, and the report counts those without one."""
     async with Sandbox(
         locations=count, numbers=1, enforce_limits=False, faults=FaultPlan((faults.MissingFields(share=0.1),))
     ) as sandbox:
@@ -131,27 +131,27 @@ async def test_a_location_without_an_id_is_missed(count: int) -> None:
             _, (report, numbers) = await swept(phones)
     (failure,) = report.failures
     assert failure.account is None
-    assert str(failure.error).endswith("of the locations came without an id")
+    assert str(failure.error).endswith("of the locations have no id")
     assert 0 < len(numbers) == report.outcomes[Outcome.DONE] < count
     assert not report.complete
 
 
 async def test_a_short_page_ends_no_list_that_is_counted() -> None:
-    """A vendor that leaves rows out of a page is asked for all that it counts; an empty page is the end."""
+    """With a count, a short page does not end the list. An empty page does."""
     asked: list[int] = []
 
-    async def page(skip: int, limit: int) -> Locations:
+    async def page(skip: int, limit: int) -> LocationPage:
         asked.append(skip)
         rows = range(skip, min(skip + limit - (skip == 300), 5000))
-        return Locations(tuple(Row(id=str(row)) for row in rows), count=9000)
+        return LocationPage(tuple(LocationRow(id=str(row)) for row in rows), count=9000)
 
     found = [id_ async for id_ in location_ids(page)]
     assert found == [str(row) for row in range(5000) if row != 399]
     assert max(asked) < 7000
 
 
-async def test_locations_that_were_given_are_not_looked_for(sandbox: Sandbox) -> None:
-    """`locations=` wins over what could be listed."""
+async def test_given_locations_are_not_discovered(sandbox: Sandbox) -> None:
+    """`locations=` replaces the discovery."""
     auth = agency(sandbox, await store_of(sandbox))
     async with backend(sandbox, auth, locations=["a", "b"]) as lc:
         assert [account async for account in lc.accounts()] == ["a", "b"]
@@ -159,14 +159,14 @@ async def test_locations_that_were_given_are_not_looked_for(sandbox: Sandbox) ->
 
 
 async def test_a_static_token_alone_lists_nothing(sandbox: Sandbox) -> None:
-    """Neither locations nor a company: the error says what to give."""
+    """Without locations or a company, the error names the missing options."""
     async with LeadConnector("pit-1", base_url=sandbox.leadconnector_url) as lc:
         with pytest.raises(UsageError, match="does not know its locations"):
             _ = [account async for account in lc.accounts()]
 
 
-async def test_a_list_that_cannot_be_read_is_the_sweeps_failure(sandbox: Sandbox) -> None:
-    """The listing's own error is reported, with no account to its name."""
+async def test_an_unreadable_list_is_the_sweeps_failure(sandbox: Sandbox) -> None:
+    """The listing's error is in the report, without an account."""
     sandbox.script("leadconnector.installed", status(403, {"message": "no scope"}))
     async with PhoneSystem(backend(sandbox, agency(sandbox, await store_of(sandbox)))) as phones:
         _, (report, _) = await swept(phones)
@@ -176,7 +176,7 @@ async def test_a_list_that_cannot_be_read_is_the_sweeps_failure(sandbox: Sandbox
 
 
 def test_a_sweep_that_is_left_early_stops_fetching_tokens(jumping: Callable[[Any], Any]) -> None:
-    """Exchanges are made for calls that want them: none is made once the sweep is over."""
+    """No exchange is made after the sweep is over."""
 
     async def main() -> None:
         clock = asyncio.get_running_loop().time
@@ -188,7 +188,7 @@ def test_a_sweep_that_is_left_early_stops_fetching_tokens(jumping: Callable[[Any
                     async for _ in sweep:
                         break
                 made = exchanges(sandbox)
-                await asyncio.sleep(60)  # by a clock that jumps
+                await asyncio.sleep(60)  # on a simulated clock
                 assert exchanges(sandbox) == made < 200
                 assert not [task for task in asyncio.all_tasks() if "phonesys" in task.get_name()]
 

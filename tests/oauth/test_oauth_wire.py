@@ -9,14 +9,14 @@ import pytest
 from phonesys import DecodeError, InvalidArgument, NotJson
 from phonesys.backends.leadconnector.oauth import AgencyTokens, OAuthToken
 from phonesys.backends.leadconnector.oauth.calls import location_token
-from phonesys.backends.leadconnector.oauth.wire import read_locations, read_token
+from phonesys.backends.leadconnector.oauth.wire import decode_locations, decode_token
 from phonesys.http.call import Call
 from phonesys.oauth import MemoryTokenStore
 
-read = partial(read_token, clock=lambda: 1000.0)
+decode = partial(decode_token, clock=lambda: 1000.0)
 
 
-def answer(**fields: Any) -> bytes:
+def encode(**fields: Any) -> bytes:
     return msgspec.json.encode(fields)
 
 
@@ -29,9 +29,9 @@ SPELLINGS = {
 
 
 @pytest.mark.parametrize("fields", SPELLINGS.values(), ids=SPELLINGS)
-def test_a_token_is_read_in_every_spelling(fields: dict[str, Any]) -> None:
-    """The same token comes of it, its end an absolute time."""
-    token = read(answer(**fields))
+def test_a_token_is_decoded_in_every_spelling(fields: dict[str, Any]) -> None:
+    """Every spelling gives the same token, with an absolute expiry time."""
+    token = decode(encode(**fields))
     assert token.refresh is not None
     assert (token.access.reveal(), token.refresh.reveal()) == ("a", "r")
     assert (token.obtained_at, token.expires_at, token.subject) == (1000.0, 1100.0, "company/c")
@@ -39,13 +39,13 @@ def test_a_token_is_read_in_every_spelling(fields: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("life", [None, 0, -1, "soon", 0.5, [1]])
-def test_an_end_that_cannot_be_is_none(life: Any) -> None:
-    """Such a token is used until it is refused, instead of fetched over and over."""
-    assert read(answer(access_token="a", expires_in=life)).expires_at is None
+def test_an_impossible_lifetime_is_none(life: Any) -> None:
+    """A token with an impossible lifetime is used until it is rejected, not fetched over and over."""
+    assert decode(encode(access_token="a", expires_in=life)).expires_at is None
 
 
 @pytest.mark.parametrize(
-    ("fields", "holder"),
+    ("fields", "subject"),
     [
         ({"userType": "Company", "companyId": "c", "locationId": "l"}, "company/c"),
         ({"userType": "Location", "companyId": "c", "locationId": "l"}, "location/l"),
@@ -54,9 +54,9 @@ def test_an_end_that_cannot_be_is_none(life: Any) -> None:
         ({}, ""),
     ],
 )
-def test_a_token_says_whose_it_is(fields: dict[str, str], holder: str) -> None:
-    """By its `userType`, or else by the ids that it names."""
-    assert read(answer(access_token="a", **fields)).subject == holder
+def test_a_token_names_its_subject(fields: dict[str, str], subject: str) -> None:
+    """The subject follows from `userType`, or else from the ids in the response."""
+    assert decode(encode(access_token="a", **fields)).subject == subject
 
 
 @pytest.mark.parametrize(
@@ -64,26 +64,26 @@ def test_a_token_says_whose_it_is(fields: dict[str, str], holder: str) -> None:
     [b"", b"null", b"[]", b"PLANTED", b"{}", b'{"access_token": ""}', b'{"access_token": "PLANTED\\n"}',
      b'{"data": 7, "x": "PLANTED"}', b'{"access_token": 5}', b"\xff"],
 )  # fmt: skip
-def test_what_is_no_token_is_an_error_that_does_not_quote_it(raw: bytes) -> None:
-    """Unlike other answers, this one may hold secrets."""
+def test_an_invalid_token_response_is_not_quoted(raw: bytes) -> None:
+    """An invalid token response is not quoted, since it may hold secrets."""
     with pytest.raises(DecodeError) as failure:
-        read(raw)
+        decode(raw)
     assert "PLANTED" not in str(failure.value) + repr(vars(failure.value))
     assert isinstance(failure.value, NotJson) is (raw in {b"", b"PLANTED", b"\xff"})
 
 
-def test_locations_are_read_under_either_id() -> None:
-    """`_id` where the app is installed, `id` in a search; counts may be written as floats."""
+def test_locations_are_decoded_with_either_id() -> None:
+    """A location's id is `_id` in the list of installed locations and `id` in a search. Counts may be floats."""
     rows = [{"_id": "a", "isInstalled": True}, {"id": "b"}, {"name": "?"}]
-    page = read_locations(answer(locations=rows, count=3.0))
+    page = decode_locations(encode(locations=rows, count=3.0))
     assert [row.location_id for row in page.locations] == ["a", "b", None]
     assert page.count == 3
     with pytest.raises(DecodeError):
-        read_locations(b"{}")
+        decode_locations(b"{}")
 
 
-def test_an_exchange_is_spelled_as_the_vendor_spells_it() -> None:
-    """`companyId` and `locationId`, charged to the company, about the location."""
+def test_an_exchange_uses_the_vendors_spelling() -> None:
+    """The exchange sends `companyId` and `locationId`, and is charged to the company."""
     call = location_token("c 1", "l&1", clock=lambda: 0.0)
     assert call.body == b"companyId=c+1&locationId=l%261"
     assert (call.rate_key, call.account, call.idempotent) == ("c 1", "l&1", True)
@@ -93,22 +93,22 @@ def test_an_exchange_is_spelled_as_the_vendor_spells_it() -> None:
 
 
 @pytest.mark.parametrize("company", ["", " ", "a\nb", None])
-def test_ids_are_looked_at_when_they_are_given(company: Any) -> None:
-    """Not when the first call fails."""
+def test_ids_are_validated_by_the_constructor(company: Any) -> None:
+    """An invalid id is rejected by the constructor."""
     with pytest.raises(InvalidArgument, match="company_id"):
         AgencyTokens("a-b", "s", company_id=company, store=MemoryTokenStore())
 
 
-def test_the_app_is_the_first_part_of_its_client() -> None:
-    """Unless it is given."""
+def test_the_app_id_is_the_first_part_of_the_client_id() -> None:
+    """The app id is the first part of the client id, unless it is given."""
     store = MemoryTokenStore()
     assert AgencyTokens("app1-x", "s", company_id="c", store=store).app_id == "app1"
     assert AgencyTokens("app1-x", "s", company_id="c", store=store, app_id="other").app_id == "other"
 
 
-def test_one_locations_token_opens_no_other() -> None:
-    """A call about another location is refused before it is sent."""
+def test_a_locations_token_signs_no_call_of_another() -> None:
+    """A call about another location is rejected before it is sent."""
     auth = OAuthToken("a-b", "s", location_id="mine", store=MemoryTokenStore())
     call: Call[Any] = Call(operation="o", method="GET", target="/", decode=bytes, account="theirs")
-    with pytest.raises(InvalidArgument, match="does not open 'theirs'"):
+    with pytest.raises(InvalidArgument, match="not to 'theirs'"):
         auth.sign(call)

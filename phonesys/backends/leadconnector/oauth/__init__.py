@@ -1,4 +1,4 @@
-"""LeadConnector's OAuth: an agency's tokens, one location's token, and how to come by the first."""
+"""LeadConnector's OAuth: tokens of an agency or of one location, and the login."""
 
 from phonesys.backends.leadconnector.oauth.agency import AgencyTokens
 from phonesys.backends.leadconnector.oauth.authorization_code import exchange_code

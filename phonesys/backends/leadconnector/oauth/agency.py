@@ -7,14 +7,14 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from phonesys.backends.leadconnector.oauth.calls import installed_locations, location_token
-from phonesys.backends.leadconnector.oauth.credential import OAuthCredential, hidden, store_key
+from phonesys.backends.leadconnector.oauth.credential import OAuthCredential, store_key, wrap_secrets
 from phonesys.backends.leadconnector.oauth.discovery import location_ids
 from phonesys.oauth.cache import TokenCache
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
 
-    from phonesys.backends.leadconnector.oauth.wire import Locations
+    from phonesys.backends.leadconnector.oauth.wire import LocationPage
     from phonesys.http.call import Call
     from phonesys.oauth.store import TokenStore
     from phonesys.oauth.token import Token
@@ -24,16 +24,17 @@ if TYPE_CHECKING:
 class AgencyTokens(OAuthCredential):
     """Signs calls for every location of a company: `LeadConnector(auth=AgencyTokens(…))`.
 
-    The company's token is refreshed when it ends, and exchanged for a token of each location that is asked
-    for. Exchanges are paid from the company's rate window: 100 per 10 s. All tokens are reused until a
-    minute before they end, across sweeps, and across processes where the store is a file.
+    The company's token is refreshed when it expires, and exchanged for the token of each location that a
+    call needs. Exchanges count against the company's rate window: 100 per 10 s. All tokens are reused until
+    a minute before they expire, across sweeps, and across processes if the store is a file.
 
-    - `store`: where the tokens are; `exchange_code` and `phonesys auth login` put the first one there.
-    - `refresh_token`: the one to begin with where the store has none yet.
-    - `app_id`: for listing locations; the part of `client_id` before the dash unless given.
-    - `base_url`: the backend's own unless given. `clock`: seconds since the epoch.
+    - `store`: where tokens are kept. `exchange_code` and `phonesys auth login` put the first one there.
+    - `refresh_token`: the one to use while the store is empty.
+    - `app_id`: for listing locations. By default, the part of `client_id` before the dash.
+    - `base_url`: by default, the backend's own.
+    - `clock`: seconds since the epoch.
 
-    Memory: a token, of about a kilobyte, for each location that was asked for.
+    Memory: about a kilobyte for each location that was asked for.
     """
 
     def __init__(
@@ -48,7 +49,7 @@ class AgencyTokens(OAuthCredential):
         base_url: str | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        client_secret, refresh_token = hidden(client_secret, refresh_token)
+        client_secret, refresh_token = wrap_secrets(client_secret, refresh_token)
         super().__init__(
             client_id,
             client_secret,
@@ -61,52 +62,54 @@ class AgencyTokens(OAuthCredential):
         )
         self.company_id = company_id
         self.app_id = app_id or client_id.partition("-")[0]
-        self._locations: dict[str, TokenCache] = {}
+        self._location_caches: dict[str, TokenCache] = {}
 
     def sign(self, call: Call[Any]) -> Mapping[str, str] | None:
         """Return the headers for the call's location, or for the company itself."""
-        renewal = self._own if call.account == self.company_id else self._locations.get(call.account)
-        return None if renewal is None else renewal.headers()
+        if call.account == self.company_id:
+            return self._token_cache.headers()
+        cache = self._location_caches.get(call.account)
+        return None if cache is None else cache.headers()
 
     async def ensure_valid(self, call: Call[Any]) -> None:
-        """Fetch the token for the call's location; raises what the vendor said if there is none."""
-        await self._renewal(call.account).renew()
+        """Fetch the token for the call's location. Raise the vendor's error if there is none."""
+        await self._cache_for(call.account).ensure_valid()
 
     def on_unauthorized(self, call: Call[Any], headers: Mapping[str, str]) -> bool:
-        """Drop the token that was refused, if it is still the current one."""
-        return self._renewal(call.account).refuse(headers)
+        """Drop the rejected token, if it is still the current one."""
+        return self._cache_for(call.account).invalidate(headers)
 
     def accounts(self) -> tuple[str, ...]:
-        """Name none: `locations` has to ask."""
+        """Return nothing: only `locations` can list them, with a request."""
         return ()
 
     async def locations(self) -> AsyncIterator[str]:
         """Yield the ids of the locations where the app is installed."""
 
-        async def page(skip: int, limit: int) -> Locations:
+        async def fetch(skip: int, limit: int) -> LocationPage:
             return await self._client.send(installed_locations(self.company_id, self.app_id, skip, limit))
 
-        async for id_ in location_ids(page):
+        async for id_ in location_ids(fetch):
             yield id_
 
-    def _renewal(self, account: str) -> TokenCache:
+    def _cache_for(self, account: str) -> TokenCache:
         if account == self.company_id:
-            return self._own
-        renewal = self._locations.get(account)
-        if renewal is None:
-            fetch = partial(self._exchange, account)
-            renewal = TokenCache(f"location {account}", fetch, uninterruptible=False, clock=self._clock)
-            self._locations[account] = renewal
-        return renewal
+            return self._token_cache
+        cache = self._location_caches.get(account)
+        if cache is None:
+            fetch = partial(self._fetch_location_token, account)
+            cache = TokenCache(f"location {account}", fetch, uninterruptible=False, clock=self._clock)
+            self._location_caches[account] = cache
+        return cache
 
-    async def _exchange(self, location_id: str, refused: Token | None) -> Token:
-        """Find the location's token in the store, or have the company's exchanged for one."""
+    async def _fetch_location_token(self, location_id: str, rejected: Token | None) -> Token:
+        """Return the location's token from the store, or exchange the company's token for one."""
         key = store_key(self.client_id, f"location/{location_id}")
         call = location_token(self.company_id, location_id, clock=self._clock)
         stored = await self._store.load(key)
-        if stored is not None and stored.usable(self._clock(), refused):
+        if stored is not None and stored.is_usable(self._clock(), rejected):
             return stored
-        # What could refresh it is not kept: another exchange does the same, and has nothing to lose.
+        # Its refresh token is not kept: another exchange does the same, and has nothing to lose.
         token = (await self._client.send(call)).without_refresh()
         self._store.cache(key, token)
         return token

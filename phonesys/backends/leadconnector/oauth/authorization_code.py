@@ -1,11 +1,11 @@
-"""The first token: what a person's consent is exchanged for."""
+"""Exchange of an authorization code for the first token."""
 
 from __future__ import annotations
 
 import time
 from typing import TYPE_CHECKING
 
-from phonesys.backends.leadconnector.oauth.calls import HEADERS, exchanged_code
+from phonesys.backends.leadconnector.oauth import calls
 from phonesys.backends.leadconnector.oauth.credential import store_key
 from phonesys.errors import DecodeError
 from phonesys.http.auth import Unsigned
@@ -36,13 +36,13 @@ async def exchange_code(
     session: aiohttp.ClientSession | None = None,
     clock: Callable[[], float] = time.time,
 ) -> Token:
-    """Exchange an authorization code for a token, and save it where AgencyTokens and OAuthToken look for it.
+    """Exchange an authorization code for a token, and save it where AgencyTokens and OAuthToken find it.
 
-    Returns the token; its `holder` says whom it speaks for, such as `company/…`. A code is good once: raises
-    OutcomeUnknown where the answer is lost.
+    Returns the token. Its `subject` names the company or location, as `company/…`. A code is valid once:
+    raises OutcomeUnknown if the response is lost.
     """
     client_secret, code = Secret(client_secret, what="client_secret"), Secret(code, what="code")
-    call = exchanged_code(
+    call = calls.exchange_code(
         client_id,
         client_secret,
         code,
@@ -51,11 +51,16 @@ async def exchange_code(
         clock=clock,
     )
     client = HttpClient(
-        base_url, backend="leadconnector", auth=Unsigned(), headers=HEADERS, options=http, session=session
+        base_url,
+        backend="leadconnector",
+        auth=Unsigned(),
+        headers=calls.HEADERS,
+        options=http,
+        session=session,
     )
     async with store.lock(store_key(client_id, "login")), client:
         token = await client.send(call)
         if not token.subject:
-            raise DecodeError("the answer names neither a company nor a location")
+            raise DecodeError("the response names neither a company nor a location")
         await store.save(store_key(client_id, token.subject), token)
     return token

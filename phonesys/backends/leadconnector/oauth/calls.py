@@ -1,6 +1,6 @@
-"""The vendor's OAuth operations as data.
+"""The vendor's OAuth operations as calls.
 
-Read off https://marketplace.gohighlevel.com/docs/ghl/oauth/ and its OpenAPI file of version 2021-07-28.
+Sources: https://marketplace.gohighlevel.com/docs/ghl/oauth/ and the vendor's OpenAPI file, version 2021-07-28.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Literal, TypeAlias
 from urllib.parse import urlencode
 
-from phonesys.backends.leadconnector.oauth.wire import Locations, read_locations, read_token
+from phonesys.backends.leadconnector.oauth.wire import LocationPage, decode_locations, decode_token
 from phonesys.http.call import Call, encode_query, encode_segment
 from phonesys.secret import HiddenBytes, Secret
 
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from phonesys.oauth.token import Token
 
 HEADERS = {"Version": "2021-07-28"}
-"""Of every call here, whatever version the phone system is asked in."""
-TOKEN_KEY = "oauth/token"  # noqa: S105 -- a rate key
-"""What asking for tokens is charged to: it is on behalf of no company and no location, and has no quota."""
+"""Headers of every call in this module, whichever version the phone system calls use."""
+TOKEN_RATE_KEY = "oauth/token"  # noqa: S105 -- a rate key
+"""Rate key of token requests, which belong to no company and no location and have no quota."""
 MARKETPLACE = "https://marketplace.gohighlevel.com"
 
 UserType: TypeAlias = Literal["Company", "Location"]
@@ -37,9 +37,9 @@ def authorization_url(
     state: str,
     marketplace_url: str = MARKETPLACE,
 ) -> str:
-    """Make the address at which a person lets the app in; it leads back to `redirect_uri` with a code.
+    """Return the address at which a person consents. It redirects to `redirect_uri` with a code.
 
-    `state` comes back with it: compare the two, or anybody can hand you a code of theirs.
+    `state` comes back with the code. Compare the two, or a stranger can hand you a code of their own.
     """
     parameters = {
         "response_type": "code",
@@ -51,7 +51,7 @@ def authorization_url(
     return f"{marketplace_url.rstrip('/')}/oauth/chooselocation{encode_query(parameters)}"
 
 
-def refreshed_token(
+def refresh_token(
     client_id: str,
     client_secret: Secret,
     refresh_token: Secret,
@@ -60,12 +60,12 @@ def refreshed_token(
     account: str,
     clock: Callable[[], float],
 ) -> Call[Token]:
-    """`POST /oauth/token`, grant `refresh_token`: it dies when used, so this is not safe to repeat."""
+    """`POST /oauth/token`, grant `refresh_token`. Not idempotent: a refresh token dies when used."""
     return Call(
         operation="refresh_token",
         method="POST",
         target="/oauth/token",
-        decode=partial(read_token, clock=clock),
+        decode=partial(decode_token, clock=clock),
         account=account,
         idempotent=False,
         body=_form(
@@ -76,13 +76,13 @@ def refreshed_token(
             user_type=user_type,
         ),
         content_type=_FORM,
-        rate_key=TOKEN_KEY,
+        rate_key=TOKEN_RATE_KEY,
         secrets=(client_secret, refresh_token),
         recovery_hint="the next refresh; if it is rejected, the token was spent: authorise the app again",
     )
 
 
-def exchanged_code(
+def exchange_code(
     client_id: str,
     client_secret: Secret,
     code: Secret,
@@ -91,12 +91,12 @@ def exchanged_code(
     user_type: UserType,
     clock: Callable[[], float],
 ) -> Call[Token]:
-    """`POST /oauth/token`, grant `authorization_code`: a code is good once."""
+    """`POST /oauth/token`, grant `authorization_code`. Not idempotent: a code is valid once."""
     return Call(
         operation="exchange_code",
         method="POST",
         target="/oauth/token",
-        decode=partial(read_token, clock=clock),
+        decode=partial(decode_token, clock=clock),
         idempotent=False,
         body=_form(
             client_id=client_id,
@@ -107,20 +107,20 @@ def exchanged_code(
             redirect_uri=redirect_uri,
         ),
         content_type=_FORM,
-        rate_key=TOKEN_KEY,
+        rate_key=TOKEN_RATE_KEY,
         secrets=(client_secret, code),
-        recovery_hint="another login: a code is good once",
+        recovery_hint="log in again: a code is valid once",
     )
 
 
 def location_token(company_id: str, location_id: str, *, clock: Callable[[], float]) -> Call[Token]:
-    """`POST /oauth/locationToken`, scope `oauth.write`, charged to the company; safe: it spends nothing."""
+    """`POST /oauth/locationToken`, scope `oauth.write`, charged to the company. Idempotent."""
     encode_segment(location_id, "location id")
     return Call(
         operation="location_token",
         method="POST",
         target="/oauth/locationToken",
-        decode=partial(read_token, clock=clock),
+        decode=partial(decode_token, clock=clock),
         account=location_id,
         body=_form(companyId=company_id, locationId=location_id),
         content_type=_FORM,
@@ -128,8 +128,8 @@ def location_token(company_id: str, location_id: str, *, clock: Callable[[], flo
     )
 
 
-def installed_locations(company_id: str, app_id: str, skip: int, limit: int) -> Call[Locations]:
-    """`GET /oauth/installedLocations`, scope `oauth.readonly`; `count` says how many there are in all."""
+def installed_locations(company_id: str, app_id: str, skip: int, limit: int) -> Call[LocationPage]:
+    """`GET /oauth/installedLocations`, scope `oauth.readonly`. `count` is documented as the total."""
     parameters = {
         "companyId": company_id,
         "appId": app_id,
@@ -141,18 +141,18 @@ def installed_locations(company_id: str, app_id: str, skip: int, limit: int) -> 
         operation="installed_locations",
         method="GET",
         target="/oauth/installedLocations" + encode_query(parameters),
-        decode=read_locations,
+        decode=decode_locations,
         account=company_id,
     )
 
 
-def search_locations(company_id: str, skip: int, limit: int) -> Call[Locations]:
-    """`GET /locations/search`, scope `locations.readonly`; the answer has no total."""
+def search_locations(company_id: str, skip: int, limit: int) -> Call[LocationPage]:
+    """`GET /locations/search`, scope `locations.readonly`. The response has no total."""
     return Call(
         operation="search_locations",
         method="GET",
         target="/locations/search" + encode_query({"companyId": company_id, "skip": skip, "limit": limit}),
-        decode=read_locations,
+        decode=decode_locations,
         account=company_id,
     )
 

@@ -1,4 +1,4 @@
-"""What the vendor's credentials share: a client of their own, and the way to refresh."""
+"""Base of the vendor's credentials: a client of their own, and the refresh of their token."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Any
 
-from phonesys.backends.leadconnector.oauth.calls import HEADERS, TOKEN_KEY, refreshed_token
+from phonesys.backends.leadconnector.oauth import calls
 from phonesys.errors import InvalidArgument, NotOpen, PhonesysError
 from phonesys.oauth.cache import TokenCache
 from phonesys.oauth.refresh import Refresher
@@ -24,23 +24,25 @@ if TYPE_CHECKING:
 log = logging.getLogger("phonesys")
 
 _UNSIGNED: Mapping[str, str] = {}
-_AT_ONCE = 64
-"""Tokens asked for at once: a cold sweep wants hundreds, and would open a connection for each."""
+_MAX_CONCURRENCY = 64
+"""Concurrent token requests. A cold sweep needs thousands, and would open a connection for each."""
 
 
 def store_key(client_id: str, subject: str) -> str:
-    """Name the place of a token in a store; `holder` is `company/…` or `location/…`."""
+    """Return the key of a token in a store. `subject` is `company/…` or `location/…`."""
     return f"leadconnector/{client_id}/{subject}"
 
 
-def hidden(client_secret: str | Secret, refresh_token: str | Secret | None) -> tuple[Secret, Secret | None]:
-    """Hide what was given in the clear, before anything can fail: tracebacks may show locals."""
+def wrap_secrets(
+    client_secret: str | Secret, refresh_token: str | Secret | None
+) -> tuple[Secret, Secret | None]:
+    """Wrap plain strings as secrets before anything can fail, since tracebacks may show locals."""
     client_secret = Secret(client_secret, what="client_secret")
     return client_secret, None if refresh_token is None else Secret(refresh_token, what="refresh_token")
 
 
 class OAuthCredential:
-    """One refreshable credential of an app, opened and closed with the clients that it signs for."""
+    """A refreshable credential of an app, opened and closed with the clients that it signs for."""
 
     def __init__(
         self,
@@ -54,7 +56,7 @@ class OAuthCredential:
         base_url: str | None,
         clock: Callable[[], float],
     ) -> None:
-        holder = f"{user_type.lower()} {account}"
+        subject = f"{user_type.lower()}/{account}"
         for what, value in (("client_id", client_id), (f"{user_type.lower()}_id", account)):
             if not isinstance(value, str) or not value.strip() or not value.isprintable():
                 raise InvalidArgument(f"{what}: expected an id as the vendor gives it, got {value!r}")
@@ -68,22 +70,27 @@ class OAuthCredential:
         self._http: HttpClient | None = None
         self._users = 0
         refresher = Refresher(
-            store_key(client_id, holder.replace(" ", "/", 1)),
+            store_key(client_id, subject),
             store,
-            self._ask,
-            pause=self._pause,
+            self._request_refresh,
+            back_off=self._back_off,
             clock=clock,
-            first=refresh_token,
+            initial_token=refresh_token,
         )
-        self._own = TokenCache(holder, refresher, uninterruptible=True, clock=clock)
+        self._token_cache = TokenCache(
+            subject.replace("/", " ", 1), refresher, uninterruptible=True, clock=clock
+        )
 
     async def open(self, client: HttpClient) -> None:
-        """Open a client to the same vendor as the first one that is signed for."""
+        """Open a client of its own, to the same vendor as the first client it signs for."""
         self._users += 1
         if self._users > 1:
             return
         http = client.clone(
-            _Signer(self._own), headers=HEADERS, base_url=self._base_url, max_concurrency=_AT_ONCE
+            _CredentialAuth(self._token_cache),
+            headers=calls.HEADERS,
+            base_url=self._base_url,
+            max_concurrency=_MAX_CONCURRENCY,
         )
         try:
             await http.__aenter__()
@@ -93,16 +100,16 @@ class OAuthCredential:
         self._http = http
 
     async def close(self, client: HttpClient) -> None:
-        """Wait for a refresh that is under way, write what is still to be written, and close."""
+        """Wait for a running refresh, write cached tokens, and close the client."""
         self._users -= 1
         if self._users:
             return
         http = self._http
         try:
-            await self._own.settled()
+            await self._token_cache.wait_finished()
             await self._flush()
         finally:
-            if self._http is http:  # nobody attached meanwhile
+            if self._http is http:  # not opened again meanwhile
                 self._http = None
             if http is not None:
                 await http.__aexit__(None, None, None)
@@ -111,7 +118,7 @@ class OAuthCredential:
         try:
             await self._store.flush()
         except PhonesysError as failure:
-            log.warning("tokens that can be had again were not written: %s", failure)
+            log.warning("cached tokens were not written: %s", failure)
 
     @property
     def _client(self) -> HttpClient:
@@ -121,8 +128,8 @@ class OAuthCredential:
             )
         return self._http
 
-    async def _ask(self, refresh: Secret) -> Token:
-        call = refreshed_token(
+    async def _request_refresh(self, refresh: Secret) -> Token:
+        call = calls.refresh_token(
             self.client_id,
             self._client_secret,
             refresh,
@@ -132,7 +139,7 @@ class OAuthCredential:
         )
         return await self._client.send(call)
 
-    async def _pause(self) -> None:
+    async def _back_off(self) -> None:
         options = self._client.options
         await asyncio.sleep(options.backoff * options.jitter())
 
@@ -140,24 +147,24 @@ class OAuthCredential:
         return f"<{type(self).__name__} of {self._user_type.lower()} {self._account!r}>"
 
 
-class _Signer:
-    """Signs what the credentials themselves send: asking for a token carries its secrets in the body."""
+class _CredentialAuth:
+    """Signs the requests of the credential itself. Token requests carry their secrets in the body."""
 
-    def __init__(self, renewal: TokenCache) -> None:
-        self._renewal = renewal
+    def __init__(self, cache: TokenCache) -> None:
+        self._cache = cache
 
     def sign(self, call: Call[Any]) -> Mapping[str, str] | None:
-        """Sign with the credential's own token."""
-        return _UNSIGNED if call.rate_key == TOKEN_KEY else self._renewal.headers()
+        """Return the headers of the credential's own token."""
+        return _UNSIGNED if call.rate_key == calls.TOKEN_RATE_KEY else self._cache.headers()
 
     async def ensure_valid(self, call: Call[Any]) -> None:
-        """Refresh it."""
-        await self._renewal.renew()
+        """Refresh the token."""
+        await self._cache.ensure_valid()
 
     def on_unauthorized(self, call: Call[Any], headers: Mapping[str, str]) -> bool:
-        """Drop it, if it is the current one; a client id or secret that is refused stays refused."""
-        return headers is not _UNSIGNED and self._renewal.refuse(headers)
+        """Drop the rejected token, if it is the current one. A rejected client secret is final."""
+        return headers is not _UNSIGNED and self._cache.invalidate(headers)
 
     def accounts(self) -> tuple[str, ...]:
-        """Name none."""
+        """Return nothing: a credential of one company or location does not sweep."""
         return ()

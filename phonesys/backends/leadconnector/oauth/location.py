@@ -1,11 +1,11 @@
-"""One location that let the app in by itself."""
+"""One location that installed the app by itself."""
 
 from __future__ import annotations
 
 import time
 from typing import TYPE_CHECKING, Any
 
-from phonesys.backends.leadconnector.oauth.credential import OAuthCredential, hidden
+from phonesys.backends.leadconnector.oauth.credential import OAuthCredential, wrap_secrets
 from phonesys.errors import InvalidArgument
 
 if TYPE_CHECKING:
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 
 class OAuthToken(OAuthCredential):
-    """Signs calls for one location with the token that it granted, refreshed when it ends.
+    """Signs calls for one location with the token that it granted, refreshed when it expires.
 
-    Several of them make a `PerAccount({location_id: OAuthToken(…), …})`. `store` and the other options are
-    those of `AgencyTokens`.
+    For several locations, use `PerAccount({location_id: OAuthToken(…), …})`. The options are those of
+    `AgencyTokens`.
     """
 
     def __init__(
@@ -34,7 +34,7 @@ class OAuthToken(OAuthCredential):
         base_url: str | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        client_secret, refresh_token = hidden(client_secret, refresh_token)
+        client_secret, refresh_token = wrap_secrets(client_secret, refresh_token)
         super().__init__(
             client_id,
             client_secret,
@@ -48,21 +48,21 @@ class OAuthToken(OAuthCredential):
         self.location_id = location_id
 
     def sign(self, call: Call[Any]) -> Mapping[str, str] | None:
-        """Return the location's headers; raises InvalidArgument for a call about another."""
+        """Return the location's headers. Raise InvalidArgument for a call about another location."""
         if call.account != self.location_id:
             raise InvalidArgument(
-                f"this token is of location {self.location_id!r}, and does not open {call.account!r}"
+                f"this token belongs to location {self.location_id!r}, not to {call.account!r}"
             )
-        return self._own.headers()
+        return self._token_cache.headers()
 
     async def ensure_valid(self, call: Call[Any]) -> None:
         """Refresh the token."""
-        await self._own.renew()
+        await self._token_cache.ensure_valid()
 
     def on_unauthorized(self, call: Call[Any], headers: Mapping[str, str]) -> bool:
-        """Drop the token that was refused, if it is still the current one."""
-        return self._own.refuse(headers)
+        """Drop the rejected token, if it is still the current one."""
+        return self._token_cache.invalidate(headers)
 
     def accounts(self) -> tuple[str, ...]:
-        """Name the location."""
+        """Return the location."""
         return (self.location_id,)

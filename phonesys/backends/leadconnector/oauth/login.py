@@ -1,4 +1,4 @@
-"""Walking a person through consent, from a terminal."""
+"""Login: consent in a browser, started from a terminal."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from phonesys.backends.leadconnector.oauth.authorization_code import exchange_code
 from phonesys.backends.leadconnector.oauth.calls import MARKETPLACE, authorization_url
-from phonesys.oauth.loopback import callback
+from phonesys.oauth.loopback import listen_for_callback
 from phonesys.secret import Secret
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ SCOPES = (
     "oauth.readonly",
     "locations.readonly",
 )
-"""What listing the numbers and pools of an agency needs."""
+"""Scopes that listing the numbers and pools of an agency needs."""
 REDIRECT_URI = "http://localhost:8734/callback"
 
 
@@ -43,23 +43,23 @@ async def login(
     base_url: str = "https://services.leadconnectorhq.com",
     marketplace_url: str = MARKETPLACE,
 ) -> Token:
-    """Have a person let the app in, and save the token; its `holder` says whose it is.
+    """Ask a person for consent, and save the token. Its `subject` names the company or location.
 
     - `redirect_uri`: on loopback, and registered with the app, character for character.
-    - `show`: is given the address to open; it runs in a thread.
+    - `show`: opens the address; called in a thread.
     - `timeout`: seconds that the person has.
 
-    The answer must bear the `state` that was made for this login. Raises CallError where the person refuses,
-    AttemptTimeout where nobody answers.
+    The redirect must carry the `state` of this login. Raises CallError if the person refuses, and
+    AttemptTimeout without a response.
     """
     client_secret = Secret(client_secret, what="client_secret")  # tracebacks may show locals
     state = Secret(secrets.token_urlsafe(32), what="state")
     address = authorization_url(
         client_id, redirect_uri, scopes, state=state.reveal(), marketplace_url=marketplace_url
     )
-    async with callback(redirect_uri, state) as waiting:
+    async with listen_for_callback(redirect_uri, state) as callback:
         await asyncio.to_thread(show, address)
-        code = await waiting.code(timeout)
+        code = await callback.wait_for_code(timeout)
     return await exchange_code(
         client_id,
         client_secret,

@@ -1,4 +1,4 @@
-"""The vendor's answers about tokens and locations, in the spellings it has used."""
+"""The vendor's responses about tokens and locations, in every spelling it has used."""
 
 from __future__ import annotations
 
@@ -15,44 +15,48 @@ from phonesys.secret import Secret
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_SHORTEST_LIFE = 1.0
-"""Seconds; what is said to end sooner is kept until it is refused, or it would be fetched over and over."""
-_LONGEST = 2**20  # no token comes near it, and objects take up to thirty times the room of their JSON
+_MIN_LIFETIME = 1.0
+"""Seconds. A token with a shorter lifetime is used until it is rejected, not fetched over and over."""
+_MAX_BODY = (
+    2**20
+)  # no token comes near it, and decoded objects take up to thirty times the size of their JSON
 
 
-def read_token(body: bytes, *, clock: Callable[[], float]) -> Token:
-    """Read a token answer: `access_token` or `accessToken`, bare or under `data`.
+def decode_token(body: bytes, *, clock: Callable[[], float]) -> Token:
+    """Decode a token response: `access_token` or `accessToken`, bare or under `data`.
 
-    Raises a DecodeError that shows nothing of the answer, since it may hold a token.
+    Raises a DecodeError that does not quote the response, since it may hold a token.
     """
-    answer = _token_fields(body)
-    access = _text(answer, "access_token", "accessToken")
+    fields = _token_fields(body)
+    access = _text(fields, "access_token", "accessToken")
     if access is None:
-        del answer, body  # tracebacks may show locals
-        raise DecodeError("the answer holds no access token; it is not shown, since it may hold others")
-    now, refresh = clock(), _text(answer, "refresh_token", "refreshToken")
-    life = _seconds(answer.get("expires_in", answer.get("expiresIn")))
+        del fields, body  # tracebacks may show locals
+        raise DecodeError(
+            "the response has no access token; it is not shown, since it may hold another secret"
+        )
+    now, refresh = clock(), _text(fields, "refresh_token", "refreshToken")
+    life = _seconds(fields.get("expires_in", fields.get("expiresIn")))
     return Token(
         access=_secret(access),
         refresh=None if refresh is None else _secret(refresh),
         obtained_at=now,
         expires_at=None if life is None else now + life,
-        subject=_holder(answer),
-        scope=_text(answer, "scope") or "",
+        subject=_subject(fields),
+        scope=_text(fields, "scope") or "",
     )
 
 
 def _token_fields(body: bytes) -> dict[str, Any]:
-    if len(body) > _LONGEST:
+    if len(body) > _MAX_BODY:
         return {}
     try:
-        answer = msgspec.json.decode(body)
+        value = msgspec.json.decode(body)
     except UNREADABLE:
-        answer = None
-    if answer is None and body.strip() != b"null":
+        value = None
+    if value is None and body.strip() != b"null":
         del body  # tracebacks may show locals
-        raise NotJson("the answer is not JSON; it is not shown, since it may hold a token")
-    fields = _object(answer)
+        raise NotJson("the response is not JSON; it is not shown, since it may hold a token")
+    fields = _object(value)
     return _object(fields["data"]) if "data" in fields else fields
 
 
@@ -60,8 +64,8 @@ def _object(value: Any) -> dict[str, Any]:
     return value if is_object(value) else {}
 
 
-def _text(answer: dict[str, Any], *names: str) -> str | None:
-    return next((value for name in names if isinstance(value := answer.get(name), str) and value), None)
+def _text(fields: dict[str, Any], *names: str) -> str | None:
+    return next((value for name in names if isinstance(value := fields.get(name), str) and value), None)
 
 
 def _secret(value: str) -> Secret:
@@ -70,7 +74,7 @@ def _secret(value: str) -> Secret:
     except InvalidArgument as failure:
         reason = str(failure)
     del value
-    raise DecodeError(f"the answer holds a token that cannot be one: {reason}")
+    raise DecodeError(f"the response has an invalid token: {reason}")
 
 
 def _seconds(value: Any) -> float | None:
@@ -78,19 +82,19 @@ def _seconds(value: Any) -> float | None:
         life = float(value)
     except (TypeError, ValueError, OverflowError):
         return None
-    return life if _SHORTEST_LIFE <= life < float("inf") else None
+    return life if _MIN_LIFETIME <= life < float("inf") else None
 
 
-def _holder(answer: dict[str, Any]) -> str:
-    company, location = _text(answer, "companyId", "company_id"), _text(answer, "locationId", "location_id")
-    of_company = _text(answer, "userType", "user_type") == "Company" or location is None
+def _subject(fields: dict[str, Any]) -> str:
+    company, location = _text(fields, "companyId", "company_id"), _text(fields, "locationId", "location_id")
+    of_company = _text(fields, "userType", "user_type") == "Company" or location is None
     if of_company:
         return f"company/{company}" if company else ""
     return f"location/{location}"
 
 
-class Row(msgspec.Struct, frozen=True, rename={"is_installed": "isInstalled"}):
-    """A location, as far as listing them goes; the vendor calls its id `_id` or `id`."""
+class LocationRow(msgspec.Struct, frozen=True, rename={"is_installed": "isInstalled"}):
+    """A row in a list of locations. The vendor names its id `_id` or `id`."""
 
     _id: str | None = msgspec.field(default=None, name="_id")
     id: str | None = None
@@ -101,11 +105,11 @@ class Row(msgspec.Struct, frozen=True, rename={"is_installed": "isInstalled"}):
         return self._id or self.id
 
 
-class Locations(msgspec.Struct, frozen=True):
-    """A page of locations. `count` counts those on all pages, and only where the app is installed."""
+class LocationPage(msgspec.Struct, frozen=True):
+    """A page of locations. `count` is the total of all pages; a search has none."""
 
-    locations: tuple[Row, ...]
+    locations: tuple[LocationRow, ...]
     count: float | None = None
 
 
-read_locations = json_decoder(Locations)
+decode_locations = json_decoder(LocationPage)

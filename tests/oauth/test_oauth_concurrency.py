@@ -1,4 +1,4 @@
-"""What a cold sweep costs: tokens are asked for in the places of the pages that want them."""
+"""Request slots and connections of a cold sweep, which fetches tokens while it reads pages."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 import pytest
 
-from phonesys import PhoneSystem
-from phonesys import _observer as scope
+from phonesys import PhoneSystem, _observer
 from phonesys.oauth import Token
 from phonesys.oauth.cache import TokenCache
 from phonesys.sandbox import Sandbox
@@ -23,8 +22,8 @@ if TYPE_CHECKING:
     Run = Callable[[Any], Any]
 
 
-class Noting:
-    """A scope that notes when its calls wait."""
+class RecordingObserver:
+    """An observer that records when its calls wait."""
 
     def __init__(self) -> None:
         self.waits: list[tuple[float, float]] = []
@@ -41,28 +40,30 @@ class Noting:
 
 
 @pytest.mark.parametrize(("takes", "waits"), [(0.2, []), (3.0, [(0.25, 3.0)])])
-def test_a_place_is_held_for_a_moment(jumping: Run, takes: float, waits: list[tuple[float, float]]) -> None:
-    """A fetch is a request like others, unless it takes long: then other accounts go ahead."""
+def test_a_waiting_call_holds_its_slot_for_a_moment(
+    jumping: Run, takes: float, waits: list[tuple[float, float]]
+) -> None:
+    """A waiting call releases its request slot once the fetch of its token takes long."""
 
-    async def fetch(_refused: Token | None) -> Token:
+    async def fetch(_rejected: Token | None) -> Token:
         await asyncio.sleep(takes)
         return Token(access=Secret("token"), obtained_at=0.0, expires_at=1e12)
 
     async def main() -> list[tuple[float, float]]:
-        noting, started = Noting(), asyncio.get_running_loop().time()
-        scope.current.set(noting)
-        renewal = TokenCache("x", fetch, uninterruptible=False, clock=asyncio.get_running_loop().time)
-        await renewal.renew()
-        assert renewal.headers() is not None
-        return [(began - started, ended - started) for began, ended in noting.waits]
+        observer, started = RecordingObserver(), asyncio.get_running_loop().time()
+        _observer.current.set(observer)
+        cache = TokenCache("x", fetch, uninterruptible=False, clock=asyncio.get_running_loop().time)
+        await cache.ensure_valid()
+        assert cache.headers() is not None
+        return [(began - started, ended - started) for began, ended in observer.waits]
 
     assert jumping(main()) == [pytest.approx(wait) for wait in waits]
 
 
-async def test_a_cold_sweep_opens_as_many_connections_as_it_has_places(
+async def test_a_cold_sweep_opens_as_many_connections_as_it_has_slots(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """However many tokens it asks for; they and the pages go over the same ones."""
+    """A cold sweep opens as many connections as it has request slots, for tokens and pages together."""
     made: list[Any] = []
     create = aiohttp.TCPConnector._create_connection
 
