@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar, runtime_checkable
 
 from phonesys.errors import InvalidArgument
 from phonesys.secret import HeaderValue, Secret
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from types import TracebackType
 
     from phonesys.http.call import Call
-    from phonesys.http.client import HttpClient
+    from phonesys.http.options import HttpOptions
+
+T = TypeVar("T")
 
 
 class Auth(Protocol):
@@ -42,14 +45,41 @@ class Auth(Protocol):
         ...
 
 
+class AuthClient(Protocol):
+    """The part of an HttpClient that credentials need for requests of their own."""
+
+    options: HttpOptions
+
+    async def __aenter__(self) -> Self: ...
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None: ...
+
+    async def send(self, call: Call[T]) -> T:
+        """Send a call, and return the decoded response or raise a CallError."""
+        ...
+
+    def clone(
+        self,
+        auth: Auth,
+        *,
+        headers: Mapping[str, str],
+        base_url: str | None = None,
+        max_concurrency: int | None = None,
+    ) -> AuthClient:
+        """Create a client to the same vendor over the same connections, with other credentials."""
+        ...
+
+
 @runtime_checkable
 class RefreshableAuth(Protocol):
-    """An Auth that makes requests of its own, and so is opened and closed with the clients it signs for."""
+    """An Auth that sends requests of its own, and so is opened and closed with the clients it signs for."""
 
-    async def open(self, client: HttpClient) -> None:
-        """Learn whose calls it will sign: its own requests go to the same place with the same options."""
+    async def open(self, client: AuthClient) -> None:
+        """Prepare to sign calls of this client, whose address and options its own requests share."""
 
-    async def close(self, client: HttpClient) -> None:
+    async def close(self, client: AuthClient) -> None:
         """Finish what must not be interrupted, before the client closes."""
 
 
@@ -130,7 +160,7 @@ class PerAccount:
         """List the accounts that there are credentials for."""
         return tuple(self._auths)
 
-    async def open(self, client: HttpClient) -> None:
+    async def open(self, client: AuthClient) -> None:
         """Open those credentials that have to be fetched; all of them, or none."""
         async with AsyncExitStack() as stack:
             for auth in self._fetching():
@@ -138,7 +168,7 @@ class PerAccount:
                 stack.push_async_callback(auth.close, client)
             stack.pop_all()
 
-    async def close(self, client: HttpClient) -> None:
+    async def close(self, client: AuthClient) -> None:
         """Close them, whichever fail."""
         async with AsyncExitStack() as stack:
             for auth in self._fetching():

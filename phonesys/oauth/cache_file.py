@@ -6,6 +6,7 @@ import os
 import threading
 from typing import TYPE_CHECKING
 
+from phonesys._files import replace_atomically
 from phonesys.errors import ConfigError
 from phonesys.oauth.durable_file import file_signature, read_if_exists
 from phonesys.oauth.lock import OWNER_ONLY, acquire_lock_blocking
@@ -89,11 +90,10 @@ class TokenCacheFile:
             for key, token in tokens.items()
             if token is not None and (token.expires_at is None or token.expires_at > now)
         }
-        fresh = self._path.with_name(f"{self._path.name}-{os.getpid()}")
-        with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, OWNER_ONLY), "wb") as file:
-            file.write(self._codec.encode(live))
-        self._compacted_size = fresh.stat().st_size
-        fresh.replace(self._path)
+        raw = self._codec.encode(live)
+        with replace_atomically(self._path, mode=OWNER_ONLY, sync=False) as file:
+            file.write(raw)
+        self._compacted_size = len(raw)
 
     def _read_appended(self, signature: object) -> None:
         """Read the lines added since the last time, or all lines of a file that was replaced."""

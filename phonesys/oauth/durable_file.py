@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from hashlib import sha256
 from typing import TYPE_CHECKING, TypeAlias
 
+from phonesys._files import replace_atomically
 from phonesys.errors import ConfigError
 from phonesys.oauth.lock import OWNER_ONLY, acquire_lock_blocking
 
@@ -58,7 +59,8 @@ class DurableTokenFile:
             tokens[key] = token
             if token is None:
                 del tokens[key]
-            self._replace(self._codec.encode(tokens))
+            with replace_atomically(self._path, mode=OWNER_ONLY, folder=self._folder) as file:
+                file.write(self._codec.encode(tokens))
             self._stage_path(key).unlink(missing_ok=True)
 
     def ensure_writable(self, key: str) -> None:
@@ -71,12 +73,6 @@ class DurableTokenFile:
                 probe.unlink(missing_ok=True)
         if (staged := self._read_staged(key)) is not None:
             self.commit(key, staged)
-
-    def _replace(self, raw: bytes) -> None:
-        fresh = self._folder / f"fresh-{os.getpid()}"
-        _write_file(fresh, raw, sync=True)
-        fresh.replace(self._path)
-        _sync_folder(self._path.parent)
 
     def _current(self) -> Tokens:
         """Return the tokens in the file, decoded again only if it has changed."""
@@ -137,17 +133,6 @@ def _write_file(path: Path, raw: bytes, *, sync: bool) -> None:
             left = left[file.write(left) :]
         if sync:
             os.fsync(file.fileno())
-
-
-def _sync_folder(path: Path) -> None:
-    """Make a new name survive a power failure. Windows cannot sync a folder."""
-    if os.name == "nt":
-        return
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _digest(key: str) -> str:

@@ -19,8 +19,8 @@ _MIN_POLL, _MAX_POLL = 0.002, 0.05
 """Seconds between two attempts to lock, at first and at most."""
 OWNER_ONLY = 0o600
 
-# The operating system drops these locks with the process, even after `kill -9`; a lock by the mere existence of
-# a file would stay. `flock` locks belong to the open file, so two tasks of one process exclude each other.
+# The operating system drops these locks with the process, even after `kill -9`. `flock` locks belong to the
+# open file, so two tasks of one process exclude each other.
 if sys.platform == "win32":
     import msvcrt
 

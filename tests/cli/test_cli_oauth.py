@@ -176,8 +176,8 @@ def test_a_login_that_cannot_work_asks_nobody(
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
-        ("{}", "it is damaged, or not a file of phonesys"),
-        ('{"format":"phonesys-tokens","version":1,"sealed":"x"}', "it is encrypted, and no key was given"),
+        ("{}", "it is damaged, or not a token file of phonesys"),
+        ('{"format":"phonesys-tokens","version":1,"sealed":"x"}', "it is encrypted, but no key was given"),
     ],
 )
 def test_a_store_that_cannot_be_read_is_said_before_anybody_consents(

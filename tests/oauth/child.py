@@ -1,4 +1,4 @@
-"""A program that uses a file store, for tests that kill it or run several of them: `python -m tests.oauth.child '{…}'`.
+"""A program that uses a file store, to be killed or run in parallel: `python -m tests.oauth.child '{…}'`.
 
 It reads its arguments and, before it begins, a line of input. It prints R when it is ready, S when a token is
 saved and D when all calls are done. In shared memory, which wakes no other process that could delay it, it

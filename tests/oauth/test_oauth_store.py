@@ -117,7 +117,7 @@ async def test_cached_tokens_are_written_without_a_flush(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Cached tokens are written a moment later, without a flush."""
-    monkeypatch.setattr("phonesys.oauth.file._WRITE_BEHIND", 0.001)
+    monkeypatch.setattr("phonesys.oauth.file._WRITE_DELAY", 0.001)
     store = FileTokenStore(tmp_path / "tokens.json")
     store.cache("loc", make_token("1"))
     writer = store._writer
@@ -141,7 +141,7 @@ async def test_a_flush_leaves_nothing_to_write(tmp_path: Path) -> None:
 
 async def test_a_flush_waits_for_a_running_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A batch that is being written is in the file when a flush returns."""
-    monkeypatch.setattr("phonesys.oauth.file._WRITE_BEHIND", 0.0)
+    monkeypatch.setattr("phonesys.oauth.file._WRITE_DELAY", 0.0)
     path = tmp_path / "tokens.json"
     store = FileTokenStore(path)
     store.cache("loc", make_token("1"))
@@ -221,7 +221,7 @@ async def test_a_damaged_or_foreign_file_is_an_unchanged_error(
 
 
 async def test_only_the_original_key_matches(tmp_path: Path) -> None:
-    """Another key, a missing key, a key for a plain file and an invalid key are errors that change no file."""
+    """Another key, no key, a key for a plain file and an invalid key are errors that change no file."""
     path, key = tmp_path / "tokens.json", new_key()
     await FileTokenStore(path, key=key).save("k", make_token("SECRET"))
     assert b"SECRET" not in path.read_bytes()
@@ -255,7 +255,7 @@ async def test_everything_is_encrypted(tmp_path: Path) -> None:
 def test_without_cryptography_the_error_says_what_to_install(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Encryption without `cryptography` is an error that names the extra. A store without a key does not need it."""
+    """A key without `cryptography` is an error that names the extra. A store without a key works."""
     real = builtins.__import__
 
     def without(name: str, *args: Any, **kwargs: Any) -> Any:

@@ -73,7 +73,7 @@ def test_an_invalid_token_response_is_not_quoted(raw: bytes) -> None:
 
 
 def test_locations_are_decoded_with_either_id() -> None:
-    """A location's id is `_id` in the list of installed locations and `id` in a search. Counts may be floats."""
+    """A location's id is `_id` where the app is installed, and `id` in a search. Counts may be floats."""
     rows = [{"_id": "a", "isInstalled": True}, {"id": "b"}, {"name": "?"}]
     page = decode_locations(encode(locations=rows, count=3.0))
     assert [row.location_id for row in page.locations] == ["a", "b", None]

@@ -1,6 +1,6 @@
 """The vendor's OAuth operations as calls.
 
-Sources: https://marketplace.gohighlevel.com/docs/ghl/oauth/ and the vendor's OpenAPI file, version 2021-07-28.
+Source: https://marketplace.gohighlevel.com/docs/ghl/oauth/ and the OpenAPI file of version 2021-07-28.
 """
 
 from __future__ import annotations

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from phonesys.backends.leadconnector.oauth.calls import UserType
+    from phonesys.http.auth import AuthClient
     from phonesys.http.call import Call
-    from phonesys.http.client import HttpClient
     from phonesys.oauth.store import TokenStore
     from phonesys.oauth.token import Token
 
@@ -67,7 +67,7 @@ class OAuthCredential:
         self._store = store
         self._base_url = base_url
         self._clock = clock
-        self._http: HttpClient | None = None
+        self._http: AuthClient | None = None
         self._users = 0
         refresher = Refresher(
             store_key(client_id, subject),
@@ -81,7 +81,7 @@ class OAuthCredential:
             subject.replace("/", " ", 1), refresher, uninterruptible=True, clock=clock
         )
 
-    async def open(self, client: HttpClient) -> None:
+    async def open(self, client: AuthClient) -> None:
         """Open a client of its own, to the same vendor as the first client it signs for."""
         self._users += 1
         if self._users > 1:
@@ -99,7 +99,7 @@ class OAuthCredential:
             raise
         self._http = http
 
-    async def close(self, client: HttpClient) -> None:
+    async def close(self, client: AuthClient) -> None:
         """Wait for a running refresh, write cached tokens, and close the client."""
         self._users -= 1
         if self._users:
@@ -121,7 +121,7 @@ class OAuthCredential:
             log.warning("cached tokens were not written: %s", failure)
 
     @property
-    def _client(self) -> HttpClient:
+    def _client(self) -> AuthClient:
         if self._http is None:
             raise NotOpen(
                 f"the credentials of {self._account!r} are not open; use `async with` on the backend"
