@@ -140,7 +140,7 @@ async def test_a_token_store_refuses_what_it_did_not_write(
     path.parent.mkdir(exist_ok=True)
     path.write_bytes(raw + b"\n")
     store = FileTokenStore(tmp_path / "tokens.json", key=key)
-    with pytest.raises(ConfigError, match=r"cannot be used: .* it is it was not changed") as caught:
+    with pytest.raises(ConfigError, match=r"cannot be used: .* it was not changed") as caught:
         await store.load("key")
     assert len(str(caught.value)) < 500
     assert "at_1" not in str(caught.value)
