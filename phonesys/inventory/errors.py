@@ -1,4 +1,4 @@
-"""What can go wrong with a store."""
+"""Errors of the inventory."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from phonesys.errors import PhonesysError
 
 
 class InventoryError(PhonesysError):
-    """The store could not do what it was asked; the database's own error is the `__cause__`."""
+    """The database failed or refused; its own error is the `__cause__`."""
 
 
 class SchemaTooNew(InventoryError):
-    """The database was written by a newer phonesys than this one."""
+    """A newer phonesys created the database."""
 
 
 class SweepSuperseded(InventoryError):
-    """Another process resumed this sweep, or began it anew; what this one had stored is kept for it."""
+    """Another process resumed or restarted this sweep."""
 
 
 class NoSnapshot(InventoryError):
-    """There is no such sweep in the store, or none that is finished."""
+    """The store holds no such snapshot."""

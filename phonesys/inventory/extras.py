@@ -1,4 +1,4 @@
-"""Optional dependencies, imported where they are needed and named where they are missing."""
+"""Optional dependencies, imported on use."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from phonesys.errors import UsageError
 
 
 class MissingExtra(UsageError):
-    """An optional dependency is not installed; the message says how to get it."""
+    """An optional dependency is not installed. The message says how to install it."""
 
 
 def require_extra(name: str, module: str) -> Any:
-    """Import a module that the extra of this name installs."""
+    """Import a module of an extra. Raises MissingExtra."""
     try:
         return import_module(module)
     except ModuleNotFoundError as missing:
-        # One that is there and lacks something itself is broken, and says so best itself.
+        # An installed module that lacks a dependency of its own is broken, and its own error says so best.
         if missing.name != module.partition(".")[0]:
             raise
         raise MissingExtra(
-            f"this needs {missing.name}, which is an extra: pip install 'phonesys[{name}]'"
+            f"this needs {missing.name}, which is not installed: pip install 'phonesys[{name}]'"
         ) from None

@@ -1,4 +1,4 @@
-"""A number as one flat, vendor-free row: what is kept, compared, audited, exported and reported."""
+"""The record of a number: one flat row for every vendor, which is stored, compared, audited and exported."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ if TYPE_CHECKING:
 
 
 class NumberRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """One number in one account; None where the vendor does not say.
+    """One number in one account. None stands for facts that the vendor does not give.
 
-    The fields up to `updated_at` are the command line's columns. New ones are added at the end only.
+    The fields up to `updated_at` are the columns of the command line. New fields are added at the end.
     """
 
     provider: str
     """The kind of backend, such as `leadconnector`."""
     backend: str
-    """What this one is called in its system."""
+    """The name of the backend in its PhoneSystem."""
     account: str
     id: str
     number: str
@@ -46,24 +46,24 @@ class NumberRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     mms: bool | None = None
     fax: bool | None = None
     assignee: str | None = None
-    """The user or agent that answers it, by the vendor's id."""
+    """The id of the user or agent that answers it."""
     pool: str | None = None
-    """The id of the pool it sits in, where pools were asked for."""
+    """The id of its pool, if the backend was asked for pools."""
     created_at: datetime | None = None
-    """With its zone, like every time here."""
+    """With a time zone, like every time here."""
     updated_at: datetime | None = None
 
     inbound: str | None = None
-    """What answers a call, as `what:target`: `voice_ai:68e3…`, `forward:+1…`, `user:…`, `agent:…`."""
+    """The route of a call, as `kind:target`: `voice_ai:68e3…`, `forward:+1…`, `user:…`, `agent:…`."""
     is_routed: bool | None = None
-    """Whether anything answers; False is the vendor's word that nothing does, None its silence."""
+    """Whether a route answers. False only if the vendor says so."""
     routing_summary: str | None = None
-    """The vendor's own words for where its traffic goes."""
+    """The vendor's description of its route."""
     forwarding_number: str | None = None
     ring_users: str | None = None
-    """Users whose phones all ring: their ids, with spaces between."""
+    """The ids of users whose phones all ring, separated by spaces."""
     is_default: bool | None = None
-    """Whether its account uses it by default."""
+    """Whether it is the default number of its account."""
     is_enabled: bool | None = None
     is_demo: bool | None = None
     vendor_status: str | None = None
@@ -72,53 +72,53 @@ class NumberRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     pool_name: str | None = None
     pool_active: bool | None = None
     pool_route: str | None = None
-    """What answers its pool's calls, as `inbound`."""
+    """The route of its pool's calls, as in `inbound`."""
     sms_ready: bool | None = None
     voice_ready: bool | None = None
     ten_dlc_registered: bool | None = None
-    """False where the vendor keeps such registrations and has none for this number."""
+    """False if the vendor keeps registrations and has none for this number."""
     ten_dlc_status: str | None = None
-    """The vendor's word for its campaign's state."""
+    """The vendor's word for the state of its campaign."""
     ten_dlc_failure: str | None = None
     warmup_state: str | None = None
     warmup_health: str | None = None
     warmup_reason: str | None = None
     billed: bool | None = None
-    """Whether somebody pays for it."""
+    """Whether the vendor charges for it."""
     monthly_amount: str | None = None
-    """A decimal, exact; its currency is not said."""
+    """An exact decimal in a currency that the vendor does not name."""
     origin: str | None = None
-    """Whose number it is or where it came from, in the vendor's words."""
+    """The owner or the origin of the number, in the vendor's words."""
 
 
 def to_record(number: PhoneNumber, backend: str) -> NumberRecord:
-    """Take down one number, of our backends or of anybody's; `backend` is the name in its system."""
+    """Return the record of a number of any backend. `backend` is the name in its PhoneSystem."""
     can = number.capabilities
     return NumberRecord(
         provider=number.provider,
         backend=backend,
         account=number.account,
-        id=_said(number.id) or "",
-        number=_said(number.number) or "",
-        label=_said(number.label),
-        country=_said(number.country),
+        id=_to_text(number.id) or "",
+        number=_to_text(number.number) or "",
+        label=_to_text(number.label),
+        country=_to_text(number.country),
         kind=_KINDS.get(number.kind, NumberKind.UNKNOWN),
         status=_STATUSES.get(number.status, NumberStatus.UNKNOWN),
-        voice=_flag(can.voice),
-        sms=_flag(can.sms),
-        mms=_flag(can.mms),
-        fax=_flag(can.fax),
-        assignee=_said(number.assignee),
-        created_at=_zoned(number.created_at),
-        updated_at=_zoned(number.updated_at),
+        voice=_to_flag(can.voice),
+        sms=_to_flag(can.sms),
+        mms=_to_flag(can.mms),
+        fax=_to_flag(can.fax),
+        assignee=_to_text(number.assignee),
+        created_at=_aware_or_none(number.created_at),
+        updated_at=_aware_or_none(number.updated_at),
         **vendor_fields(number),
     )
 
 
 def to_columns(numbers: Sequence[PhoneNumber]) -> dict[str, Sequence[Any]]:
-    """Take down numbers a column at a time: by a record's field, its value for each of them.
+    """Return the records of numbers as columns, without `backend` and `account`.
 
-    Without `backend` and `account`; fields that say nothing of any number may be missing.
+    Fields that no number has may be missing.
     """
     kinds: set[Any] = set(map(type, numbers))
     if len(kinds) == 1 and hasattr(kind := kinds.pop(), "record_columns"):
@@ -131,8 +131,8 @@ _COLUMNS = tuple(name for name in NumberRecord.__struct_fields__ if name not in 
 _cells = attrgetter(*_COLUMNS)
 
 
-def records_in(page: Page[PhoneNumber]) -> list[NumberRecord]:
-    """Take down a page, as `to_record` does each of its numbers; quicker where there are many."""
+def page_records(page: Page[PhoneNumber]) -> list[NumberRecord]:
+    """Return the records of a page: as `to_record`, but faster for large pages."""
     numbers = page.numbers
     columns = to_columns(numbers)
     names, rows = tuple(columns), zip(*columns.values(), strict=True)
@@ -146,37 +146,43 @@ def records_in(page: Page[PhoneNumber]) -> list[NumberRecord]:
     ]
 
 
-def _said(text: Any) -> str | None:
-    """Make sure of a text: a record can be written with anything, and read with nothing else."""
+def _to_text(text: Any) -> str | None:
+    """Return a text as a string: records could be written, but not read, with other types."""
     return text if text is None or type(text) is str else str(text)
 
 
-def _flag(can: Any) -> bool | None:
+def _to_flag(can: Any) -> bool | None:
     return None if can is None else bool(can)
 
 
 Records: TypeAlias = Iterable[NumberRecord] | AsyncIterable[NumberRecord]
-"""Where records come from: a list, a sweep by way of `records_of`, a store's snapshot."""
+"""A source of records: a list, `sweep_records(sweep)`, or `records()` of a snapshot."""
 
 T = TypeVar("T")
 
 
-async def records_of(pages: AsyncIterable[Page[PhoneNumber]]) -> AsyncGenerator[NumberRecord]:
-    """Take down every number of a sweep, or of any pages that bear their backend's name."""
+async def sweep_records(pages: AsyncIterable[Page[PhoneNumber]]) -> AsyncGenerator[NumberRecord]:
+    """Yield the record of every number of a sweep, or of other pages."""
     async for page in pages:
-        for record in records_in(page):
+        for record in page_records(page):
             yield record
 
 
+AccountKey: TypeAlias = tuple[str, str]
+"""The name of a backend, and one of its accounts."""
+
+COMPLETE_OUTCOMES = frozenset({Outcome.DONE, Outcome.EMPTY, Outcome.NOT_CONNECTED})
+"""The outcomes of accounts whose numbers are all known."""
+
 AccountOutcome: TypeAlias = tuple[str, str, str, str | None]
-"""What came of an account: its backend, its id, the outcome, and the error's text where there is one."""
+"""The backend, the account, its outcome, and the text of its error, if any."""
 
 
-async def outcomes_of(report: SweepReport) -> AsyncGenerator[AccountOutcome]:
-    """Yield what came of the accounts, as known when this is read: hand it over before a sweep has ended.
+async def account_outcomes(report: SweepReport) -> AsyncGenerator[AccountOutcome]:
+    """Yield the outcome of every account in a report. May be created before the sweep, and read after it.
 
-    The account is empty where a backend's list of accounts could not be read. A sweep without `keep_done`
-    tells only of accounts that are neither done nor empty.
+    The account is empty if a backend's list of accounts could not be read. The report of a sweep without
+    `keep_done` omits accounts that are done or empty.
     """
     for (backend, account), result in report.accounts.items():
         yield backend, account, result.outcome, None if result.error is None else str(result.error)
@@ -185,15 +191,15 @@ async def outcomes_of(report: SweepReport) -> AsyncGenerator[AccountOutcome]:
             yield failure.provider, "", Outcome.FAILED, str(failure.error)
 
 
-async def batches(things: Iterable[T] | AsyncIterable[T], size: int) -> AsyncGenerator[list[T]]:
-    """Yield lists of at most `size`; others may run between two of them, also where nothing is awaited.
+async def batches(items: Iterable[T] | AsyncIterable[T], size: int) -> AsyncGenerator[list[T]]:
+    """Yield lists of at most `size` items. Other tasks can run between two lists.
 
-    A generator that is read here is closed with this one: a sweep may be in it.
+    A generator passed in is closed with this one, since it may contain a sweep.
     """
     batch: list[T] = []
-    async with aclosing(_each(things)) as each:
-        async for thing in each:
-            batch.append(thing)
+    async with aclosing(_iterate(items)) as each:
+        async for item in each:
+            batch.append(item)
             if len(batch) >= size:
                 yield batch
                 batch = []
@@ -202,27 +208,27 @@ async def batches(things: Iterable[T] | AsyncIterable[T], size: int) -> AsyncGen
         yield batch
 
 
-async def _each(things: Iterable[T] | AsyncIterable[T]) -> AsyncGenerator[T]:
-    if not isinstance(things, AsyncIterable):
-        for thing in things:
-            yield thing
+async def _iterate(items: Iterable[T] | AsyncIterable[T]) -> AsyncGenerator[T]:
+    if not isinstance(items, AsyncIterable):
+        for item in items:
+            yield item
         return
     try:
-        async for thing in things:
-            yield thing
+        async for item in items:
+            yield item
     finally:
-        if isinstance(things, AsyncGenerator):
-            await cast("AsyncGenerator[T]", things).aclose()
+        if isinstance(items, AsyncGenerator):
+            await cast("AsyncGenerator[T]", items).aclose()
 
 
-# Somebody else's backend may say these as plain strings.
+# Other backends may give these as plain strings.
 _KINDS: dict[str, NumberKind] = {kind.value: kind for kind in NumberKind}
 _STATUSES: dict[str, NumberStatus] = {status.value: status for status in NumberStatus}
 
 
-def _zoned(moment: datetime | None) -> datetime | None:
-    """Drop a time without its zone: it could not be compared with the others."""
-    return moment if moment is not None and moment.tzinfo is not None else None
+def _aware_or_none(time: datetime | None) -> datetime | None:
+    """Return a time, or None if it has no zone and so cannot be compared with others."""
+    return time if time is not None and time.tzinfo is not None else None
 
 
 def vendor_fields(number: Any) -> dict[str, Any]:
@@ -261,17 +267,17 @@ _VENDOR_TYPES: dict[str, type] = {
 """Types of the record fields that only some vendors fill in; `monthly_amount` is parsed by itself."""
 
 
-_MOST_PLACES = 12
+_MAX_DIGITS = 12
 _PRECISION = Decimal("0.000001")
 
 
 def _amount(value: Any) -> dict[str, Any]:
-    """Read an amount of money, to the sixth place; nothing for what is none."""
+    """Return the fields of an amount of money, rounded to six places, or none for other values."""
     try:
         amount = Decimal(str(value)) if value is not None else None
     except InvalidOperation:
         return {}
-    if amount is None or not amount.is_finite() or amount.adjusted() >= _MOST_PLACES:
+    if amount is None or not amount.is_finite() or amount.adjusted() >= _MAX_DIGITS:
         return {}
     rounded = amount if amount == amount.quantize(_PRECISION) else amount.quantize(_PRECISION)
     return {"monthly_amount": f"{rounded:f}", "billed": amount > 0}

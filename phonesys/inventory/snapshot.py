@@ -1,4 +1,4 @@
-"""A finished sweep, as it is kept."""
+"""Snapshots: finished sweeps in the store."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ if TYPE_CHECKING:
 
 
 LISTED, NAMED = "listed", "named"
-"""Whether a backend was swept whole, as it lists its accounts, or in accounts that were named."""
+"""How a backend was swept: all accounts that it lists, or given accounts."""
 
 
 class Snapshot:
-    """What a sweep found: made by `Inventory.snapshot`, and read while its inventory is open."""
+    """The results of one sweep; made by `Inventory.snapshot`, and readable while its inventory is open."""
 
     def __init__(self, database: Database, row: SweepRow) -> None:
         self._database = database
         self.id = row.id
         self.started_at: datetime = row.started_at
         self.finished_at: datetime | None = row.finished_at
-        """None for a sweep that is not finished."""
+        """None for an unfinished sweep."""
         self.numbers = row.numbers
-        self.coverage: Mapping[str, str] = row.scope
-        """By backend: `listed` if all that it lists was swept, `named` if accounts were given."""
+        self.coverage: Mapping[str, str] = row.coverage
+        """By backend: `listed` for all accounts that it lists, `named` for given accounts."""
 
     def __repr__(self) -> str:
         return f"<Snapshot {self.id}: {self.numbers} numbers, {self.started_at:%Y-%m-%d %H:%M}>"
@@ -38,33 +38,33 @@ class Snapshot:
     async def records(
         self, *, backend: str | None = None, account: str | None = None
     ) -> AsyncGenerator[NumberRecord]:
-        """Yield every number, by backend and account; read in batches, whatever there is.
+        """Yield every record, ordered by backend and account, reading in batches.
 
-        Of an account that failed, what was read before it did: `accounts` says which those are.
+        Includes the records that were read of failed accounts; `accounts` names those.
         """
         from phonesys.inventory.store import reading
 
-        batches = reading.records(self._database, self.id, backend=backend, account=account)
+        batches = reading.read_records(self._database, self.id, backend=backend, account=account)
         async with aclosing(batches):
             async for batch in batches:
                 for record in batch:
                     yield record
 
     async def pools(self) -> AsyncGenerator[tuple[str, NumberPool]]:
-        """Yield (backend, pool) for every pool that a number sits in, where pools were asked for."""
+        """Yield (backend, pool) for every pool of a number, if the backend was asked for pools."""
         from phonesys.inventory.store import reading
 
-        async with aclosing(reading.pools_of(self._database, self.id)) as pools:
+        async with aclosing(reading.read_pools(self._database, self.id)) as pools:
             async for one in pools:
                 yield one
 
     async def accounts(self) -> AsyncGenerator[tuple[str, str, str, str | None]]:
         """Yield (backend, account, outcome, error) for every account.
 
-        The account is empty where the backend's list of accounts itself could not be read.
+        The account is empty if the backend's list of accounts could not be read.
         """
         from phonesys.inventory.store import reading
 
-        async with aclosing(reading.accounts_of(self._database, self.id)) as rows:
+        async with aclosing(reading.read_accounts(self._database, self.id)) as rows:
             async for row in rows:
                 yield row.backend, row.account, row.outcome.value, row.error

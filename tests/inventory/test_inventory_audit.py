@@ -1,4 +1,4 @@
-"""Running an audit: which rules, whose, over what, and at what price."""
+"""Running an audit: its rules, its sources of records, and its cost."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from phonesys.inventory.audit import (
     all_rules,
     audit,
     findings,
+    inventory_rule,
     make_rule,
     register,
     rule,
-    rule_across,
 )
 from phonesys.inventory.extras import MissingExtra
-from phonesys.inventory.record import NumberRecord, outcomes_of, records_of
+from phonesys.inventory.record import NumberRecord, account_outcomes, sweep_records
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from phonesys.sandbox import Sandbox
 
-RULES = sys.modules["phonesys.inventory.audit.rule"]
+REGISTRY = sys.modules["phonesys.inventory.audit.registry"]
 
 
 def number(n: int = 0, **fields: Any) -> NumberRecord:
@@ -44,17 +44,17 @@ def number(n: int = 0, **fields: Any) -> NumberRecord:
 
 @pytest.fixture
 def registry(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(RULES, "_registered", {})
+    monkeypatch.setattr(REGISTRY, "_registered", {})
 
 
 @make_rule("no-label", Severity.NOTICE, advice="Name it.")
-def no_label(record: NumberRecord, known: AuditContext) -> str | None:
+def no_label(record: NumberRecord, context: AuditContext) -> str | None:
     """The number has no name."""
     return None if record.label else "no label"
 
 
-async def test_a_rule_of_one_s_own_can_be_handed_in() -> None:
-    """It is used for this audit alone, and says what is wrong in its docstring."""
+async def test_a_rule_can_be_passed_to_one_audit() -> None:
+    """The rule is used for this audit only, and its docstring is its summary."""
     (finding,) = await findings([number(), number(1, label="x")], rules=[no_label])
     assert (finding.code, finding.severity, finding.advice) == ("no-label", "notice", "Name it.")
     assert no_label.summary == "The number has no name."
@@ -63,20 +63,20 @@ async def test_a_rule_of_one_s_own_can_be_handed_in() -> None:
 
 @pytest.mark.usefixtures("registry")
 async def test_a_registered_rule_is_used_by_every_audit() -> None:
-    """So is one between numbers, which sees all and speaks at the end."""
-    rule("nameless", Severity.NOTICE, advice="Name it.")(lambda record, known: "none")
+    """A rule between numbers sees all records, and yields its problems at the end."""
+    rule("nameless", Severity.NOTICE, advice="Name it.")(lambda record, context: "none")
 
-    @rule_across("too-many", Severity.NOTICE, advice="Release some.")
+    @inventory_rule("too-many", Severity.NOTICE, advice="Release some.")
     class TooMany:
         """There are too many numbers."""
 
-        def __init__(self, known: AuditContext) -> None:
+        def __init__(self, context: AuditContext) -> None:
             self.count = 0
 
-        def see(self, record: NumberRecord, /) -> None:
+        def add(self, record: NumberRecord, /) -> None:
             self.count += 1
 
-        def end(self) -> Iterator[Problem]:
+        def problems(self) -> Iterator[Problem]:
             yield Problem(None, (), f"{self.count} numbers")
 
     codes = [finding.code async for finding in audit([number(), number(1)])]
@@ -85,57 +85,57 @@ async def test_a_registered_rule_is_used_by_every_audit() -> None:
 
 @pytest.mark.usefixtures("registry")
 def test_a_code_belongs_to_one_rule() -> None:
-    """Another rule of the same code, or one that no tool could grep for, is refused."""
+    """A second rule with the same code is refused, and so is a malformed code."""
     register(no_label)
     for taken in (
         msgspec.structs.replace(no_label, advice="x"),
         msgspec.structs.replace(no_label, code="not-e164"),
     ):
-        with pytest.raises(UsageError, match="already"):
+        with pytest.raises(UsageError, match="another rule"):
             register(taken)
     with pytest.raises(InvalidArgument, match="no-owner"):
-        make_rule("No Label", Severity.NOTICE, advice="")(lambda record, known: None)
+        make_rule("No Label", Severity.NOTICE, advice="")(lambda record, context: None)
 
 
 def test_installed_rules_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A package that names a rule under `phonesys.audit` adds it to every audit."""
-    asked = []
+    """A package that registers a rule under `phonesys.audit` adds it to every audit."""
+    groups = []
 
     def installed(*, group: str) -> list[EntryPoint]:
-        asked.append(group)
+        groups.append(group)
         return [EntryPoint("acme", f"{__name__}:no_label", group)]
 
     monkeypatch.setitem(sys.modules, __name__, sys.modules[__name__])
-    monkeypatch.setattr(RULES, "entry_points", installed)
+    monkeypatch.setattr(REGISTRY, "entry_points", installed)
     monkeypatch.setattr(EntryPoint, "load", lambda self: no_label)
     assert all_rules()["no-label"] is no_label
-    assert asked == ["phonesys.audit"]
+    assert groups == ["phonesys.audit"]
     monkeypatch.setattr(EntryPoint, "load", lambda self: print)
     with pytest.raises(UsageError, match="no Rule"):
         all_rules()
 
 
-async def test_rules_can_be_left_out() -> None:
-    """By their codes; a code that is none is a mistake, not a silence."""
+async def test_rules_can_be_ignored() -> None:
+    """`ignore` names rules by their codes. An unknown code is an error."""
     assert await findings([number(is_routed=False)], ignore=["no-inbound-route", "invalid-number"]) == []
-    with pytest.raises(InvalidArgument, match="no rule 'nope'"):
+    with pytest.raises(InvalidArgument, match="unknown rule 'nope'"):
         await findings([], ignore=["nope"])
 
 
-async def test_a_rule_that_raises_says_which_it_is() -> None:
-    """Its own error is the cause; what leaves the package is one of ours."""
+async def test_a_rule_that_raises_is_named() -> None:
+    """The error is RuleFailed, and its cause is the exception of the rule."""
 
-    def broken(record: NumberRecord, known: AuditContext) -> str | None:
+    def broken(record: NumberRecord, context: AuditContext) -> str | None:
         raise KeyError(record.number)
 
-    at_fault = Rule(code="broken", severity=Severity.NOTICE, summary="", advice="", look=broken)
+    at_fault = Rule(code="broken", severity=Severity.NOTICE, summary="", advice="", check_number=broken)
     with pytest.raises(RuleFailed, match=r"'broken' failed at '\+14155550000'") as caught:
         await findings([number()], rules=[at_fault])
     assert isinstance(caught.value.__cause__, KeyError)
 
 
 async def test_the_worst_comes_first() -> None:
-    """`findings` sorts by severity; `audit` yields what it sees when it sees it."""
+    """`findings` sorts by severity. `audit` yields findings in the order of the records."""
     records = [number(0, number="+1 415"), number(1, is_routed=False)]
     ignore = ["invalid-number"]
     assert [one.code for one in await findings(records, ignore=ignore)] == ["no-inbound-route", "not-e164"]
@@ -143,7 +143,7 @@ async def test_the_worst_comes_first() -> None:
 
 
 async def test_without_phonenumbers_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Only the rules that need it do; without those, an audit runs."""
+    """Only two rules need phonenumbers. Without them an audit runs without it."""
     monkeypatch.setitem(sys.modules, "phonenumbers", None)
     numbers_of_none = [number(number="+14155559999")]
     with pytest.raises(MissingExtra, match=r"pip install 'phonesys\[audit\]'"):
@@ -151,17 +151,17 @@ async def test_without_phonenumbers_the_extra_is_named(monkeypatch: pytest.Monke
     assert await findings(numbers_of_none, ignore=["invalid-number", "country-mismatch"]) == []
 
 
-async def test_a_sweep_can_be_audited_as_it_goes(sandbox: Sandbox) -> None:
-    """Straight from the sweep, and with its outcomes, which are known only at its end."""
+async def test_a_running_sweep_can_be_audited(sandbox: Sandbox) -> None:
+    """Records come from the running sweep, and outcomes are read at its end."""
     lc = LeadConnector(token=sandbox.leadconnector_token, base_url=sandbox.leadconnector_url, with_pools=True)
     async with PhoneSystem(lc) as phones, phones.sweep(leadconnector=sandbox.location_ids) as sweep:
-        found = await findings(records_of(sweep), accounts=outcomes_of(sweep.report))
+        found = await findings(sweep_records(sweep), accounts=account_outcomes(sweep.report))
     assert sweep.report.complete
     assert {finding.accounts[0][0] for finding in found} == {"leadconnector"}
 
 
-async def test_an_audit_keeps_little_of_each_number() -> None:
-    """What is between numbers costs some 100 bytes a number; none of the records is kept."""
+async def test_an_audit_needs_little_memory() -> None:
+    """Rules between numbers cost some 100 bytes per number, and keep no record."""
     count = 20_000
     ignore = ["invalid-number", "country-mismatch"]
     tracemalloc.start()

@@ -29,7 +29,7 @@ def phonesys(*arguments: object) -> Result:
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two sweeps, of which the second one finds fewer numbers."""
+    """Store two sweeps, of which the second finds fewer numbers."""
     pytest.importorskip("sqlalchemy")
     path: Path = tmp_path_factory.mktemp("store") / "inventory.db"
 
@@ -45,7 +45,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_stored_sweep_is_audited(store: Path) -> None:
-    """Jsonl and csv have the same findings, a row each; the summary goes to stderr."""
+    """JSON lines and CSV have a row for each finding, and the summary goes to stderr."""
     lines = phonesys("audit", "--store", store, "--format", "jsonl")
     assert lines.exit_code == 0
     found: list[dict[str, Any]] = [json.loads(line) for line in lines.stdout.splitlines()]
@@ -57,8 +57,8 @@ def test_a_stored_sweep_is_audited(store: Path) -> None:
     assert list(rows[0]) == list(found[0])
 
 
-def test_the_status_says_whether_it_is_bad_enough(store: Path) -> None:
-    """`--fail-on` makes a check of it; rules can be left out, and a wrong name is a mistake."""
+def test_the_exit_status_follows_fail_on(store: Path) -> None:
+    """`--fail-on` sets the severity that exits with 1. `--ignore` takes codes of rules."""
     assert phonesys("audit", "--store", store, "--fail-on", "critical").exit_code == 0
     assert phonesys("audit", "--store", store, "--fail-on", "warning").exit_code == 1
     ignored = ("--ignore", "warmup-blocked", "--ignore", "ten-dlc-not-registered")
@@ -66,14 +66,14 @@ def test_the_status_says_whether_it_is_bad_enough(store: Path) -> None:
     assert phonesys("audit", "--store", store, "--ignore", "nope").exit_code == 2
 
 
-def test_a_stored_sweep_becomes_a_file(store: Path, tmp_path: Path) -> None:
-    """The format is the one that the name ends in."""
+def test_a_stored_sweep_is_exported(store: Path, tmp_path: Path) -> None:
+    """The format follows from the suffix."""
     done = phonesys("export", tmp_path / "n.jsonl", "--store", store)
     assert (done.exit_code, len((tmp_path / "n.jsonl").read_text().splitlines())) == (0, 25)
 
 
-def test_a_stored_sweep_becomes_a_page_with_its_changes(store: Path, tmp_path: Path) -> None:
-    """What went since the sweep before is in it."""
+def test_a_stored_sweep_becomes_a_report_with_changes(store: Path, tmp_path: Path) -> None:
+    """The report shows the numbers that were removed since the previous snapshot."""
     done = phonesys("report", tmp_path / "r.html", "--store", store, "--title", "Ours")
     page = (tmp_path / "r.html").read_text()
     assert done.exit_code == 0
@@ -81,15 +81,15 @@ def test_a_stored_sweep_becomes_a_page_with_its_changes(store: Path, tmp_path: P
     assert '<span class="chip"><strong>5</strong> removed</span>' in page
 
 
-def test_a_sweep_is_made_where_there_is_no_store(tmp_path: Path) -> None:
-    """Of the sandbox here: every number of it is exported."""
+def test_without_a_store_a_sweep_is_made(tmp_path: Path) -> None:
+    """Every number of the sandbox is exported."""
     done = phonesys("export", tmp_path / "n.csv", "--sandbox", "--provider", "agents")
     assert done.exit_code == 0
     assert "120 numbers" in done.stderr
 
 
-def test_what_does_not_go_together_is_refused(tmp_path: Path) -> None:
-    """A store holds a sweep: neither backends nor the sandbox go with it, and it must be there."""
+def test_conflicting_options_are_refused(tmp_path: Path) -> None:
+    """A store excludes backends and the sandbox, and it must exist."""
     assert phonesys("audit", "--store", "x.db", "--sandbox").exit_code == 2
     missing = phonesys("audit", "--store", tmp_path / "x.db")
     assert missing.exit_code == 2

@@ -1,4 +1,4 @@
-"""Each rule of the audit: what it finds, and what it leaves alone."""
+"""Each rule of the audit: the problems that it finds, and those that it does not."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ def number(digits: str = "+14155552671", **fields: Any) -> NumberRecord:
 
 
 async def found(code: str, *records: NumberRecord, **options: Any) -> list[Finding]:
-    """Audit by this rule alone."""
+    """Audit with this rule only."""
     return await findings(records, rules=[all_rules()[code]], **options)
 
 
 def test_every_rule_is_documented_and_tested() -> None:
-    """A line in the documentation says what it means, and a test here shows it."""
+    """Each rule has a line in the documentation and a test in this file."""
     documented, tested = DOCS.read_text(), Path(__file__).read_text()
     for code, rule in all_rules().items():
         assert f"`{code}`" in documented
@@ -41,7 +41,7 @@ def test_every_rule_is_documented_and_tested() -> None:
 
 
 async def test_no_inbound_route() -> None:
-    """A number is found where the vendor says that nothing answers, not where it says nothing."""
+    """A number is found if the vendor says that no route answers, but not if it says nothing."""
     lost = number(is_routed=False)
     (finding,) = await found("no-inbound-route", lost, number("+14155552672"), number(is_routed=True))
     assert finding.severity is Severity.CRITICAL
@@ -50,25 +50,25 @@ async def test_no_inbound_route() -> None:
     assert "release" in finding.advice
 
 
-async def test_a_pool_that_is_known_answers_for_its_numbers() -> None:
-    """Pools that are handed in settle it for records that do not say which one they sit in."""
+async def test_the_context_names_pools_of_numbers() -> None:
+    """Pools of the context are used for records that name no pool."""
     lost = number(is_routed=False)
     answering = NumberPool(id="p", account="loc_1", numbers=(lost.number,), forwarding_number="+14155550000")
     silent = NumberPool(id="p", name="Ads", account="loc_1", numbers=(lost.number,))
-    assert not await found("no-inbound-route", lost, known=AuditContext(pools=[answering]))
-    (finding,) = await found("no-inbound-route", lost, known=AuditContext(pools=[silent]))
+    assert not await found("no-inbound-route", lost, context=AuditContext(pools=[answering]))
+    (finding,) = await found("no-inbound-route", lost, context=AuditContext(pools=[silent]))
     assert "Ads" in finding.evidence
 
 
 async def test_forwards_to_itself() -> None:
-    """However it is written, a number that forwards to itself is found."""
+    """A number that forwards to itself is found in any spelling."""
     itself = number(inbound="forward:+1 (415) 555-2671")
     service = number(inbound="ivr:1", forwarding_number="+14155552671")
     assert len(await found("forwards-to-itself", itself, service)) == 1
 
 
 async def test_forwards_in_circle() -> None:
-    """All whose calls end in the circle are found: those in it, and those that lead to it."""
+    """Numbers in a circle are found, and so are numbers that forward to one."""
     a, b, c = (f"+1415555000{n}" for n in (1, 2, 3))
     records = [
         number(a, inbound=f"forward:{b}"),
@@ -77,13 +77,13 @@ async def test_forwards_in_circle() -> None:
         number("+14155550004", inbound="forward:+14155550005"),
         number("+14155550005", inbound="user:u"),
     ]
-    circling = await found("forwards-in-circle", *records)
-    assert {finding.number for finding in circling} == {a, b, c}
-    assert next(one.evidence for one in circling if one.number == a) == f"{a} → {b} → {c} → {b}"
+    circles = await found("forwards-in-circle", *records)
+    assert {finding.number for finding in circles} == {a, b, c}
+    assert next(one.evidence for one in circles if one.number == a) == f"{a} → {b} → {c} → {b}"
 
 
-async def test_a_number_that_also_leads_out_is_no_circle() -> None:
-    """A number that two accounts forward differently is found only where no way leads out."""
+async def test_forwarding_with_an_exit_is_no_circle() -> None:
+    """A number that two accounts forward differently is found only if both ways end in a circle."""
     a, b = "+14155550001", "+14155550002"
     out = number(a, inbound="forward:+442079460000", account="loc_2")
     assert (
@@ -99,16 +99,16 @@ async def test_a_number_that_also_leads_out_is_no_circle() -> None:
 
 
 async def test_a_long_chain_costs_no_recursion() -> None:
-    """Ten thousand numbers in one circle are found, each with a line that can be read."""
+    """Ten thousand numbers in one circle are found, each with a readable line of evidence."""
     count = 10_000
     ring = [number(f"+1415{n:07}", inbound=f"forward:+1415{(n + 1) % count:07}") for n in range(count)]
-    circling = await found("forwards-in-circle", *ring)
-    assert len(circling) == count
-    assert max(len(finding.evidence) for finding in circling) < 150
+    circles = await found("forwards-in-circle", *ring)
+    assert len(circles) == count
+    assert max(len(finding.evidence) for finding in circles) < 150
 
 
 async def test_held_twice() -> None:
-    """The same digits in two backends or accounts are one finding that names all places."""
+    """The same digits in several accounts are one finding that names all accounts."""
     again = [
         number(),
         number("+1 415 555 2671", backend="agents", account="default"),
@@ -121,22 +121,22 @@ async def test_held_twice() -> None:
 
 
 async def test_default_missing() -> None:
-    """An account none of whose numbers is the default; not where the vendor has no such thing."""
+    """An account without a default is found, unless the vendor knows no defaults."""
     records = [number(is_default=False), number(account="loc_2", is_default=True), number(account="loc_3")]
     (finding,) = await found("default-missing", *records)
     assert (finding.number, finding.accounts) == (None, (("north", "loc_1"),))
 
 
-async def test_nothing_is_missing_of_an_account_that_was_not_read() -> None:
-    """Its default may well be among the numbers that nobody saw."""
+async def test_nothing_is_missing_in_an_incomplete_account() -> None:
+    """Its default may be among the numbers that were not read."""
     lost = [("north", "loc_1", "failed", "401")]
     assert not await found("default-missing", number(is_default=False), accounts=lost)
-    known = AuditContext(incomplete=[("north", "loc_1")])
-    assert not await found("default-missing", number(is_default=False), known=known)
+    context = AuditContext(incomplete=[("north", "loc_1")])
+    assert not await found("default-missing", number(is_default=False), context=context)
 
 
 async def test_default_doubled() -> None:
-    """Two defaults in one account are one too many; one in each of two is fine."""
+    """Two defaults in one account are found. One in each of two accounts is correct."""
     two = [number(is_default=True), number("+14155552672", is_default=True)]
     (finding,) = await found("default-doubled", *two, number(account="loc_2", is_default=True))
     assert finding.accounts == (("north", "loc_1"),)
@@ -144,17 +144,17 @@ async def test_default_doubled() -> None:
 
 
 async def test_pooled_but_inactive() -> None:
-    """Either the pool sleeps, or the number in it does."""
-    sleeping = number(pool="p1", pool_name="Ads", pool_active=False)
+    """An inactive pool is found, and so is an inactive number in an active pool."""
+    inactive = number(pool="p1", pool_name="Ads", pool_active=False)
     itself = number(pool="p2", pool_active=True, status=NumberStatus.INACTIVE)
     fine = number(pool="p2", pool_active=True)
-    evidence = [one.evidence for one in await found("pooled-but-inactive", sleeping, itself, fine, number())]
+    evidence = [one.evidence for one in await found("pooled-but-inactive", inactive, itself, fine, number())]
     assert evidence == ["pool 'Ads' is not active", "in pool p2, but it is inactive"]
 
 
 @pytest.mark.parametrize("status", list(NumberStatus))
 async def test_unusable_status(status: NumberStatus) -> None:
-    """Suspended, restricted, failed and expired numbers are found, with the vendor's own word."""
+    """Suspended, restricted, failed and expired numbers are found, with the vendor's word as evidence."""
     bad = status in {"suspended", "restricted", "failed", "expired"}
     (*all_found,) = await found("unusable-status", number(status=status, vendor_status="FailedProvisioning"))
     assert len(all_found) == bad
@@ -162,13 +162,13 @@ async def test_unusable_status(status: NumberStatus) -> None:
 
 
 async def test_ten_dlc_rejected() -> None:
-    """A campaign that was refused, by its status or by the reason that is given."""
+    """A refused campaign is found by its status or by its reason."""
     bad = [number(ten_dlc_status="REJECTED"), number(ten_dlc_status="Pending", ten_dlc_failure="no website")]
     assert len(await found("ten-dlc-rejected", *bad, number(ten_dlc_status="Approved"), number())) == 2
 
 
 async def test_ten_dlc_not_registered() -> None:
-    """Local +1 numbers that may write; not toll-free ones, nor where the vendor keeps no such list."""
+    """Unregistered local +1 numbers are found, if they can send messages."""
     missing = number(ten_dlc_registered=False)
     (finding,) = await found(
         "ten-dlc-not-registered",
@@ -183,20 +183,24 @@ async def test_ten_dlc_not_registered() -> None:
 
 
 async def test_warmup_blocked() -> None:
-    """Blocked in its state or its health, with the vendor's reason."""
+    """A blocked state or health is found, with the vendor's reason as evidence."""
     blocked = number(warmup_state="Paused", warmup_health="Blocked", warmup_reason="opt-outs")
     (finding,) = await found("warmup-blocked", blocked, number(warmup_state="Ready"), number())
     assert finding.evidence == "warm-up health Blocked: opt-outs"
 
 
 async def test_assigned_to_missing() -> None:
-    """Users and agents that are on no list; nobody is missing where there is no list."""
+    """Unknown users and agents are found, if the context lists the known ones."""
     gone = number(assignee="u9", inbound="user:u9", ring_users="u1 u8")
     there = number("+14155552672", assignee="u1")
     agent = number("+14155552673", backend="agents", assignee="a9", inbound="agent:a9")
     assert not await found("assigned-to-missing", gone, there, agent)
     user, bot = await found(
-        "assigned-to-missing", gone, there, agent, known=AuditContext(users={"north": ["u1"]}, agents=["a1"])
+        "assigned-to-missing",
+        gone,
+        there,
+        agent,
+        context=AuditContext(users={"north": ["u1"]}, agents=["a1"]),
     )
     assert (user.evidence, bot.evidence) == (
         "agent a9 is not among the 1 agents",
@@ -205,7 +209,7 @@ async def test_assigned_to_missing() -> None:
 
 
 async def test_billed_but_unused() -> None:
-    """Money for a number that sleeps, that nothing answers, or that the vendor calls available."""
+    """A billed number is found if it is inactive, unrouted, or available at the vendor."""
     unused = [
         number(billed=True, monthly_amount="2.50", status=NumberStatus.INACTIVE),
         number("+14155552672", billed=True, is_routed=False),
@@ -221,13 +225,13 @@ async def test_billed_but_unused() -> None:
     "bad", ["14155552671", "+1 415 555 2671", "+0123456789", "", "voip.ms", "+1415५५५2671"]
 )
 async def test_not_e164(bad: str) -> None:
-    """What is not `+` and at most 15 digits is found, and not twice."""
+    """A number that is not `+` and at most 15 digits is found by this rule only."""
     assert len(await found("not-e164", number(bad), number())) == 1
     assert not await found("invalid-number", number(bad))
 
 
 async def test_invalid_number() -> None:
-    """E.164 in form, but of no country, or of no numbering plan."""
+    """E.164 numbers of no country or of no numbering plan are found."""
     bad = [number("+9991234567"), number("+14150000000")]
     first, second = await found("invalid-number", *bad, number("+442079460000"), number("+80012345678"))
     assert "+1" in first.evidence + second.evidence
@@ -235,7 +239,7 @@ async def test_invalid_number() -> None:
 
 
 async def test_country_mismatch() -> None:
-    """A number of another country than the listed one; shared plans and aliases are no mismatch."""
+    """A number of another country is found. Shared plans and aliases are no mismatch."""
     wrong = number("+442079460000", country="US")
     fine = [
         number("+442079460000", country="GB"),

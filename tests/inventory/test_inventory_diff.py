@@ -1,4 +1,4 @@
-"""What changed between two snapshots: and never more than is known."""
+"""The changes between two snapshots, and never more than is known."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 from phonesys import Forbidden, PhoneSystem, PhoneSystemMissing
 from phonesys.backends.leadconnector import LeadConnectorNumber
 from phonesys.inventory import TOPICS, Change, ChangeKind, Inventory, NumberRecord
-from phonesys.inventory.diff.changes import Moves, compare
+from phonesys.inventory.diff.changes import MoveDetector, compare
 from phonesys.model import Capabilities, InboundService
 from tests.sweep.memory import Memory, number
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-CAME, WENT, MOVED, CHANGED, UNKNOWN = ChangeKind
+ADDED, REMOVED, MOVED, CHANGED, UNKNOWN = ChangeKind
 
 
 def short(change: Change) -> tuple[Any, ...]:
@@ -40,7 +40,7 @@ class Day:
     async def diff(self) -> list[Change]:
         return [change async for change in self.inventory.diff()]
 
-    async def said(self) -> list[tuple[Any, ...]]:
+    async def summary(self) -> list[tuple[Any, ...]]:
         return sorted(map(short, await self.diff()))
 
 
@@ -48,8 +48,8 @@ def one(index: int, account: str = "a", **fields: Any) -> LeadConnectorNumber:
     return LeadConnectorNumber(number=f"+1415555{index:04}", sid=f"PN{index}", account=account, **fields)
 
 
-async def test_what_came_went_moved_and_changed_is_told(where: str) -> None:
-    """Each of them once, with what was and what is."""
+async def test_every_kind_of_change_is_yielded(where: str) -> None:
+    """Each change is yielded once, with the records before and after."""
     async with Inventory(where) as inventory:
         day = Day(inventory)
         await day.sweep({"a": [[one(1), one(2)], [one(3)]], "b": [[one(4, "b")]], "c": [[one(9, "c")]]})
@@ -58,10 +58,10 @@ async def test_what_came_went_moved_and_changed_is_told(where: str) -> None:
         )
         changes = {change.number: change for change in await day.diff()}
     assert sorted(map(short, changes.values())) == [
-        (CAME, "+14155550005", "b"),
+        (ADDED, "+14155550005", "b"),
         (CHANGED, "+14155550001", "a"),
         (MOVED, "+14155550002", "a", "b"),
-        (WENT, "+14155550004", "b"),
+        (REMOVED, "+14155550004", "b"),
     ]
     renamed = changes["+14155550001"]
     assert [(field.field, field.old, field.new) for field in renamed.fields] == [("label", None, "new")]
@@ -85,8 +85,8 @@ async def test_what_came_went_moved_and_changed_is_told(where: str) -> None:
         ("assignee", {"linked_user": "usr_1"}),
     ],
 )
-async def test_a_change_says_what_it_is_about(tmp_path: Any, topic: str, fields: dict[str, Any]) -> None:
-    """Status, routing, label, capabilities, assignee."""
+async def test_a_change_has_topics(tmp_path: Any, topic: str, fields: dict[str, Any]) -> None:
+    """Changed fields belong to the topics status, routing, label, capabilities and assignee."""
     async with Inventory(tmp_path / "i.db") as inventory:
         day = Day(inventory)
         await day.sweep({"a": [[one(1)]]})
@@ -96,8 +96,8 @@ async def test_a_change_says_what_it_is_about(tmp_path: Any, topic: str, fields:
     assert topic in change.topics
 
 
-async def test_a_vendors_own_clock_is_no_change(tmp_path: Any) -> None:
-    """`updated_at` alone says nothing of the number."""
+async def test_a_vendors_timestamp_is_no_change(tmp_path: Any) -> None:
+    """A different `updated_at` alone is no change of the number."""
     async with Inventory(tmp_path / "i.db") as inventory:
         day = Day(inventory)
         await day.sweep({"a": [[one(1)]]})
@@ -106,7 +106,7 @@ async def test_a_vendors_own_clock_is_no_change(tmp_path: Any) -> None:
 
 
 async def test_an_account_that_failed_is_unknown(where: str) -> None:
-    """On either side; and not all its numbers went, nor came."""
+    """A failed account on either side is unknown. Its numbers are neither added nor removed."""
     failed: dict[str, list[Any]] = {"a": [[one(1)], Forbidden("no", status=403)], "b": [[one(3, "b")]]}
     async with Inventory(where) as inventory:
         day = Day(inventory)
@@ -116,35 +116,35 @@ async def test_an_account_that_failed_is_unknown(where: str) -> None:
         assert short(change) == (UNKNOWN, "", "a")
         assert "403" in str(change.reason)
         await day.sweep({"a": [[one(1)], [one(2)]], "b": [[one(3, "b")]]})
-        assert await day.said() == [(UNKNOWN, "", "a")]
+        assert await day.summary() == [(UNKNOWN, "", "a")]
 
 
 async def test_an_account_that_was_not_named_is_unknown(where: str) -> None:
-    """Who sweeps fewer accounts than yesterday has not lost the others."""
+    """An account that was not named in one of the sweeps is unknown."""
     pages = {"a": [[one(1)]], "b": [[one(2, "b")]]}
     async with Inventory(where) as inventory:
         day = Day(inventory)
         await day.sweep(pages, named=["a", "b"])
         await day.sweep(pages, named=["a"])
-        assert await day.said() == [(UNKNOWN, "", "b")]
+        assert await day.summary() == [(UNKNOWN, "", "b")]
         await day.sweep(pages, named=["b"])
-        assert await day.said() == [(UNKNOWN, "", "a"), (UNKNOWN, "", "b")]
+        assert await day.summary() == [(UNKNOWN, "", "a"), (UNKNOWN, "", "b")]
 
 
-async def test_an_account_that_is_not_listed_any_more_is_gone(where: str) -> None:
-    """The backend was swept whole, and does not have it."""
+async def test_an_account_that_is_no_longer_listed_is_removed(where: str) -> None:
+    """The numbers of an account that its backend no longer lists are removed."""
     pages = {"a": [[one(1)]], "b": [[one(2, "b")]]}
     async with Inventory(where) as inventory:
         day = Day(inventory)
         await day.sweep(pages)
         await day.sweep(pages, listed=["a"])
-        assert await day.said() == [(WENT, "+14155550002", "b")]
+        assert await day.summary() == [(REMOVED, "+14155550002", "b")]
         await day.sweep(pages)
-        assert await day.said() == [(CAME, "+14155550002", "b")]
+        assert await day.summary() == [(ADDED, "+14155550002", "b")]
 
 
 async def test_a_list_of_accounts_that_failed_makes_the_rest_unknown(where: str) -> None:
-    """Nobody knows what was on it."""
+    """The list may have named any account."""
     pages = {"a": [[one(1)]], "b": [[one(2, "b")]]}
 
     class Broken(Memory):
@@ -157,22 +157,22 @@ async def test_a_list_of_accounts_that_failed_makes_the_rest_unknown(where: str)
         await day.sweep(pages)
         async with PhoneSystem(Broken(pages)) as phones:
             await inventory.collect(phones)
-        assert await day.said() == [(UNKNOWN, "", "b")]
+        assert await day.summary() == [(UNKNOWN, "", "b")]
         lists = [row async for row in (await inventory.snapshot()).accounts() if not row[1]]
         assert [(row[0], row[2]) for row in lists] == [("memory", "failed")]
 
 
-async def test_an_account_without_a_phone_system_is_known(where: str) -> None:
-    """It holds nothing: what it held went."""
+async def test_an_account_without_a_phone_system_is_complete(where: str) -> None:
+    """The account holds no numbers, so its earlier numbers are removed."""
     async with Inventory(where) as inventory:
         day = Day(inventory)
         await day.sweep({"a": [[one(1)]]})
         await day.sweep({"a": [PhoneSystemMissing("no phone system", status=404)]})
-        assert await day.said() == [(WENT, "+14155550001", "a")]
+        assert await day.summary() == [(REMOVED, "+14155550001", "a")]
 
 
 async def test_pages_in_another_order_are_no_change(where: str) -> None:
-    """What moves from page to page within its account is where it was."""
+    """Numbers that move between pages of an account have not changed."""
     rows = [one(i) for i in range(60)]
     async with Inventory(where) as inventory:
         day = Day(inventory)
@@ -182,28 +182,28 @@ async def test_pages_in_another_order_are_no_change(where: str) -> None:
 
 
 async def test_any_two_snapshots_are_compared(where: str) -> None:
-    """The last two by default; others by what they are called, also backwards."""
+    """The last two snapshots are compared by default, and others by id in any order."""
     async with Inventory(where) as inventory:
         day = Day(inventory)
         for count in (1, 2, 3):
             await day.sweep({"a": [[one(i) for i in range(count)]]})
         third, second, first = await inventory.snapshots()
-        assert await day.said() == [(CAME, "+14155550002", "a")]
+        assert await day.summary() == [(ADDED, "+14155550002", "a")]
         assert len([change async for change in inventory.diff(first, third)]) == 2
         back = [change.kind async for change in inventory.diff(third.id, first.id)]
-        assert back == [WENT, WENT]
+        assert back == [REMOVED, REMOVED]
         assert [change async for change in inventory.diff(second, second)] == []
 
 
 async def test_sweeps_of_the_same_backends_are_compared_by_default(tmp_path: Any) -> None:
-    """A sweep of another backend in between does not matter."""
+    """A sweep of another backend in between is skipped."""
     async with Inventory(tmp_path / "i.db") as inventory:
         day = Day(inventory)
         await day.sweep({"a": [[one(1)]]})
         async with PhoneSystem(Memory({"x": [[number(7)]]}, name="other")) as phones:
             await inventory.collect(phones)
         await day.sweep({"a": [[one(1), one(2)]]})
-        assert await day.said() == [(CAME, "+14155550002", "a")]
+        assert await day.summary() == [(ADDED, "+14155550002", "a")]
 
 
 # Without a database
@@ -218,16 +218,16 @@ INDEXES = st.sets(st.integers(0, 6), max_size=5)
 def test_changes_lead_from_the_old_state_to_the_new(
     old: dict[str, set[int]], new: dict[str, set[int]]
 ) -> None:
-    """Whoever applies them to what was has what is, and no number is told of twice."""
-    moves = Moves()
+    """Applying the changes to the old state gives the new one, and no number changes twice."""
+    moves = MoveDetector()
     for account in "abc":
         rows = [[record(i, account) for i in state.get(account, ())] for state in (old, new)]
         assert moves.add(compare(*rows)) == []
     state = {(account, f"n{i}") for account, held in old.items() for i in held}
-    for change in moves.settle():
-        if change.kind in {WENT, MOVED}:
+    for change in moves.finish():
+        if change.kind in {REMOVED, MOVED}:
             state.remove((change.from_account or change.account, str(change.number)))
-        if change.kind in {CAME, MOVED}:
+        if change.kind in {ADDED, MOVED}:
             assert (change.account, change.number) not in state
             state.add((change.account, str(change.number)))
     assert state == {(account, f"n{i}") for account, held in new.items() for i in held}
@@ -242,21 +242,21 @@ def record(index: int, account: str, **fields: Any) -> NumberRecord:
     )
 
 
-def test_a_number_made_anew_is_a_change_of_its_id() -> None:
-    """It neither came nor went."""
+def test_the_same_number_under_another_id_has_changed() -> None:
+    """The number is neither added nor removed."""
     difference = compare([record(1, "a")], [record(1, "a", id="other")])
     assert (difference.removed, difference.added) == ([], [])
     assert [field.field for field in difference.changed[0].fields] == ["id"]
 
 
 def test_an_id_with_another_number_is_another_number() -> None:
-    """One went, one came."""
+    """One number is removed and another added."""
     difference = compare([record(1, "a")], [record(1, "a", number="n2")])
     assert [one.number for one in difference.removed] == ["n1"]
     assert [one.number for one in difference.added] == ["n2"]
 
 
 def test_every_topic_names_fields_that_are_there() -> None:
-    """A field that is renamed must not fall out of its topic."""
+    """Every field of a topic exists on NumberRecord."""
     fields = {field for topic in TOPICS.values() for field in topic}
     assert fields <= set(NumberRecord.__struct_fields__)

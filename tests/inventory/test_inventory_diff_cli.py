@@ -1,4 +1,4 @@
-"""`diff` and `snapshots` on the command line, and a sweep into a store."""
+"""`diff` and `snapshots` on the command line, and a stored sweep."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def store(tmp_path: Path) -> str:
-    """Two days: one number moved, one was renamed, one account failed."""
+    """Store two sweeps: one number moves, one changes its label, one account fails."""
     where = str(tmp_path / "inventory.db")
     renamed = number(1)
     renamed.label = "Front desk"
@@ -44,7 +44,7 @@ def store(tmp_path: Path) -> str:
 
 
 def test_a_diff_as_json_lines(store: str) -> None:
-    """A line for each change, with the fields before and after."""
+    """Each change is a line with its fields before and after."""
     done = CliRunner().invoke(app, ["diff", "--store", store, "--format", "jsonl"])
     assert done.exit_code == 0
     lines = {line["kind"]: line for line in map(json.loads, done.stdout.splitlines())}
@@ -55,7 +55,7 @@ def test_a_diff_as_json_lines(store: str) -> None:
 
 
 def test_a_diff_as_a_table(store: str) -> None:
-    """For people: what was, and what is."""
+    """The table shows fields before and after, and stderr the counts."""
     done = CliRunner().invoke(app, ["diff", "1", "2", "--store", store])
     assert done.exit_code == 0
     text = " ".join(done.stdout.split())
@@ -65,7 +65,7 @@ def test_a_diff_as_a_table(store: str) -> None:
 
 
 def test_snapshots_are_listed(store: str) -> None:
-    """The newest first."""
+    """Snapshots are listed with the newest first."""
     done = CliRunner().invoke(app, ["snapshots", "--store", store, "-f", "csv"])
     assert [line.split(",")[0] for line in done.stdout.splitlines()] == ["id", "2", "1"]
 
@@ -79,7 +79,7 @@ def test_snapshots_are_listed(store: str) -> None:
     ],
 )
 def test_misuse_is_one_line(store: str, arguments: list[str], why: str) -> None:
-    """And exit status 2."""
+    """Misuse exits with status 2 and one line."""
     done = CliRunner().invoke(app, [store if word == "STORE" else word for word in arguments])
     assert done.exit_code == 2
     assert why in " ".join(done.stderr.split())

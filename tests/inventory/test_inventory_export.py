@@ -1,4 +1,4 @@
-"""Exports: the same rows in every format, whole or not at all."""
+"""Exports: the same rows in every format, complete or not at all."""
 # ruff: noqa: S608, ASYNC240 -- DuckDB reads the files that these queries name; a test may wait for a disk
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import pytest
 from phonesys import AgentNumbers, InvalidArgument, LeadConnector, Leadping, PhoneSystem
 from phonesys.inventory.export import COLUMNS, ExportFailed, export
 from phonesys.inventory.extras import MissingExtra
-from phonesys.inventory.record import NumberRecord, records_of
+from phonesys.inventory.record import NumberRecord, sweep_records
 from phonesys.model import NumberStatus
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ BARE = number(1)
 
 
 def read(path: Path) -> list[dict[str, Any]]:
-    """Read a file with DuckDB, told nothing but where it is."""
+    """Read a file with DuckDB, or with polars for Arrow."""
     if path.suffix == ".arrow":
         table: Any = polars.read_ipc(path).to_arrow()
         return list(table.to_pylist())
@@ -66,7 +66,7 @@ def read(path: Path) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("format_", ALL)
 async def test_every_format_opens_elsewhere(tmp_path: Path, format_: str) -> None:
-    """DuckDB or polars read the columns in their order, with text, booleans, times and nulls as they were."""
+    """DuckDB and polars read the columns in order, with their text, booleans, times and nulls."""
     path = tmp_path / f"numbers.{format_}"
     assert await export(path, [FULL, BARE]) == 2
     full, bare = read(path)
@@ -88,7 +88,7 @@ async def test_every_format_opens_elsewhere(tmp_path: Path, format_: str) -> Non
 
 
 async def test_the_typed_formats_keep_the_types(tmp_path: Path) -> None:
-    """Parquet and Arrow bear the same schema, whatever is in the rows, and even without a row."""
+    """Parquet and Arrow have the same schema for any rows, and without rows."""
     for name, records in (("a.parquet", [FULL]), ("b.parquet", []), ("c.arrow", [BARE])):
         await export(tmp_path / name, records)
     schemas = [
@@ -105,21 +105,21 @@ async def test_the_typed_formats_keep_the_types(tmp_path: Path) -> None:
 
 
 def test_the_columns_are_documented() -> None:
-    """Each is named in the documentation with its type, in the order that they have."""
+    """The documentation names each column and its type in order."""
     rows = re.findall(r"^\| `(\w+)` \| (\w+) \|", DOCS.read_text(), re.MULTILINE)
     assert rows == [(column.name, column.type) for column in COLUMNS]
 
 
-async def test_json_lines_are_records_again(tmp_path: Path) -> None:
-    """They are exact: decoding them gives back what was written."""
+async def test_json_lines_decode_to_the_records(tmp_path: Path) -> None:
+    """Decoding JSON lines returns equal records."""
     path = tmp_path / "numbers.jsonl"
     await export(path, [FULL, BARE])
     lines = path.read_bytes().splitlines()
     assert [msgspec.json.decode(line, type=NumberRecord) for line in lines] == [FULL, BARE]
 
 
-async def test_csv_disarms_formulas_and_leaves_numbers_alone(tmp_path: Path) -> None:
-    """A spreadsheet must not run what somebody wrote, from whichever column; `+1 415…` is no formula."""
+async def test_csv_escapes_formulas_but_not_numbers(tmp_path: Path) -> None:
+    """A formula in any text column is escaped. A phone number is not."""
     path = tmp_path / "numbers.csv"
     await export(
         path, [number(0, label='=HYPERLINK("http://x")', pool_name="@SUM(A1)", vendor_status="-1+cmd|x")]
@@ -130,15 +130,15 @@ async def test_csv_disarms_formulas_and_leaves_numbers_alone(tmp_path: Path) -> 
     assert row["number"] == "+14155550000"
 
 
-async def test_a_sweep_is_exported_as_it_goes(tmp_path: Path, sandbox: Sandbox) -> None:
-    """Straight from the sweep, in batches, without a list of it in between."""
+async def test_a_running_sweep_is_exported(tmp_path: Path, sandbox: Sandbox) -> None:
+    """Records are written in batches while the sweep runs."""
     async with PhoneSystem(
         LeadConnector(token=sandbox.leadconnector_token, base_url=sandbox.leadconnector_url),
         Leadping(api_key=sandbox.leadping_key, base_url=sandbox.leadping_url),
         AgentNumbers(api_key=sandbox.agents_key, base_url=sandbox.agents_url),
     ) as phones:
         async with phones.sweep(leadconnector=sandbox.location_ids) as sweep:
-            count = await export(tmp_path / "all.parquet", records_of(sweep), batch=50)
+            count = await export(tmp_path / "all.parquet", sweep_records(sweep), batch=50)
     assert count == sweep.report.numbers
     by_backend = duckdb.sql(
         f"select backend, count(*) from '{tmp_path / 'all.parquet'}' group by 1"
@@ -147,7 +147,7 @@ async def test_a_sweep_is_exported_as_it_goes(tmp_path: Path, sandbox: Sandbox) 
 
 
 async def test_batches_are_written_as_they_come(tmp_path: Path) -> None:
-    """No more than a batch is held: the generator is asked for more only once it was written."""
+    """Each batch is written before the next one is read."""
     alive: list[int] = []
 
     def some() -> Iterator[NumberRecord]:
@@ -163,10 +163,10 @@ async def test_batches_are_written_as_they_come(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("format_", ALL)
-async def test_a_failure_half_way_leaves_what_was_there(tmp_path: Path, format_: str) -> None:
-    """The old file stays, no part of the new one does, and the error is the records' own."""
+async def test_a_failure_keeps_the_previous_file(tmp_path: Path, format_: str) -> None:
+    """The previous file is unchanged, and the error of the records is raised as it is."""
     path = tmp_path / f"numbers.{format_}"
-    path.write_text("yesterday's")
+    path.write_text("previous")
 
     async def broken() -> AsyncIterator[NumberRecord]:
         yield FULL
@@ -176,11 +176,11 @@ async def test_a_failure_half_way_leaves_what_was_there(tmp_path: Path, format_:
     with pytest.raises(KeyError):
         await export(path, broken(), batch=1)
     assert [one.name for one in tmp_path.iterdir()] == [path.name]
-    assert path.read_text() == "yesterday's"
+    assert path.read_text() == "previous"
 
 
-async def test_a_file_that_is_replaced_keeps_its_mode_and_its_link(tmp_path: Path) -> None:
-    """A new one is as open as the umask says; a link still leads to what was replaced."""
+async def test_a_replaced_file_keeps_its_mode_and_link(tmp_path: Path) -> None:
+    """A new file has the mode of the umask. A replaced file keeps its mode, and a link its target."""
     target, link = tmp_path / "real.csv", tmp_path / "link.csv"
     await export(target, [])
     umask = os.umask(0)
@@ -194,14 +194,14 @@ async def test_a_file_that_is_replaced_keeps_its_mode_and_its_link(tmp_path: Pat
     assert BARE.number in target.read_text()
 
 
-async def test_a_disk_that_fails_is_an_error_of_ours(tmp_path: Path) -> None:
-    """A folder that is not there, for one, is named."""
+async def test_a_failing_disk_is_an_export_error(tmp_path: Path) -> None:
+    """The error names a folder that does not exist."""
     with pytest.raises(ExportFailed, match="nowhere"):
         await export(tmp_path / "nowhere" / "n.csv", [])
 
 
-async def test_the_name_tells_the_format_unless_one_is_given(tmp_path: Path) -> None:
-    """An ending that says nothing is refused before a record is read."""
+async def test_the_format_follows_from_the_suffix(tmp_path: Path) -> None:
+    """An unknown suffix is refused before a record is read, unless a format is given."""
     with pytest.raises(InvalidArgument, match=r"'\.xlsx'.*\.parquet"):
         await export(tmp_path / "n.xlsx", [])
     with pytest.raises(InvalidArgument, match="format"):
@@ -211,7 +211,7 @@ async def test_the_name_tells_the_format_unless_one_is_given(tmp_path: Path) -> 
 
 
 async def test_without_pyarrow_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """CSV and JSON lines need none; the others say what to install, and leave no file."""
+    """Parquet and Arrow name the extra and leave no file. CSV and JSON lines need none."""
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     await export(tmp_path / "n.csv", [BARE])
     with pytest.raises(MissingExtra, match=r"pip install 'phonesys\[export\]'"):
@@ -219,8 +219,8 @@ async def test_without_pyarrow_the_extra_is_named(tmp_path: Path, monkeypatch: p
     assert [one.name for one in tmp_path.iterdir()] == ["n.csv"]
 
 
-async def test_text_that_is_not_unicode_costs_no_export(tmp_path: Path) -> None:
-    """A lone surrogate, which no file can hold, becomes a question mark in every format."""
+async def test_half_of_a_surrogate_pair_is_replaced(tmp_path: Path) -> None:
+    """Half of a surrogate pair, which no file can hold, becomes a question mark in every format."""
     for format_ in ALL:
         path = tmp_path / f"n.{format_}"
         await export(path, [number(0, label="a\ud800b")])

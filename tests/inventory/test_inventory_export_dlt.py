@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from phonesys import InvalidArgument, LeadConnector, Leadping, PhoneSystem
-from phonesys.inventory.export.dlt import _elsewhere, numbers
+from phonesys.inventory.export.dlt import _read_in_thread, numbers
 from phonesys.inventory.extras import MissingExtra
-from phonesys.inventory.record import NumberRecord, records_of
+from phonesys.inventory.record import NumberRecord, sweep_records
 from phonesys.sandbox import Sandbox
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def number(n: int, **fields: Any) -> NumberRecord:
 
 
 def test_a_sweep_goes_into_duckdb(run: Callable[[Any], Path]) -> None:
-    """Everything is opened, swept and closed within dlt's run, and every number arrives once."""
+    """A sweep is opened and closed within dlt's run, and every number arrives once."""
     expected = []
 
     async def records() -> AsyncIterator[NumberRecord]:
@@ -68,7 +68,7 @@ def test_a_sweep_goes_into_duckdb(run: Callable[[Any], Path]) -> None:
                 Leadping(api_key=world.leadping_key, base_url=world.leadping_url),
             ) as phones:
                 async with phones.sweep(leadconnector=world.location_ids) as sweep:
-                    async for record in records_of(sweep):
+                    async for record in sweep_records(sweep):
                         yield record
                 expected.append(sweep.report.numbers)
 
@@ -98,8 +98,8 @@ def test_the_next_sweep_replaces_or_merges(run: Callable[[Any], Path]) -> None:
     assert ask(path, "select id from phones.numbers") == [("9",)]
 
 
-def test_whoever_stops_early_ends_the_reading() -> None:
-    """The sweep's block is left, in its own task, before the generator is closed."""
+def test_closing_early_ends_the_sweep() -> None:
+    """The block of the sweep is left in its own task before the generator is closed."""
     events = []
 
     async def records() -> AsyncIterator[NumberRecord]:
@@ -109,27 +109,27 @@ def test_whoever_stops_early_ends_the_reading() -> None:
         finally:
             events.append("left")
 
-    reading = _elsewhere(records, 10)
+    reading = _read_in_thread(records, 10)
     assert len(next(reading)) == 10
     reading.close()
     assert events == ["left"]
 
 
-def test_what_fails_in_the_sweep_fails_the_run() -> None:
-    """The error comes out as it is, after what was read before."""
+def test_an_error_in_the_sweep_fails_the_run() -> None:
+    """The error is raised as it is, after the records that were read before."""
 
     async def broken() -> AsyncIterator[NumberRecord]:
         yield number(1)
         raise KeyError("the vendor")
 
-    reading = _elsewhere(broken, 1)
+    reading = _read_in_thread(broken, 1)
     assert next(reading) == [number(1)]
     with pytest.raises(KeyError):
         next(reading)
 
 
-def test_a_sweep_that_is_under_way_already_is_refused() -> None:
-    """It belongs to another event loop: a function is asked for, that opens it in the right one."""
+def test_a_running_sweep_is_refused() -> None:
+    """A running sweep belongs to another event loop, so a function that opens one is required."""
     with pytest.raises(InvalidArgument, match="function"):
         numbers(records=[number(1)])  # type: ignore[arg-type]
 

@@ -1,4 +1,4 @@
-"""The flat row that everything about the inventory is written in terms of."""
+"""The record of a number, of every backend."""
 
 from __future__ import annotations
 
@@ -32,7 +32,14 @@ from phonesys.backends.leadconnector import record as columns
 from phonesys.backends.leadconnector.wire import LeadConnectorNumber
 from phonesys.backends.leadping.wire import read_listing, read_number
 from phonesys.cli.rows import NumberRow
-from phonesys.inventory.record import NumberRecord, batches, outcomes_of, records_in, records_of, to_record
+from phonesys.inventory.record import (
+    NumberRecord,
+    account_outcomes,
+    batches,
+    page_records,
+    sweep_records,
+    to_record,
+)
 from phonesys.model import InboundService, NumberPool
 
 if TYPE_CHECKING:
@@ -48,13 +55,13 @@ def leadconnector(**fields: Any) -> NumberRecord:
 
 
 def test_the_columns_of_the_command_line_come_first_and_in_their_order() -> None:
-    """A record begins with what a row of the output holds, so that one reads like the other."""
+    """A record begins with the columns of the command line's output."""
     columns = NumberRow.__struct_fields__
     assert NumberRecord.__struct_fields__[: len(columns)] == columns
 
 
-def test_a_location_s_number_says_what_answers_it() -> None:
-    """The service that the vendor names outweighs forwarding, and forwarding the users."""
+def test_a_leadconnector_number_has_a_route() -> None:
+    """A service takes precedence over forwarding, and forwarding over users."""
     ivr = InboundService(type="ivr", value="9")
     assert leadconnector(inbound=ivr, forwarding_number="+1415").inbound == "ivr:9"
     assert leadconnector(forwarding_number="+1415").inbound == "forward:+1415"
@@ -64,16 +71,16 @@ def test_a_location_s_number_says_what_answers_it() -> None:
     assert leadconnector().is_routed is False
 
 
-def test_a_pool_may_answer_for_its_numbers() -> None:
-    """A number without a route of its own is answered as its pool is."""
+def test_a_pool_routes_its_numbers() -> None:
+    """A number without a route of its own is routed if its pool is."""
     pool = NumberPool(id="p1", name="Ads", forwarding_number="+1415", is_active=False)
     record = leadconnector(pool=pool)
     assert (record.pool, record.pool_name, record.pool_active) == ("p1", "Ads", False)
     assert (record.inbound, record.pool_route, record.is_routed) == (None, "forward:+1415", True)
 
 
-def test_a_full_answer_of_leadping_brings_billing_warm_up_and_registration() -> None:
-    """What the audit asks is read off either generation's answer."""
+def test_a_full_leadping_number_has_billing_warm_up_and_registration() -> None:
+    """Both generations of the API fill in the fields that audits use."""
     record = to_record(read_number((DATA / "leadping" / "number-2025.json").read_bytes()), "leadping")
     assert record.ten_dlc_registered is True
     assert record.ten_dlc_status == "Approved"
@@ -84,8 +91,8 @@ def test_a_full_answer_of_leadping_brings_billing_warm_up_and_registration() -> 
     assert newer.billed is None
 
 
-def test_a_row_of_leadping_says_less() -> None:
-    """Rows name the campaign's status and a summary of the routing, and nothing of money."""
+def test_a_leadping_row_has_fewer_fields() -> None:
+    """Rows have the status of the campaign and a routing summary, but no billing."""
     first, second, *_ = (
         to_record(row, "lp") for row in read_listing((DATA / "leadping" / "list.json").read_bytes()).rows
     )
@@ -109,15 +116,15 @@ def test_a_row_of_leadping_says_less() -> None:
         ("1e-999999999", "0.000000", True),
     ],
 )
-def test_amounts_are_exact_decimals_or_nothing(amount: Any, written: str | None, billed: bool | None) -> None:
-    """A decimal stays the decimal that the vendor wrote; what is none costs nothing but itself."""
+def test_amounts_are_exact_decimals_or_none(amount: Any, written: str | None, billed: bool | None) -> None:
+    """A decimal keeps the vendor's digits. Any other value is dropped alone."""
     body = f'{{"number": "+14155552671", "billing": {{"monthlyAmount": {amount!r}}}}}'.replace("'", '"')
     record = to_record(read_number(body.encode()), "leadping")
     assert (record.monthly_amount, record.billed or None) == (written, billed or None)
 
 
-def test_an_agent_is_what_answers_an_agent_s_number() -> None:
-    """A number that no agent has is answered by nothing."""
+def test_an_agent_routes_its_number() -> None:
+    """A number without an agent has no route."""
     assert to_record(AgentNumber(number="+1", agent_id="a1"), "agents").inbound == "agent:a1"
     assert to_record(AgentNumber(number="+1"), "agents").is_routed is False
 
@@ -141,9 +148,9 @@ NUMBERS = st.builds(
 
 
 @given(st.lists(NUMBERS, max_size=4))
-def test_a_page_is_taken_down_as_its_numbers_are(numbers: list[LeadConnectorNumber]) -> None:
-    """A column at a time or one by one, and as the number's own properties have it."""
-    records = records_in(Page(account="a", provider="north", numbers=tuple(numbers)))
+def test_the_records_of_a_page_are_those_of_its_numbers(numbers: list[LeadConnectorNumber]) -> None:
+    """Records by column and one by one are equal, and agree with the number's properties."""
+    records = page_records(Page(account="a", provider="north", numbers=tuple(numbers)))
     assert records == [to_record(number, "north") for number in numbers]
     for number, record in zip(numbers, records, strict=True):
         can = number.capabilities
@@ -163,21 +170,23 @@ def test_a_page_is_taken_down_as_its_numbers_are(numbers: list[LeadConnectorNumb
 
 
 def test_a_page_may_hold_numbers_of_several_kinds() -> None:
-    """As somebody's backend may, which wraps others."""
+    """A backend that wraps others may mix numbers on a page."""
     both = (LeadConnectorNumber(number="+1", account="a"), AgentNumber(number="+2", account="a"))
     page: Page[Any] = Page(account="a", provider="both", numbers=both)
-    assert records_in(page) == [to_record(number, "both") for number in both]
+    assert page_records(page) == [to_record(number, "both") for number in both]
 
 
-def test_words_that_nobody_knows_are_not_kept_forever() -> None:
-    """A vendor's nonsense takes no memory."""
+def test_unknown_words_use_bounded_memory() -> None:
+    """The cache of the vendor's words has a limit."""
     numbers = tuple(LeadConnectorNumber(number="+1", type=f"type {i}") for i in range(1000))
-    assert {record.kind for record in records_in(Page(account="a", numbers=numbers))} == {NumberKind.UNKNOWN}
+    assert {record.kind for record in page_records(Page(account="a", numbers=numbers))} == {
+        NumberKind.UNKNOWN
+    }
     assert len(columns._KINDS) <= 256
 
 
 class Theirs:
-    """A number of somebody else's backend, with plain strings, a naive time and a field of its own."""
+    """A number of another backend, with plain strings, a naive time and a field of its own."""
 
     provider, account, id, number, label, country = "acme", "a", "1", "+14155552671", None, "US"
     kind, status, assignee = "mobile", "suspended", None
@@ -189,8 +198,8 @@ class Theirs:
     monthly_amount = 4
 
 
-def test_any_backend_s_numbers_can_be_taken_down() -> None:
-    """Attributes of a record's names and types are taken along; a time without its zone is none."""
+def test_any_backends_numbers_have_records() -> None:
+    """Attributes with the names and types of record fields are used. A naive time is dropped."""
     theirs: Any = Theirs()
     record = to_record(theirs, "acme-eu")
     assert (record.provider, record.backend) == ("acme", "acme-eu")
@@ -205,22 +214,22 @@ def test_any_backend_s_numbers_can_be_taken_down() -> None:
 
 
 async def test_a_sweep_becomes_records(sandbox: Sandbox) -> None:
-    """Every number of every backend is taken down once, under the name that its backend bears."""
+    """Every number has one record, with the name of its backend."""
     async with PhoneSystem(
         LeadConnector(token=sandbox.leadconnector_token, base_url=sandbox.leadconnector_url, name="north"),
         Leadping(api_key=sandbox.leadping_key, base_url=sandbox.leadping_url),
         AgentNumbers(api_key=sandbox.agents_key, base_url=sandbox.agents_url),
     ) as phones:
         async with phones.sweep(north=sandbox.location_ids) as sweep:
-            records = [record async for record in records_of(sweep)]
+            records = [record async for record in sweep_records(sweep)]
     assert len(records) == sweep.report.numbers
     assert {record.backend for record in records} == {"north", "leadping", "agents"}
 
 
-async def test_outcomes_are_those_at_the_end() -> None:
-    """They may be handed over before the sweep has begun, and name what could not even be listed."""
+async def test_outcomes_are_read_at_the_end() -> None:
+    """Outcomes may be created before the sweep, and name backends whose accounts could not be listed."""
     report = SweepReport()
-    outcomes = outcomes_of(report)
+    outcomes = account_outcomes(report)
     report.record("a", "1", AccountReport(outcome=Outcome.DONE))
     report.record("a", "2", AccountReport(outcome=Outcome.FAILED, error=NotFound("gone", status=404)))
     report.failures.append(Failure("b", None, NotFound("no list", status=404)))
@@ -231,8 +240,8 @@ async def test_outcomes_are_those_at_the_end() -> None:
     ]
 
 
-async def test_batches_close_the_generator_that_they_read() -> None:
-    """Whoever stops early leaves no generator behind that would be closed by another task."""
+async def test_batches_close_their_generator() -> None:
+    """A reader that stops early leaves no open generator behind."""
     closed = []
 
     async def numbers() -> AsyncIterator[int]:
@@ -249,7 +258,7 @@ async def test_batches_close_the_generator_that_they_read() -> None:
 
 
 def test_importing_phonesys_loads_no_extra() -> None:
-    """What is optional is imported by what needs it, and not before."""
+    """Optional dependencies are imported on use."""
     program = (
         "import sys, phonesys.inventory.record, phonesys.inventory.audit, phonesys.inventory.export\n"
         "import phonesys.inventory.report, phonesys.inventory.export.dlt\n"

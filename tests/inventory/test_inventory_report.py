@@ -1,4 +1,4 @@
-"""The report as a file: what it says, and that nothing in it comes alive."""
+"""The report as a file: its contents, and that data in it is never markup."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from phonesys import AgentNumbers, Leadping, PhoneSystem
 from phonesys.inventory.audit import Finding, Severity
 from phonesys.inventory.diff.changes import Change, ChangeKind, FieldChange
 from phonesys.inventory.extras import MissingExtra
-from phonesys.inventory.record import NumberRecord, outcomes_of, records_of
+from phonesys.inventory.record import NumberRecord, account_outcomes, sweep_records
 from phonesys.inventory.report import ReportFailed, write_report
 from phonesys.inventory.report.page import page_template
 from phonesys.model import NumberStatus
@@ -74,13 +74,15 @@ async def report(folder: Path, *records: NumberRecord, **options: Any) -> Page:
 
 
 async def test_a_sweep_becomes_a_page(tmp_path: Path, sandbox: Sandbox) -> None:
-    """Counts of everything, the audit's findings, and every number."""
+    """The page shows counts, findings and numbers of a sweep."""
     async with PhoneSystem(
         Leadping(api_key=sandbox.leadping_key, base_url=sandbox.leadping_url),
         AgentNumbers(api_key=sandbox.agents_key, base_url=sandbox.agents_url),
     ) as phones:
         async with phones.sweep() as sweep:
-            await write_report(tmp_path / "r.html", records_of(sweep), accounts=outcomes_of(sweep.report))
+            await write_report(
+                tmp_path / "r.html", sweep_records(sweep), accounts=account_outcomes(sweep.report)
+            )
     page = Page(tmp_path / "r.html")
     assert "360 numbers" in re.sub(r"numbers 360", "360 numbers", page.text)
     assert "Complete. All 2 accounts were read." in page.text
@@ -89,21 +91,21 @@ async def test_a_sweep_becomes_a_page(tmp_path: Path, sandbox: Sandbox) -> None:
     assert "Changes since" not in page.text
 
 
-async def test_what_could_not_be_read_is_said_first(tmp_path: Path) -> None:
-    """Which accounts, what came of them and why; and what was read whole is not among them."""
+async def test_incomplete_accounts_come_first(tmp_path: Path) -> None:
+    """The page names the accounts that could not be read, with outcomes and reasons, before all else."""
     accounts = [
         ("acme", "a", "done", None),
         ("acme", "b", "failed", "acme page b: 401 no"),
         ("acme", "c", "empty", None),
     ]
     page = await report(tmp_path, number(), accounts=accounts)
-    assert "Incomplete. 1 account could not be read; what it holds is missing here." in page.text
+    assert "Incomplete. 1 account could not be read, and its numbers are missing here." in page.text
     assert "acme b failed 401 no" in page.text
     assert page.text.index("401 no") < page.text.index("Findings")
 
 
-async def test_findings_of_another_run_are_shown_instead(tmp_path: Path) -> None:
-    """No audit is run then; of each rule so many are listed, and all are counted."""
+async def test_findings_can_be_passed_in(tmp_path: Path) -> None:
+    """Given findings replace the audit. All are counted, and the first of each rule are listed."""
     found = [
         Finding(
             code="mine", severity=Severity.CRITICAL, number=number(n).number, accounts=(("acme", "a"),),
@@ -116,11 +118,11 @@ async def test_findings_of_another_run_are_shown_instead(tmp_path: Path) -> None
     assert "The first 200 of 250." in page.text
     assert [row[-1] for row in page.data["rows"]] == [1, 0]
     page = await report(tmp_path, number(is_routed=False), findings=())
-    assert "Nothing is wrong" in page.text
+    assert "The audit found no problems." in page.text
 
 
-async def test_changes_are_put_in_words(tmp_path: Path) -> None:
-    """What came, went, moved and changed, and where nobody can tell."""
+async def test_changes_are_described(tmp_path: Path) -> None:
+    """The page describes added, moved and changed numbers, and unknown accounts."""
     status = FieldChange("status", NumberStatus.ACTIVE, NumberStatus.SUSPENDED)
     default = FieldChange("is_default", True, None)
     where: dict[str, Any] = {"backend": "acme", "account": "a", "number": "+14152230001"}
@@ -141,8 +143,8 @@ async def test_changes_are_put_in_words(tmp_path: Path) -> None:
     assert "Nothing changed." in (await report(tmp_path, number(), changes=[])).text
 
 
-async def test_what_people_wrote_is_never_markup(tmp_path: Path) -> None:
-    """Wherever a hostile text turns up, the page has the elements that it has without it."""
+async def test_data_is_never_markup(tmp_path: Path) -> None:
+    """A hostile text in any field adds no element to the page."""
 
     async def with_text(text: str) -> Page:
         finding = Finding(
@@ -166,7 +168,7 @@ async def test_what_people_wrote_is_never_markup(tmp_path: Path) -> None:
 
 
 async def test_the_page_loads_nothing(tmp_path: Path) -> None:
-    """No address in it, no link but to itself, and a policy that allows one script: its own."""
+    """The page has no URL, only links to itself, and a policy that allows only its own script."""
     page = await report(tmp_path, number())
     links = [value for _, attrs in page.tags for name, value in attrs.items() if name in {"src", "href"}]
     assert links == ["#numbers"]
@@ -179,30 +181,30 @@ async def test_the_page_loads_nothing(tmp_path: Path) -> None:
     assert f"script-src 'sha256-{digest}'" in policy
 
 
-async def test_everything_is_counted_and_the_first_are_listed(tmp_path: Path) -> None:
-    """A page that does not list all numbers says so."""
-    page = await report(tmp_path, *(number(n) for n in range(50)), most_numbers=20, findings=())
+async def test_the_page_lists_a_limited_number(tmp_path: Path) -> None:
+    """A page that does not list all numbers says so, and counts all of them."""
+    page = await report(tmp_path, *(number(n) for n in range(50)), max_numbers=20, findings=())
     assert len(page.data["rows"]) == 20
     assert "lists the first 20 of 50 numbers" in page.text
 
 
-async def test_many_accounts_are_summed_up(tmp_path: Path) -> None:
-    """The largest ones are shown, and what is left is one line."""
+async def test_small_accounts_are_summed_up(tmp_path: Path) -> None:
+    """The largest accounts are shown, and the others are one line."""
     page = await report(tmp_path, *(number(n, account=f"acc{n}") for n in range(30)), findings=())
     assert "18 others" in page.text
 
 
-async def test_the_day_is_the_one_it_was_made_for(tmp_path: Path) -> None:
-    """In UTC, whatever the machine's zone."""
-    page = await report(tmp_path, made=datetime(2025, 1, 2, 3, 4, tzinfo=UTC), title="Ours")
+async def test_the_date_is_in_utc(tmp_path: Path) -> None:
+    """The page shows the given time in UTC in any time zone of the machine."""
+    page = await report(tmp_path, as_of=datetime(2025, 1, 2, 3, 4, tzinfo=UTC), title="Ours")
     assert "As of 2 January 2025, 03:04 UTC" in page.text
     assert page.data["rows"] == []
 
 
-async def test_a_failure_leaves_yesterday_s_page(tmp_path: Path) -> None:
-    """A sweep that fails raises its own error, and a disk that fails one of ours."""
+async def test_a_failure_keeps_the_previous_page(tmp_path: Path) -> None:
+    """An error of the records is raised as it is, and an error of the disk is ReportFailed."""
     path = tmp_path / "report.html"
-    path.write_text("yesterday's")
+    path.write_text("previous")
 
     async def broken() -> AsyncIterator[NumberRecord]:
         yield number()
@@ -210,13 +212,13 @@ async def test_a_failure_leaves_yesterday_s_page(tmp_path: Path) -> None:
 
     with pytest.raises(KeyError):
         await write_report(path, broken())
-    assert path.read_text() == "yesterday's"
+    assert path.read_text() == "previous"
     with pytest.raises(ReportFailed, match="nowhere"):
         await write_report(tmp_path / "nowhere" / "r.html", [number()])
 
 
 async def test_without_jinja_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Before a record is read."""
+    """MissingExtra is raised before a record is read."""
     page_template.cache_clear()
     monkeypatch.setitem(sys.modules, "jinja2", None)
     with pytest.raises(MissingExtra, match=r"pip install 'phonesys\[report\]'"):

@@ -121,8 +121,8 @@ def browser(driver: Any, page: Path) -> Browser:
     return browser
 
 
-def test_nothing_hostile_comes_alive(browser: Browser) -> None:
-    """Labels, accounts and errors that are markup are shown as what they are; the console stays empty."""
+def test_hostile_text_is_never_markup(browser: Browser) -> None:
+    """Labels, accounts and errors that are markup are shown as text, and the console stays empty."""
     browser.one("#q").send_keys("+14159999999")
     assert browser.texts("#list tbody .label") == [HOSTILE]
     assert browser.driver.title == "Phone number inventory"
@@ -130,8 +130,8 @@ def test_nothing_hostile_comes_alive(browser: Browser) -> None:
     assert browser.driver.get_log("browser") == []
 
 
-def test_the_search_finds_numbers_however_they_are_typed(browser: Browser) -> None:
-    """By digits with or without punctuation, by words in any order, by account and by id."""
+def test_the_search_finds_numbers_in_any_spelling(browser: Browser) -> None:
+    """The search takes digits with or without punctuation, words in any order, accounts and ids."""
     search = browser.one("#q")
     for typed, found in (
         ("(415) 200-0007", "+14152000007"),
@@ -151,8 +151,8 @@ def test_the_search_finds_numbers_however_they_are_typed(browser: Browser) -> No
     assert not browser.one("#list").is_displayed()
 
 
-def test_headings_sort_and_say_so(browser: Browser) -> None:
-    """A click sorts, another one turns it round; what is empty stays last."""
+def test_headings_sort(browser: Browser) -> None:
+    """A click sorts, and a second click reverses the order. Empty cells stay last."""
     ordered = browser.texts("#list tbody .num bdi")
     assert ordered == sorted(ordered)
     heading = browser.one("#list th:nth-child(1)")
@@ -168,7 +168,7 @@ def test_headings_sort_and_say_so(browser: Browser) -> None:
 
 
 def test_filters_narrow_the_list(browser: Browser) -> None:
-    """By backend, country, status and findings; `Clear` takes all of them back."""
+    """The list is filtered by backend, country, status and findings. `Clear` resets all filters."""
     browser.run("document.querySelector('#f-status').value = "
                 "[...document.querySelectorAll('#f-status option')].find(o => o.text === 'suspended').value;"
                 "document.querySelector('#f-status').dispatchEvent(new Event('change'))")  # fmt: skip
@@ -179,8 +179,8 @@ def test_filters_narrow_the_list(browser: Browser) -> None:
     assert browser.shown() == "1–100 of 100 numbers (of 1,001)"
 
 
-def test_a_country_is_a_click_away(browser: Browser) -> None:
-    """What is counted can be picked, by mouse or by keyboard, and is then listed."""
+def test_a_count_filters_the_list(browser: Browser) -> None:
+    """Selecting a count by mouse or keyboard lists its numbers."""
     pick = browser.one("[data-filter=country][data-value=GB]")
     assert pick.text == "United Kingdom (GB)"
     pick.send_keys("\ue007")
@@ -189,7 +189,7 @@ def test_a_country_is_a_click_away(browser: Browser) -> None:
 
 
 def test_the_list_comes_in_pages(browser: Browser) -> None:
-    """A hundred at a time, and no further than there is."""
+    """A page lists a hundred numbers, and the buttons stop at both ends."""
     assert browser.run("return document.querySelectorAll('#list tbody tr').length") == 100
     before = browser.one(".pages .prev")
     assert not before.is_enabled()
@@ -199,7 +199,7 @@ def test_the_list_comes_in_pages(browser: Browser) -> None:
 
 
 def test_the_keyboard_reaches_everything(browser: Browser) -> None:
-    """The first stop skips to the list; findings open with Enter."""
+    """The first tab stop skips to the list, and Enter opens findings."""
     browser.one("body").send_keys("\ue004")
     assert browser.driver.switch_to.active_element.text == "Skip to the list of numbers"
     summary = browser.one("details summary")
@@ -208,7 +208,7 @@ def test_the_keyboard_reaches_everything(browser: Browser) -> None:
 
 
 def test_every_control_has_a_name(browser: Browser) -> None:
-    """As assistive technology computes it."""
+    """Assistive technology computes a name for every control."""
     for control in browser.driver.find_elements(
         "css selector", "input, select, button, [role=region], nav, table"
     ):
@@ -255,7 +255,7 @@ def test_text_stands_out(browser: Browser, scheme: str) -> None:
     assert faint == []
 
 
-def test_a_phone_shows_all_of_it(browser: Browser) -> None:
+def test_a_phone_shows_everything(browser: Browser) -> None:
     """At 390 pixels nothing is wider than the screen, rows are cards, and the list can be sorted."""
     browser.size(390, 844, mobile=True)
     assert browser.run("return [document.documentElement.scrollWidth, innerWidth]") == [390, 390]
@@ -266,8 +266,8 @@ def test_a_phone_shows_all_of_it(browser: Browser) -> None:
     assert browser.texts("#list tbody .num bdi")[0] == "+14159999999"
 
 
-def test_paper_holds_what_is_folded(browser: Browser) -> None:
-    """Printing opens the findings, lists more numbers, leaves the controls out, and changes nothing after."""
+def test_printing_opens_everything(browser: Browser) -> None:
+    """Printing opens the findings, lists more numbers and hides the controls, for as long as it takes."""
     pdf = base64.b64decode(browser.driver.execute_cdp_cmd("Page.printToPDF", {})["data"])
     assert pdf.startswith(b"%PDF")
     browser.run("window.dispatchEvent(new Event('beforeprint'))")
@@ -282,7 +282,7 @@ def test_paper_holds_what_is_folded(browser: Browser) -> None:
 
 
 def test_a_hundred_thousand_numbers_can_be_searched(driver: Any, tmp_path: Path) -> None:
-    """A page of that size opens and answers: no more rows are drawn than fit a page of the list."""
+    """A page of that size opens and can be searched, and only one page of rows is drawn."""
     browser = Browser(driver)
     browser.size(1280, 900)
     browser.open(written(tmp_path / "large.html", 100_000))

@@ -1,4 +1,4 @@
-"""A sweep that is killed, or ended, is resumed where it was, and ends with exactly the truth."""
+"""An interrupted sweep is resumed, and ends with exactly the vendors' numbers."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ WORKER = Path(__file__).with_name("worker.py")
 
 
 async def held(snapshot: Snapshot) -> dict[tuple[str, str], Counter[str]]:
-    """The numbers of every account that has some, each as often as it is there."""
+    """Count each number of every account."""
     found: dict[tuple[str, str], Counter[str]] = {}
     async for record in snapshot.records():
         found.setdefault((record.backend, record.account), Counter())[record.number] += 1
@@ -38,7 +38,7 @@ async def held(snapshot: Snapshot) -> dict[tuple[str, str], Counter[str]]:
 
 
 class Killed:
-    """Runs workers on one store until one of them comes to the end, and kills all others."""
+    """Runs workers on one store until one of them finishes, and kills all others."""
 
     def __init__(self, store: str, sandbox: Sandbox, draw: random.Random) -> None:
         self.store, self.sandbox, self.draw = store, sandbox, draw
@@ -51,7 +51,7 @@ class Killed:
         await self._once(None)
 
     async def _once(self, moment: float | None) -> None:
-        """Let a worker run for a moment after it is ready; check that it fetched nothing that was there."""
+        """Run a worker for a moment. Check that it requests no account that was complete."""
         done = await done_accounts(self.store)
         before = len(self.sandbox.requests)
         sandbox = self.sandbox
@@ -70,21 +70,21 @@ class Killed:
         reported = await process.stdout.read()
         assert await process.wait() in ({0} if moment is None else {0, -9})
         asked = {served.account for served in list(sandbox.requests)[before:]}
-        assert not asked & done, "an account that was read whole was read again"
+        assert not asked & done, "a complete account was read again"
         await self._check_reported(reported, finished=process.returncode == 0)
 
     async def _check_reported(self, reported: bytes, *, finished: bool) -> None:
-        """Whatever page the worker had been handed is in the store."""
+        """Check that every page that the worker received is in the store."""
         lines = reported.decode().rpartition("\n")[0].splitlines()
-        there = await stored(self.store)
+        in_store = await stored(self.store)
         for line in lines:
             account, *numbers = line.split(" ")
-            missing = set(numbers) - there.get(account, set())
+            missing = set(numbers) - in_store.get(account, set())
             assert not missing, (account, missing, finished)
 
 
 async def stored(store: str) -> dict[str, set[str]]:
-    """What the newest sweep, finished or not, holds."""
+    """Return the numbers of the newest sweep, finished or not."""
     from sqlalchemy import text
 
     from phonesys.inventory.store.database import connect
@@ -102,7 +102,7 @@ async def stored(store: str) -> dict[str, set[str]]:
 
 
 async def done_accounts(store: str) -> set[str]:
-    """The accounts that an unfinished sweep read whole."""
+    """Return the accounts that an unfinished sweep read completely."""
     from sqlalchemy import text
 
     from phonesys.inventory.store.database import connect
@@ -145,8 +145,8 @@ async def killed_until_true(where: str, world: Sandbox, kills: int, seed: int) -
     return runs
 
 
-async def test_killed_at_any_moment_it_ends_with_the_truth(where: str, slow_world: Sandbox) -> None:
-    """Kill -9 loses nothing that was handed on; what is there is not fetched again, nor there twice."""
+async def test_a_killed_sweep_ends_with_the_truth(where: str, slow_world: Sandbox) -> None:
+    """Kill -9 loses no yielded page. Complete accounts are not read again, and no number is stored twice."""
     runs = await killed_until_true(where, slow_world, kills=2, seed=7)
     assert runs.kills >= 2
 
@@ -154,7 +154,7 @@ async def test_killed_at_any_moment_it_ends_with_the_truth(where: str, slow_worl
 @pytest.mark.long
 @pytest.mark.parametrize("seed", range(10))
 async def test_killed_at_a_hundred_moments(where: str, slow_world: Sandbox, seed: int) -> None:
-    """The same ten times with ten kills, on either database."""
+    """A sweep that is killed ten times ends with the truth, ten times over, on either database."""
     await killed_until_true(where, slow_world, kills=10, seed=100 + seed)
 
 
@@ -166,7 +166,7 @@ def system(*backends: Any) -> PhoneSystem:
 
 
 async def test_a_break_is_resumed(where: str) -> None:
-    """Accounts that were read whole are not asked again, and the report of the second sweep has them."""
+    """Complete accounts are not read again, and the report of the second sweep includes them."""
     backend = simple(50, numbers=2)
     async with system(backend) as phones, Inventory(where) as inventory:
         async with inventory.sweep(phones, concurrency=1) as sweep:
@@ -190,8 +190,8 @@ async def test_a_break_is_resumed(where: str) -> None:
         assert snapshot.numbers == 100
 
 
-async def test_an_account_read_in_part_is_read_again_from_the_start(where: str) -> None:
-    """Its rows are replaced: what moved between its pages meanwhile is there once."""
+async def test_an_incomplete_account_is_read_again_from_the_start(where: str) -> None:
+    """The rows of the account are replaced, so that rows that moved between pages are stored once."""
     first, second = [number(i) for i in range(3)], [number(i) for i in range(3, 6)]
     backend = Memory({"a": [first, RuntimeError("the network"), second]})
     async with system(backend) as phones, Inventory(where) as inventory:
@@ -205,8 +205,8 @@ async def test_an_account_read_in_part_is_read_again_from_the_start(where: str) 
         }
 
 
-async def test_accounts_that_failed_are_no_reason_to_go_on(where: str) -> None:
-    """A sweep that read all it could is a snapshot, which names what failed and why."""
+async def test_a_sweep_with_failed_accounts_is_finished(where: str) -> None:
+    """A finished sweep is a snapshot, which names failed accounts and their errors."""
     backend = Memory({"a": [[number(1)]], "b": [Forbidden("no", status=403)]})
     async with system(backend) as phones, Inventory(where) as inventory:
         report = await inventory.collect(phones)
@@ -216,8 +216,8 @@ async def test_accounts_that_failed_are_no_reason_to_go_on(where: str) -> None:
     assert "403" in str(accounts[1][3])
 
 
-async def test_an_account_that_failed_in_a_broken_sweep_is_read_again(where: str) -> None:
-    """Only what was read whole is kept."""
+async def test_a_failed_account_is_read_again_when_resuming(where: str) -> None:
+    """Only complete accounts are kept when a sweep is resumed."""
     backend = Memory({"bad": [Forbidden("no", status=403)], "good": [[number(1, "good")]]})
     async with system(backend) as phones, Inventory(where) as inventory:
         async with inventory.sweep(phones, deadline=60, concurrency=1) as sweep:
@@ -229,8 +229,8 @@ async def test_an_account_that_failed_in_a_broken_sweep_is_read_again(where: str
         assert len(await held(await inventory.snapshot())) == 2
 
 
-def test_a_deadline_leaves_something_to_resume(tmp_path: Path, jumping: Any) -> None:
-    """A sweep that ran out of time is not a snapshot; the next one reads the rest."""
+def test_a_timed_out_sweep_is_resumed(tmp_path: Path, jumping: Any) -> None:
+    """A sweep that exceeds its deadline is no snapshot, and the next one reads the rest."""
 
     async def main() -> None:
         backend = simple(20, delay=1.0)
@@ -247,8 +247,8 @@ def test_a_deadline_leaves_something_to_resume(tmp_path: Path, jumping: Any) -> 
     jumping(main())
 
 
-async def test_what_is_too_old_is_begun_anew(where: str) -> None:
-    """A snapshot is of one time; and with resume=False nothing is taken over at all."""
+async def test_an_old_sweep_is_not_resumed(where: str) -> None:
+    """An old unfinished sweep is deleted, and so is any with `resume=False`."""
     backend = simple(10)
     async with system(backend) as phones, Inventory(where) as inventory:
         for options in ({"resume": False}, {"resume_within": timedelta(0)}):
@@ -262,7 +262,7 @@ async def test_what_is_too_old_is_begun_anew(where: str) -> None:
 
 
 async def test_other_backends_are_another_sweep(where: str) -> None:
-    """An unfinished sweep of one backend is not taken for one of two."""
+    """An unfinished sweep of one backend is not resumed by a sweep of two."""
     async with system(simple(9), simple(3, name="other")) as phones, Inventory(where) as inventory:
         async with inventory.sweep(phones, only="memory", concurrency=1) as sweep:
             async for _ in sweep:
@@ -275,7 +275,7 @@ async def test_other_backends_are_another_sweep(where: str) -> None:
 
 
 async def test_two_sweeps_at_once_do_not_mix(where: str) -> None:
-    """Whoever comes later has the sweep; the other is told so, and its pages are not stored."""
+    """The later process takes over the sweep. The other fails and stores nothing more."""
     backend = simple(600)
     async with system(backend) as phones, Inventory(where) as inventory:
         async with inventory.sweep(phones, concurrency=1) as one:
@@ -288,8 +288,8 @@ async def test_two_sweeps_at_once_do_not_mix(where: str) -> None:
         assert len(await held(await inventory.snapshot())) == 600
 
 
-async def test_what_the_database_refuses_is_not_handed_on(tmp_path: Path) -> None:
-    """An error of the database ends the sweep with ours, and leaves no task behind."""
+async def test_a_page_that_cannot_be_stored_is_not_yielded(tmp_path: Path) -> None:
+    """An error of the database ends the sweep with InventoryError, and no task is left."""
     from phonesys.inventory import InventoryError
 
     store = tmp_path / "inventory.db"
@@ -302,10 +302,10 @@ async def test_what_the_database_refuses_is_not_handed_on(tmp_path: Path) -> Non
     assert len(asyncio.all_tasks()) == 1
 
 
-# SQLAlchemy stops the thread of a connection whose task was cancelled, and leaves the rest to the collector.
+# SQLAlchemy stops the thread of a cancelled connection and leaves the connection to the garbage collector.
 @pytest.mark.filterwarnings("ignore:unclosed database:ResourceWarning")
-async def test_cancelled_at_any_point_it_leaks_nothing(tmp_path: Path) -> None:
-    """The block ends, the tasks with it, and the store can be used on."""
+async def test_cancelling_at_any_point_leaks_nothing(tmp_path: Path) -> None:
+    """The block ends with its tasks, and the store remains usable."""
     async with Sandbox(locations=30, leadping=0, agents=0, enforce_limits=False) as world:
         backend = LeadConnector(world.leadconnector_token, base_url=world.leadconnector_url)
         async with system(backend) as phones, Inventory(tmp_path / "i.db") as inventory:
@@ -319,11 +319,11 @@ async def test_cancelled_at_any_point_it_leaks_nothing(tmp_path: Path) -> None:
             found = await held(await inventory.snapshot())
             truth = {key: Counter(numbers) for key, numbers in world.truth.items() if numbers}
             assert found == truth
-    gc.collect()  # here, where the warning is known
+    gc.collect()  # raises the warning in this test
 
 
-async def test_misuse_is_told(tmp_path: Path) -> None:
-    """Before anything is sent."""
+async def test_misuse_is_an_error(tmp_path: Path) -> None:
+    """Wrong use raises before a request is sent."""
     inventory = Inventory(tmp_path / "i.db")
     async with system(simple(1)) as phones:
         with pytest.raises(NotOpen):
@@ -333,6 +333,6 @@ async def test_misuse_is_told(tmp_path: Path) -> None:
                 _ = inventory.sweep(phones).id
             with pytest.raises(InvalidArgument, match="keep_done"):
                 inventory.sweep(phones, keep_done=False)
-            with pytest.raises(UsageError, match="open already"):
+            with pytest.raises(UsageError, match="already open"):
                 async with inventory:
                     pass

@@ -1,4 +1,4 @@
-"""The store: what went in comes out, nothing is written twice, and old databases are brought up."""
+"""The store: records come back, unchanged pages are not rewritten, and old databases are migrated."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from phonesys.backends.agents import AgentNumber
 from phonesys.backends.leadconnector import LeadConnectorNumber
 from phonesys.inventory import Inventory, InventoryError, NoSnapshot, NumberRecord, SchemaTooNew, to_record
 from phonesys.inventory.store import migrations, rows
-from phonesys.inventory.store.database import connect, url_of
+from phonesys.inventory.store.database import connect, parse_url
 from phonesys.model import Capabilities, InboundService, NumberStatus, Page
 from tests.sweep.memory import Memory, number, simple
 
@@ -54,8 +54,8 @@ async def count(inventory: Inventory, table: str) -> int:
     return int(found)
 
 
-async def test_what_a_sweep_found_comes_back(where: str, sandbox: Sandbox) -> None:
-    """Every record of three vendors, field by field, whichever the database."""
+async def test_stored_records_come_back(where: str, sandbox: Sandbox) -> None:
+    """Every record of three vendors comes back with equal fields, from either database."""
     async with vendors(sandbox, page_size=3) as phones, Inventory(where) as inventory:
         found: list[NumberRecord] = []
         async with inventory.sweep(phones) as sweep:
@@ -76,7 +76,7 @@ async def test_what_a_sweep_found_comes_back(where: str, sandbox: Sandbox) -> No
 
 
 async def test_pools_come_back(where: str, sandbox: Sandbox) -> None:
-    """Every pool that a number sits in, once, whole."""
+    """Every pool of a number comes back once and complete."""
     async with vendors(sandbox, page_size=3) as phones, Inventory(where) as inventory:
         pools: dict[tuple[str, str], NumberPool] = {}
         async with inventory.sweep(phones) as sweep:
@@ -90,7 +90,7 @@ async def test_pools_come_back(where: str, sandbox: Sandbox) -> None:
 
 
 async def test_an_unchanged_page_is_not_written_again(where: str) -> None:
-    """A second sweep refers to the pages of the first; only the page that changed is new."""
+    """A second sweep refers to the unchanged pages of the first."""
     backend = Memory({f"a{i}": [[number(j, f"a{i}") for j in range(5)]] for i in range(20)})
     async with PhoneSystem(backend) as phones, Inventory(where) as inventory:
         await inventory.collect(phones)
@@ -103,8 +103,8 @@ async def test_an_unchanged_page_is_not_written_again(where: str) -> None:
         assert [snapshot.numbers for snapshot in await inventory.snapshots()] == [101, 100]
 
 
-async def test_what_only_old_snapshots_held_is_forgotten(where: str) -> None:
-    """And nothing that a newer one refers to."""
+async def test_prune_deletes_only_unreferenced_pages(where: str) -> None:
+    """Pages that a newer snapshot refers to are kept."""
     backend = Memory({"a": [[number(1)]], "b": [[number(2, "b")]]})
     async with PhoneSystem(backend) as phones, Inventory(where) as inventory:
         for index in range(3):
@@ -141,8 +141,8 @@ def full(**fields: Any) -> LeadConnectorNumber:
 
 
 @pytest.mark.parametrize("label", ["", "é 🙂 '\";--", "\0", "a\0b", "x" * 100_000, "\\u0000", "line\nbreak"])
-async def test_any_text_can_be_kept(where: str, label: str) -> None:
-    """What PostgreSQL has no place for, a zero, is replaced in both, and costs nothing but itself."""
+async def test_any_text_can_be_stored(where: str, label: str) -> None:
+    """NUL, which PostgreSQL cannot store, is replaced in both databases. All other text is unchanged."""
     one = full(label=label)
     async with PhoneSystem(Memory({"a": [[one]]})) as phones, Inventory(where) as inventory:
         await inventory.collect(phones)
@@ -157,7 +157,7 @@ async def test_any_text_can_be_kept(where: str, label: str) -> None:
 
 
 class Plain:
-    """A number of somebody's backend, which is no struct, and says nonsense."""
+    """A number of another backend that is no struct and has fields of wrong types."""
 
     provider, account, label, country = "plain", "a", "half \ud83d", None
     kind, status, capabilities = NumberKind.LOCAL, NumberStatus.ACTIVE, Capabilities(voice=cast("Any", 1))
@@ -168,8 +168,8 @@ class Plain:
         self.number = f"+1415555{index:04}"
 
 
-async def test_anybodys_numbers_can_be_kept(where: str) -> None:
-    """Also those that are no structs, hold half of a surrogate pair, or say things of other types."""
+async def test_any_backends_numbers_can_be_stored(where: str) -> None:
+    """Numbers that are no structs, hold half of a surrogate pair, or have wrong types are stored."""
     backend = Memory({"a": [[Plain(1), Plain(2)]]})
     async with PhoneSystem(backend) as phones, Inventory(where) as inventory:
         await inventory.collect(phones)
@@ -182,7 +182,7 @@ async def test_anybodys_numbers_can_be_kept(where: str) -> None:
 
 
 def test_a_digest_tells_pages_apart() -> None:
-    """By every field, also those that no column has."""
+    """Every field counts, including those without a column."""
     pages = [
         Page(account="a", numbers=(one,))
         for one in (full(), full(label="x"), full(address_sid="AD1"), AgentNumber(number="+1", account="a"))
@@ -191,8 +191,8 @@ def test_a_digest_tells_pages_apart() -> None:
     assert rows.digest(pages[0]) == rows.digest(Page(account="b", numbers=(full(),)))
 
 
-def test_a_digest_is_taken_of_whole_numbers_of_any_size() -> None:
-    """Also of those that no database has: a vendor may write them, and they end no sweep."""
+def test_a_digest_accepts_integers_of_any_size() -> None:
+    """An integer beyond 64 bits does not end a sweep."""
     odd = AgentNumber(number="+14155550100", account="a", row_id=2**70)
     assert rows.digest(Page(account="a", numbers=(odd,))) != rows.digest(
         Page(account="a", numbers=(AgentNumber(number="+14155550100", account="a", row_id=2**71),))
@@ -201,7 +201,7 @@ def test_a_digest_is_taken_of_whole_numbers_of_any_size() -> None:
 
 @pytest.mark.parametrize("sizes", [(1,), (999, 1), (1000,), (1001, 2999), (7,) * 300])
 async def test_pages_of_any_size_come_back_in_their_order(where: str, sizes: tuple[int, ...]) -> None:
-    """Whatever number of rows a statement holds."""
+    """Pages that span statements keep the order of their numbers."""
     pages = [[number(i, f"a{place}") for i in range(size)] for place, size in enumerate(sizes)]
     backend = Memory({f"a{place}": [page] for place, page in enumerate(pages)})
     async with PhoneSystem(backend) as phones, Inventory(where) as inventory:
@@ -213,7 +213,7 @@ async def test_pages_of_any_size_come_back_in_their_order(where: str, sizes: tup
 
 
 async def test_the_view_shows_every_field_of_a_record(where: str) -> None:
-    """To people with a database shell, as columns of their kind."""
+    """The view `inventory` has a typed column for every field."""
     rows_ = [
         full(),
         full(
@@ -233,8 +233,8 @@ async def test_the_view_shows_every_field_of_a_record(where: str) -> None:
         assert msgspec.convert(shown, NumberRecord, strict=False) == records[row.id]
 
 
-async def test_a_date_that_utc_does_not_have_costs_nothing_but_itself(where: str) -> None:
-    """At the beginning of time some zones were ahead of it."""
+async def test_a_time_out_of_range_is_dropped_alone(where: str) -> None:
+    """A time that UTC cannot represent is dropped, and the other fields are stored."""
     one = full(date_added="0001-01-01T00:00:00+05:30", date_updated="9999-12-31T23:59:59-08:00")
     async with PhoneSystem(Memory({"a": [[one]]})) as phones, Inventory(where) as inventory:
         await inventory.collect(phones)
@@ -245,8 +245,8 @@ async def test_a_date_that_utc_does_not_have_costs_nothing_but_itself(where: str
 # The schema
 
 
-async def test_an_older_database_is_migrated_with_what_is_in_it(where: str) -> None:
-    """Version by version, in order, once."""
+async def test_an_older_database_is_migrated_with_its_data(where: str) -> None:
+    """Each migration runs once, in order, and keeps the data."""
     database = await connect(where)
     async with database.writing() as connection:
         await connection.execute(text("DROP VIEW inventory"))
@@ -268,7 +268,7 @@ async def test_an_older_database_is_migrated_with_what_is_in_it(where: str) -> N
 
 
 async def test_a_migration_is_all_or_nothing(where: str) -> None:
-    """One that fails leaves the database as it was."""
+    """A failing migration leaves the database unchanged."""
     database = await connect(where)
     with pytest.raises(InventoryError):
         async with database.writing() as connection:
@@ -285,7 +285,7 @@ async def test_a_migration_is_all_or_nothing(where: str) -> None:
 
 
 async def test_a_newer_database_is_refused(where: str) -> None:
-    """With both versions in the error, and nothing touched."""
+    """The error names the newer version."""
     database = await connect(where)
     async with database.writing() as connection:
         await connection.execute(text("UPDATE phonesys_schema SET version = 99"))
@@ -308,25 +308,25 @@ async def test_a_newer_database_is_refused(where: str) -> None:
     ],
 )
 def test_a_path_or_a_url_says_where(given: str, url: str) -> None:
-    """The driver need not be named."""
-    assert url_of(given).render_as_string() == url
+    """A path or a URL is accepted, with or without a driver."""
+    assert parse_url(given).render_as_string() == url
 
 
 def test_a_file_wherever_it_is(tmp_path: Path) -> None:
-    """A Path may hold anything that a URL could not."""
-    assert url_of(tmp_path / "a?b#c d.db").database == str(tmp_path / "a?b#c d.db")
+    """A Path may contain characters that a URL could not."""
+    assert parse_url(tmp_path / "a?b#c d.db").database == str(tmp_path / "a?b#c d.db")
 
 
 @pytest.mark.parametrize("where", ["mysql://x", "://", "http://[::1", ":memory:", "sqlite://"])
 async def test_other_databases_are_refused(where: str) -> None:
-    """As a wrong argument."""
+    """Databases other than files and PostgreSQL are InvalidArgument."""
     with pytest.raises(InvalidArgument, match="store: expected"):
         async with Inventory(where):
             pass
 
 
-async def test_a_database_that_cannot_be_opened_is_our_error(tmp_path: Path) -> None:
-    """And the password of its URL is not in it."""
+async def test_a_database_that_cannot_be_opened_is_an_inventory_error(tmp_path: Path) -> None:
+    """The error does not contain the password of the URL."""
     with pytest.raises(InventoryError):
         async with Inventory(tmp_path / "no" / "such" / "folder.db"):
             pass
@@ -336,10 +336,10 @@ async def test_a_database_that_cannot_be_opened_is_our_error(tmp_path: Path) -> 
     assert "secret" not in str(caught.value)
 
 
-async def test_there_may_be_no_snapshot(where: str) -> None:
-    """Which is an error that says so."""
+async def test_a_missing_snapshot_is_an_error(where: str) -> None:
+    """NoSnapshot names the missing snapshot."""
     async with PhoneSystem(simple(1)) as phones, Inventory(where) as inventory:
-        with pytest.raises(NoSnapshot, match="no finished sweep"):
+        with pytest.raises(NoSnapshot, match="no snapshot in the store"):
             await inventory.snapshot()
         await inventory.collect(phones)
         with pytest.raises(NoSnapshot, match="99"):
@@ -348,8 +348,8 @@ async def test_there_may_be_no_snapshot(where: str) -> None:
             _ = [change async for change in inventory.diff()]
 
 
-def test_nothing_of_it_is_loaded_before_it_is_used() -> None:
-    """`import phonesys.inventory` needs no extra, and a store without it says which."""
+def test_importing_the_inventory_needs_no_extra() -> None:
+    """Opening an inventory without its extra names the extra."""
     program = (
         "import sys\n"
         "for name in ('sqlalchemy', 'aiosqlite', 'asyncpg', 'greenlet'): sys.modules[name] = None\n"

@@ -1,4 +1,4 @@
-"""What storing costs: memory that does not grow, and time against a sweep that stores nothing."""
+"""The cost of storing: bounded memory, and time compared with a sweep that stores nothing."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class Big:
-    """A backend of one account with pages of a thousand numbers, which are made when they are asked for."""
+    """A backend of one account with pages of a thousand numbers, made on request."""
 
     name = "big"
 
@@ -48,9 +48,9 @@ class Big:
         return Page(account=account, provider=self.name, cursor=cursor, numbers=numbers, next=following)
 
 
-async def most_memory(where: Path, pages: int) -> int:
-    """Store, read back and compare; the most memory in use, without the ids that any sweep remembers."""
-    most = 0
+async def peak_memory(where: Path, pages: int) -> int:
+    """Store and read back. Return the peak memory without the ids that any sweep remembers."""
+    peak = 0
     async with PhoneSystem(Big(pages)) as phones, Inventory(where) as inventory:
         async with inventory.sweep(phones) as sweep:
             gc.collect()
@@ -59,28 +59,28 @@ async def most_memory(where: Path, pages: int) -> int:
             async for _ in sweep:
                 pass
         # A sweep remembers the ids of an account of several pages: some 150 bytes each.
-        most = tracemalloc.get_traced_memory()[1] - before - pages * 1000 * 150
+        peak = tracemalloc.get_traced_memory()[1] - before - pages * 1000 * 150
         tracemalloc.reset_peak()
         count = 0
         async for _ in (await inventory.snapshot()).records():
             count += 1
         assert count == pages * 1000
-        most = max(most, tracemalloc.get_traced_memory()[1] - before - pages * 1000 * 150)
+        peak = max(peak, tracemalloc.get_traced_memory()[1] - before - pages * 1000 * 150)
         tracemalloc.stop()
-    return most
+    return peak
 
 
 async def test_storing_takes_the_same_memory_for_more_numbers(tmp_path: Path) -> None:
-    """Some batches, whatever there is."""
-    assert await most_memory(tmp_path / "i.db", 40) < 40_000_000
+    """Memory holds a few batches for any number of numbers."""
+    assert await peak_memory(tmp_path / "i.db", 40) < 40_000_000
 
 
 @pytest.mark.long
 def test_a_million_numbers_are_stored_in_bounded_memory(tmp_path: Path) -> None:
-    """By a process of its own, whose largest size is what the system says that it was."""
+    """The peak size of a process, as the system measures it, does not grow with the stored numbers."""
     sizes = {pages: _in_a_process(tmp_path / f"{pages}.db", pages) for pages in (50, 1000)}
     print({f"{pages * 1000:,} numbers": f"{kilobytes // 1024} MB" for pages, kilobytes in sizes.items()})  # noqa: T201
-    # What a sweep remembers of an account's numbers grows; what is stored does not stay.
+    # The ids that a sweep remembers grow with the numbers. Stored pages do not stay in memory.
     assert sizes[1000] - sizes[50] < 300 * 1024
 
 
@@ -126,7 +126,7 @@ def world() -> Iterator[list[str]]:
 
 @pytest.mark.long
 async def test_storing_does_not_double_a_sweep(tmp_path: Path, world: list[str]) -> None:
-    """Pages of a thousand numbers, into SQLite: a sweep that stores takes less than twice the time."""
+    """Storing pages of a thousand numbers in SQLite less than doubles the time of a sweep."""
     url, token, *locations = world
     took: dict[str, list[float]] = {"bare": [], "stored": [], "stored again": []}
     for turn in range(5):

@@ -1,4 +1,4 @@
-"""Watching: changes as they are seen, nothing that is not known, and a clean end."""
+"""Watching: changes as they are found, nothing that is unknown, and a clean end."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     Run = Callable[[Any], Any]
 
-CAME, WENT, MOVED, CHANGED, UNKNOWN = ChangeKind
+ADDED, REMOVED, MOVED, CHANGED, UNKNOWN = ChangeKind
 
 
 def short(change: Change) -> tuple[str, ...]:
@@ -26,7 +26,7 @@ def short(change: Change) -> tuple[str, ...]:
 
 
 def watched(jumping: Run, rounds: list[dict[str, Any]], **options: Any) -> list[tuple[str, ...]]:
-    """What is seen while a backend holds one of these after the other, an hour each."""
+    """Return the changes while a backend holds each of these states for an hour."""
 
     async def main() -> list[tuple[str, ...]]:
         backend = Memory(rounds[0])
@@ -56,13 +56,13 @@ def watched(jumping: Run, rounds: list[dict[str, Any]], **options: Any) -> list[
     return result
 
 
-def test_the_first_look_changes_nothing(jumping: Run) -> None:
-    """What was there before somebody looked did not come."""
+def test_the_first_sweep_is_the_baseline(jumping: Run) -> None:
+    """Numbers of the first sweep were not added."""
     assert watched(jumping, [{"a": [[number(1)]]}]) == []
 
 
-def test_changes_are_told_once(jumping: Run) -> None:
-    """What came, what went, what moved, each in the round in which it is seen."""
+def test_changes_are_yielded_once(jumping: Run) -> None:
+    """Added, removed and moved numbers are yielded in the round that finds them."""
     assert watched(
         jumping,
         [
@@ -74,7 +74,7 @@ def test_changes_are_told_once(jumping: Run) -> None:
 
 
 def test_an_account_that_fails_is_unknown_once(jumping: Run) -> None:
-    """Its numbers did not go, also where a page was read; afterwards it is compared with what was known."""
+    """Its numbers are not removed. Later it is compared with its last complete state."""
     broken = {"a": [[number(1)], Forbidden("no", status=403)]}
     assert watched(
         jumping,
@@ -82,15 +82,15 @@ def test_an_account_that_fails_is_unknown_once(jumping: Run) -> None:
     ) == [("unknown", "a", ""), ("added", "a", "+14155550003"), ("removed", "a", "+14155550002")]
 
 
-def test_an_account_that_failed_at_first_does_not_come(jumping: Run) -> None:
-    """Nobody knew what it held."""
+def test_an_account_that_failed_at_first_adds_nothing(jumping: Run) -> None:
+    """The first complete state of an account is its baseline."""
     assert watched(
         jumping, [{"a": [Forbidden("no", status=403)], "b": [[]]}, {"a": [[number(1)]], "b": [[]]}]
     ) == [("unknown", "a", "")]
 
 
-def test_accounts_come_and_go_with_their_numbers(jumping: Run) -> None:
-    """Where the backend lists them."""
+def test_listed_accounts_add_and_remove_their_numbers(jumping: Run) -> None:
+    """A new account on the list adds its numbers, and a missing one removes them."""
     two = {"a": [[number(1)]], "b": [[number(2, "b")]]}
     assert watched(jumping, [{"a": [[number(1)]]}, two, {"a": [[number(1)]]}]) == [
         ("added", "b", "+14155550002"),
@@ -98,8 +98,8 @@ def test_accounts_come_and_go_with_their_numbers(jumping: Run) -> None:
     ]
 
 
-def test_a_change_is_told_before_the_sweep_ends(jumping: Run) -> None:
-    """A bot need not wait for thousands of other accounts."""
+def test_a_change_is_yielded_before_the_sweep_ends(jumping: Run) -> None:
+    """A changed field is yielded without waiting for other accounts."""
 
     async def main() -> None:
         pages = {f"a{i}": [[number(i, f"a{i}")]] for i in range(100)}
@@ -120,8 +120,8 @@ def test_a_change_is_told_before_the_sweep_ends(jumping: Run) -> None:
 
 
 @pytest.mark.parametrize("named", [True, False])
-def test_the_store_remembers_for_a_watch(tmp_path: Path, jumping: Run, named: bool) -> None:
-    """What changed while nobody watched is told by the next one; and what it sees is stored."""
+def test_a_watch_starts_from_its_store(tmp_path: Path, jumping: Run, named: bool) -> None:
+    """Changes since the last stored sweep are yielded, and the sweeps of the watch are stored."""
 
     async def main() -> None:
         backend = Memory({"a": [[number(1)]], "b": [[number(2, "b")]]})
@@ -144,7 +144,7 @@ def test_the_store_remembers_for_a_watch(tmp_path: Path, jumping: Run, named: bo
 
 
 def test_it_sweeps_at_its_interval(jumping: Run) -> None:
-    """From start to start; and at once where a sweep took longer."""
+    """The interval is from start to start. After a longer sweep the next one starts immediately."""
 
     async def main() -> None:
         loop = asyncio.get_running_loop()
@@ -162,8 +162,8 @@ def test_it_sweeps_at_its_interval(jumping: Run) -> None:
     jumping(main())
 
 
-def test_a_change_may_be_awaited_under_any_time_out(jumping: Run) -> None:
-    """Of anyio or asyncio; the watch goes on afterwards."""
+def test_a_change_can_be_awaited_under_any_time_out(jumping: Run) -> None:
+    """A time-out of anyio or asyncio does not end the watch."""
 
     async def main() -> None:
         backend = Memory({"a": [[number(1)]]}, delay=1.0)
@@ -173,7 +173,7 @@ def test_a_change_may_be_awaited_under_any_time_out(jumping: Run) -> None:
                     async with _as_async(time_out(25.5)):
                         await anext(changes)
             backend.pages = {"a": [[]]}
-            assert (await anext(changes)).kind is WENT
+            assert (await anext(changes)).kind is REMOVED
 
     jumping(main())
 
@@ -191,8 +191,8 @@ class _as_async:  # noqa: N801 -- reads as a function
         return await leave(*error) if leave else self.scope.__exit__(*error)
 
 
-def test_the_block_ends_what_it_started(jumping: Run) -> None:
-    """By break, an exception or cancellation, in the middle of a sweep or between two."""
+def test_the_block_ends_its_sweep(jumping: Run) -> None:
+    """An exception or cancellation ends the watch during a sweep and between two."""
 
     async def main() -> None:
         for wait in (0.0, 0.5, 5.0, 15.0):
@@ -227,8 +227,8 @@ async def _forever(phones: PhoneSystem) -> None:
             pass
 
 
-async def test_misuse_is_told() -> None:
-    """When the block is entered at the latest."""
+async def test_misuse_is_an_error() -> None:
+    """Wrong arguments raise when the block is entered at the latest."""
 
     async def endless() -> Any:
         yield "a"
@@ -254,7 +254,7 @@ async def test_misuse_is_told() -> None:
 
 
 async def test_a_mistake_in_a_round_ends_the_watch() -> None:
-    """A backend that cannot list its accounts at all is a mistake of the program's."""
+    """A backend that cannot list accounts raises its UsageError to the reader."""
 
     class Mute(Memory):
         def accounts(self) -> Any:

@@ -30,7 +30,7 @@ from phonesys.errors import PhonesysError, UsageError
 from phonesys.inventory.audit import AuditContext, Finding, Severity, audit, findings
 from phonesys.inventory.export import Format as FileFormat
 from phonesys.inventory.export import export as write_export
-from phonesys.inventory.record import AccountOutcome, NumberRecord, batches, outcomes_of, records_of
+from phonesys.inventory.record import AccountOutcome, NumberRecord, account_outcomes, batches, sweep_records
 from phonesys.inventory.report import write_report
 from phonesys.provider import ListsAgents
 from phonesys.system import PhoneSystem
@@ -159,7 +159,7 @@ class _Source:
 
     records: AsyncGenerator[NumberRecord]
     accounts: AsyncIterable[AccountOutcome]
-    known: AuditContext
+    context: AuditContext
     conclude: Callable[[], int]
     """Say what was not read, and return the exit status."""
     changes: AsyncIterable[Change] | None = None
@@ -168,7 +168,7 @@ class _Source:
         return {
             "records": self.records,
             "accounts": self.accounts,
-            "known": self.known,
+            "context": self.context,
             "ignore": ignore or (),
         }
 
@@ -220,14 +220,14 @@ async def _sandboxed(names: list[str]) -> AsyncGenerator[_Source]:
 async def _swept(backends: list[Configured]) -> AsyncGenerator[_Source]:
     """Sweep, and show how it goes where somebody watches."""
     async with PhoneSystem(*(one.provider for one in backends)) as phones:
-        known = AuditContext(agents=await _agents(backends))
+        context = AuditContext(agents=await _agents(backends))
         sweep = phones.sweep({one.name: one.accounts for one in backends if one.accounts is not None})
         live = ERR.is_terminal and not ERR.is_dumb_terminal
         progress = Progress(sweep.report, {one.name: one.known for one in backends})
         shown = watching(progress, live=True) if live else nullcontext()
         async with shown, sweep:
-            records, outcomes = records_of(sweep), outcomes_of(sweep.report)
-            yield _Source(records, outcomes, known, lambda: reading.conclude(sweep.report, backends))
+            records, outcomes = sweep_records(sweep), account_outcomes(sweep.report)
+            yield _Source(records, outcomes, context, lambda: reading.conclude(sweep.report, backends))
 
 
 async def _agents(backends: list[Configured]) -> dict[str, tuple[Any, ...]]:

@@ -1,25 +1,22 @@
-"""What is wrong with the inventory, by rules, ours and yours."""
+"""Audits: rules that find problems in the inventory, built in and your own."""
 
 from phonesys.inventory.audit.context import AuditContext
-from phonesys.inventory.audit.finding import Finding, Place, Severity
+from phonesys.inventory.audit.finding import Finding, Severity
+from phonesys.inventory.audit.registry import all_rules, inventory_rule, register, rule
 from phonesys.inventory.audit.rule import (
-    Check,
+    InventoryCheck,
     Problem,
     Rule,
     RuleFailed,
-    all_rules,
+    make_inventory_rule,
     make_rule,
-    register,
-    rule,
-    rule_across,
 )
 from phonesys.inventory.audit.run import audit, findings
 
 __all__ = [
     "AuditContext",
-    "Check",
     "Finding",
-    "Place",
+    "InventoryCheck",
     "Problem",
     "Rule",
     "RuleFailed",
@@ -27,8 +24,9 @@ __all__ = [
     "all_rules",
     "audit",
     "findings",
+    "inventory_rule",
+    "make_inventory_rule",
     "make_rule",
     "register",
     "rule",
-    "rule_across",
 ]

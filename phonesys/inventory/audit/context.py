@@ -1,4 +1,4 @@
-"""What an audit may be told beside the numbers: who is there, which pools, what could not be read."""
+"""What an audit knows beside the records: users, agents, pools and incomplete accounts."""
 
 from __future__ import annotations
 
@@ -11,46 +11,45 @@ from phonesys._routes import pool_fields
 from phonesys.errors import InvalidArgument
 
 if TYPE_CHECKING:
-    from phonesys.inventory.audit.finding import Place
-    from phonesys.inventory.record import NumberRecord
+    from phonesys.inventory.record import AccountKey, NumberRecord
     from phonesys.model import NumberPool
 
-People: TypeAlias = Iterable[Any] | Mapping[str, Iterable[Any]]
-"""Ids, or anything that has an `id`; for all backends, or by the name of the backend."""
+Ids: TypeAlias = Iterable[Any] | Mapping[str, Iterable[Any]]
+"""Ids, or objects with an `id`: for all backends, or by backend."""
 
-_EVERYWHERE = ""
+_ALL_BACKENDS = ""
 
 
 class AuditContext:
-    """What is known beside the numbers; what is not given is not checked.
+    """Facts that an audit uses beside the records. A fact that is not given is not checked.
 
-    `users` and `agents` are all there are: a number that is assigned to anybody else is found. `pools` say
-    which numbers sit in them, for records that do not say so themselves. `incomplete` names the accounts
-    that were not read whole, of which nothing can be said to be missing; `audit` adds to it.
+    `users` and `agents` are complete lists: a number assigned to anyone else is a finding. `pools` give the
+    pool of numbers whose records do not name one. `incomplete` names accounts that were not read completely,
+    so that nothing in them is reported as missing. `audit` adds to it.
     """
 
     def __init__(
         self,
         *,
-        users: People | None = None,
-        agents: People | None = None,
+        users: Ids | None = None,
+        agents: Ids | None = None,
         pools: Iterable[NumberPool] = (),
-        incomplete: Iterable[Place] = (),
+        incomplete: Iterable[AccountKey] = (),
     ) -> None:
         self._users, self._agents = _by_backend("users", users), _by_backend("agents", agents)
         self._pools = {(pool.account, number): pool for pool in pools for number in pool.numbers}
         self.incomplete = set(incomplete)
 
     def users(self, backend: str) -> frozenset[str] | None:
-        """Return the ids of all users of a backend, or None if they are not known."""
-        return self._users.get(backend, self._users.get(_EVERYWHERE))
+        """Return the ids of all users of a backend, or None if they are unknown."""
+        return self._users.get(backend, self._users.get(_ALL_BACKENDS))
 
     def agents(self, backend: str) -> frozenset[str] | None:
-        """As `users`."""
-        return self._agents.get(backend, self._agents.get(_EVERYWHERE))
+        """Return the ids of all agents of a backend, or None if they are unknown."""
+        return self._agents.get(backend, self._agents.get(_ALL_BACKENDS))
 
     def with_pool(self, record: NumberRecord) -> NumberRecord:
-        """Say which pool a number sits in, where the pools that were given tell."""
+        """Return the record with its pool, if the record names none and one of `pools` holds its number."""
         if not self._pools or record.pool is not None:
             return record
         pool = self._pools.get((record.account, record.number))
@@ -58,21 +57,21 @@ class AuditContext:
 
 
 def _in_pool(record: NumberRecord, pool: NumberPool) -> NumberRecord:
-    facts = pool_fields(pool)
-    routed = record.is_routed or (None if record.is_routed is None else facts["pool_route"] is not None)
-    return msgspec.structs.replace(record, **facts, is_routed=routed)
+    fields = pool_fields(pool)
+    routed = record.is_routed or (None if record.is_routed is None else fields["pool_route"] is not None)
+    return msgspec.structs.replace(record, **fields, is_routed=routed)
 
 
-def _by_backend(what: str, people: People | None) -> dict[str, frozenset[str]]:
-    if people is None:
+def _by_backend(argument: str, ids: Ids | None) -> dict[str, frozenset[str]]:
+    if ids is None:
         return {}
-    if isinstance(people, str):
-        raise InvalidArgument(f"{what}: expected ids, got the string {people!r:.80}")
-    if isinstance(people, Mapping):
-        by_backend = cast("Mapping[str, Iterable[Any]]", people)
+    if isinstance(ids, str):
+        raise InvalidArgument(f"{argument}: expected ids, got the string {ids!r:.80}")
+    if isinstance(ids, Mapping):
+        by_backend = cast("Mapping[str, Iterable[Any]]", ids)
         return {backend: frozenset(map(_id, some)) for backend, some in by_backend.items()}
-    return {_EVERYWHERE: frozenset(map(_id, people))}
+    return {_ALL_BACKENDS: frozenset(map(_id, ids))}
 
 
-def _id(person: Any) -> str:
-    return str(getattr(person, "id", person))
+def _id(item: Any) -> str:
+    return str(getattr(item, "id", item))

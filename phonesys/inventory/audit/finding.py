@@ -1,29 +1,27 @@
-"""What an audit finds."""
+"""The findings of an audit."""
 
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import TypeAlias
 
 import msgspec
 
-Place: TypeAlias = tuple[str, str]
-"""A backend, by its name in the system, and one of its accounts."""
+from phonesys.inventory.record import AccountKey
 
 
 class Severity(StrEnum):
-    """How bad it is."""
+    """How bad a finding is."""
 
     CRITICAL = "critical"
-    """Calls or messages are lost now."""
+    """Calls or messages are being lost."""
     WARNING = "warning"
-    """Something is wrong, or costs money for nothing."""
+    """Something is wrong, or costs money without a use."""
     NOTICE = "notice"
-    """Worth a look; it may be meant."""
+    """Worth a look; it may be intended."""
 
     @property
     def rank(self) -> int:
-        """Zero is the worst: what to sort by."""
+        """The sort key: 0 is the worst."""
         return _ORDER.index(self)
 
 
@@ -31,16 +29,16 @@ _ORDER = (Severity.CRITICAL, Severity.WARNING, Severity.NOTICE)
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """One thing that is wrong, how that is known, and what to do about it."""
+    """One problem, with its evidence and advice."""
 
     code: str
-    """The rule's; it stays the same from version to version."""
+    """The rule's code, which stays the same from version to version."""
     severity: Severity
     number: str | None
-    """As the vendor writes it; None where it is about a whole account."""
-    accounts: tuple[Place, ...]
-    """Where it is so: more than one for what is between accounts."""
+    """As the vendor writes it; None if the finding concerns a whole account."""
+    accounts: tuple[AccountKey, ...]
+    """The accounts concerned: more than one for a finding between accounts."""
     id: str | None = None
-    """What the vendor calls the number, where it is about one row."""
+    """The vendor's id of the number, if the finding concerns one row."""
     evidence: str
     advice: str

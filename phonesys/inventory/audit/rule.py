@@ -1,139 +1,104 @@
-"""Rules: what an audit looks for, ours and other people's."""
+"""Rules: one problem to look for, in each number alone or between numbers."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
-from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import msgspec
 
-from phonesys.errors import InvalidArgument, PhonesysError, UsageError
+from phonesys.errors import InvalidArgument, PhonesysError
 from phonesys.inventory.audit.context import AuditContext
-from phonesys.inventory.audit.finding import Place, Severity
+from phonesys.inventory.audit.finding import Severity
+from phonesys.inventory.record import AccountKey
 
 if TYPE_CHECKING:
     from phonesys.inventory.record import NumberRecord
 
-ENTRY_POINTS = "phonesys.audit"
-"""The entry-point group under which rules register: each entry is a `Rule`."""
-
-Look: TypeAlias = "Callable[[NumberRecord, AuditContext], str | None]"
-"""Looks at one number and returns the evidence, or None where nothing is wrong."""
+CheckNumber: TypeAlias = "Callable[[NumberRecord, AuditContext], str | None]"
+"""Returns the evidence of a problem with one number, or None."""
 
 
 class Problem(msgspec.Struct, frozen=True):
-    """What a rule between numbers found; the rule says the rest."""
+    """A problem between numbers; the rule adds its severity and advice."""
 
     number: str | None
-    accounts: tuple[Place, ...]
+    accounts: tuple[AccountKey, ...]
     evidence: str
 
 
-class Check(Protocol):
-    """One run of a rule between numbers: it sees all of them, and keeps what it needs, no more."""
+class InventoryCheck(Protocol):
+    """One run of a rule between numbers. It sees every record and should keep only what it needs."""
 
-    def see(self, record: NumberRecord, /) -> None:
-        """Take note of one number."""
+    def add(self, record: NumberRecord, /) -> None:
+        """Look at one record."""
 
-    def end(self) -> Iterable[Problem]:
-        """Yield what is wrong, once all numbers were seen."""
+    def problems(self) -> Iterable[Problem]:
+        """Yield the problems, after the last record."""
         ...
 
 
 class Rule(msgspec.Struct, frozen=True, kw_only=True):
-    """One thing to look for: in every number by itself (`look`), or between numbers (`check`)."""
+    """One problem to look for, with `check_number` or with `new_inventory_check`."""
 
     code: str
     severity: Severity
     summary: str
-    """What is wrong, in one line."""
+    """The problem in one line."""
     advice: str
-    """What to do about it."""
-    look: Look | None = None
-    check: Callable[[AuditContext], Check] | None = None
+    """How to solve it."""
+    check_number: CheckNumber | None = None
+    new_inventory_check: Callable[[AuditContext], InventoryCheck] | None = None
 
 
 class RuleFailed(PhonesysError):
-    """A rule raised; it is at fault, and its own error is the `__cause__`."""
+    """A rule raised an exception, which is the `__cause__`."""
 
 
 _CODE = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*").fullmatch
-_registered: dict[str, Rule] = {}
 
 
-def make_rule(code: str, severity: Severity, *, advice: str) -> Callable[[Look], Rule]:
-    """Make a rule of a function that looks at one number; its docstring says what is wrong.
+def make_rule(code: str, severity: Severity, *, advice: str) -> Callable[[CheckNumber], Rule]:
+    """Make a rule of a function that checks one number. Its docstring is the summary.
 
-    The rule is used where it is handed to `audit`, or installed as an entry point; `rule` registers it too.
+    Pass the rule to `audit`, or install it as an entry point. `rule` also registers it.
     """
 
-    def make(look: Look) -> Rule:
-        return Rule(code=_checked(code), severity=severity, summary=_line(look), advice=advice, look=look)
+    def make(check: CheckNumber) -> Rule:
+        return Rule(
+            code=_validate_code(code),
+            severity=severity,
+            summary=_first_line(check),
+            advice=advice,
+            check_number=check,
+        )
 
     return make
 
 
-def make_rule_across(
+def make_inventory_rule(
     code: str, severity: Severity, *, advice: str
-) -> Callable[[Callable[[AuditContext], Check]], Rule]:
-    """Make a rule of a class whose object sees all numbers of an audit; else as `make_rule`."""
+) -> Callable[[Callable[[AuditContext], InventoryCheck]], Rule]:
+    """Make a rule of an `InventoryCheck` class. Its docstring is the summary."""
 
-    def make(check: Callable[[AuditContext], Check]) -> Rule:
-        return Rule(code=_checked(code), severity=severity, summary=_line(check), advice=advice, check=check)
+    def make(check: Callable[[AuditContext], InventoryCheck]) -> Rule:
+        return Rule(
+            code=_validate_code(code),
+            severity=severity,
+            summary=_first_line(check),
+            advice=advice,
+            new_inventory_check=check,
+        )
 
     return make
 
 
-def rule(code: str, severity: Severity, *, advice: str) -> Callable[[Look], Rule]:
-    """Make a rule of a function, and have every audit of this program use it."""
-    return lambda look: register(make_rule(code, severity, advice=advice)(look))
-
-
-def rule_across(
-    code: str, severity: Severity, *, advice: str
-) -> Callable[[Callable[[AuditContext], Check]], Rule]:
-    """Make a rule of a class, and have every audit of this program use it."""
-    return lambda check: register(make_rule_across(code, severity, advice=advice)(check))
-
-
-def _checked(code: str) -> str:
+def _validate_code(code: str) -> str:
     if not _CODE(code):
         raise InvalidArgument(f"rule: expected a code such as 'no-owner', got {code!r:.80}")
     return code
 
 
-def _line(thing: Any) -> str:
-    return (thing.__doc__ or "").strip().partition("\n")[0]
-
-
-def register(rule: Rule) -> Rule:
-    """Have every audit of this program use this rule; raises UsageError where its code is taken."""
-    _add(rule, {**_built_in(), **_registered})
-    _registered[rule.code] = rule
-    return rule
-
-
-def all_rules() -> dict[str, Rule]:
-    """Return every rule by its code: ours, those that are installed, and those that were registered."""
-    found = {**_built_in(), **_registered}
-    for entry in entry_points(group=ENTRY_POINTS):
-        installed = entry.load()
-        if not isinstance(installed, Rule):
-            raise UsageError(f"entry point {entry.name!r} of {ENTRY_POINTS} is no Rule: {installed!r:.80}")
-        _add(installed, found)
-    return found
-
-
-def _add(rule: Rule, to: dict[str, Rule]) -> None:
-    if to.setdefault(rule.code, rule) is not rule:
-        raise UsageError(f"there is a rule {rule.code!r} already; codes tell findings apart")
-
-
-def _built_in() -> dict[str, Rule]:
-    # Those modules import this one.
-    from phonesys.inventory.audit import inventory_rules, number_rules
-
-    things = (*vars(number_rules).values(), *vars(inventory_rules).values())
-    return {thing.code: thing for thing in things if isinstance(thing, Rule)}
+def _first_line(documented: Any) -> str:
+    return (documented.__doc__ or "").strip().partition("\n")[0]

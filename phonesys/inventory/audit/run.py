@@ -8,105 +8,109 @@ from typing import TYPE_CHECKING
 from phonesys.errors import InvalidArgument, PhonesysError
 from phonesys.inventory.audit.context import AuditContext
 from phonesys.inventory.audit.finding import Finding
-from phonesys.inventory.audit.rule import Rule, RuleFailed, all_rules
-from phonesys.inventory.diff.changes import WHOLE
-from phonesys.inventory.record import AccountOutcome, batches
+from phonesys.inventory.audit.registry import all_rules
+from phonesys.inventory.audit.rule import Rule, RuleFailed
+from phonesys.inventory.record import COMPLETE_OUTCOMES, AccountOutcome, batches
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterable, Collection, Iterable, Iterator
 
-    from phonesys.inventory.audit.rule import Check, Look, Problem
+    from phonesys.inventory.audit.rule import CheckNumber, InventoryCheck, Problem
     from phonesys.inventory.record import NumberRecord, Records
 
-_TURN = 256
+_BATCH = 256
 
 
 async def audit(
     records: Records,
     *,
-    known: AuditContext | None = None,
+    context: AuditContext | None = None,
     rules: Iterable[Rule] | None = None,
     ignore: Collection[str] = (),
     accounts: Iterable[AccountOutcome] | AsyncIterable[AccountOutcome] = (),
 ) -> AsyncGenerator[Finding]:
-    """Yield what is wrong: what one number shows at once, what is between numbers at the end.
+    """Yield findings: those of single numbers while records are read, those between numbers at the end.
 
-    All rules there are by default, without those whose codes `ignore` names. `accounts` is read after the
-    records, so that a sweep's outcomes are known by then: of accounts that were not read whole, nothing is
-    said to be missing. Raises RuleFailed where a rule does.
+    Uses all rules by default, except those whose codes are in `ignore`. `accounts` is read after the
+    records, when a sweep knows its outcomes. Nothing is reported as missing in an account that was not read
+    completely. Raises RuleFailed if a rule raises.
     """
-    known = known if known is not None else AuditContext()
-    chosen = _chosen(rules, ignore)
-    looks = [(rule, rule.look) for rule in chosen if rule.look is not None]
-    checks = [(rule, rule.check(known)) for rule in chosen if rule.check is not None]
-    async with aclosing(batches(records, _TURN)) as reading:
+    context = context if context is not None else AuditContext()
+    chosen = _select(rules, ignore)
+    number_checks = [(rule, rule.check_number) for rule in chosen if rule.check_number is not None]
+    inventory_checks = [
+        (rule, rule.new_inventory_check(context)) for rule in chosen if rule.new_inventory_check is not None
+    ]
+    async with aclosing(batches(records, _BATCH)) as reading:
         async for batch in reading:
-            for record in map(known.with_pool, batch):
-                for finding in _looked_at(record, known, looks, checks):
+            for record in map(context.with_pool, batch):
+                for finding in _check_record(record, context, number_checks, inventory_checks):
                     yield finding
-    async for some in batches(accounts, _TURN):
-        known.incomplete.update((one[0], one[1]) for one in some if one[2] not in WHOLE)
-    for rule, check in checks:
-        for problem in _ended(rule, check):
-            yield _between(rule, problem)
+    async for some in batches(accounts, _BATCH):
+        context.incomplete.update((one[0], one[1]) for one in some if one[2] not in COMPLETE_OUTCOMES)
+    for rule, check in inventory_checks:
+        for problem in _finish(rule, check):
+            yield _inventory_finding(rule, problem)
 
 
 async def findings(
     records: Records,
     *,
-    known: AuditContext | None = None,
+    context: AuditContext | None = None,
     rules: Iterable[Rule] | None = None,
     ignore: Collection[str] = (),
     accounts: Iterable[AccountOutcome] | AsyncIterable[AccountOutcome] = (),
 ) -> list[Finding]:
-    """Audit, and return all findings, the worst first."""
-    found = [one async for one in audit(records, known=known, rules=rules, ignore=ignore, accounts=accounts)]
+    """Return all findings of an audit, the worst first."""
+    found = [
+        one async for one in audit(records, context=context, rules=rules, ignore=ignore, accounts=accounts)
+    ]
     return sorted(found, key=lambda one: (one.severity.rank, one.code, one.accounts, one.number or ""))
 
 
-def _chosen(rules: Iterable[Rule] | None, ignore: Collection[str]) -> list[Rule]:
+def _select(rules: Iterable[Rule] | None, ignore: Collection[str]) -> list[Rule]:
     chosen = {rule.code: rule for rule in (all_rules().values() if rules is None else rules)}
     for code in (ignore,) if isinstance(ignore, str) else ignore:
         if code not in chosen:
-            raise InvalidArgument(f"ignore: there is no rule {code!r}; there are: {', '.join(chosen)}")
+            raise InvalidArgument(f"ignore: unknown rule {code!r}; the rules are {', '.join(chosen)}")
         del chosen[code]
     return list(chosen.values())
 
 
-def _looked_at(
+def _check_record(
     record: NumberRecord,
-    known: AuditContext,
-    looks: list[tuple[Rule, Look]],
-    checks: list[tuple[Rule, Check]],
+    context: AuditContext,
+    number_checks: list[tuple[Rule, CheckNumber]],
+    inventory_checks: list[tuple[Rule, InventoryCheck]],
 ) -> Iterator[Finding]:
     rule: Rule | None = None
     try:
-        for rule, look in looks:
-            if (evidence := look(record, known)) is not None:
-                yield _found(rule, record, evidence)
-        for rule, check in checks:  # noqa: B007 -- named where it fails
-            check.see(record)
+        for rule, check_number in number_checks:
+            if (evidence := check_number(record, context)) is not None:
+                yield _number_finding(rule, record, evidence)
+        for rule, check in inventory_checks:  # noqa: B007 -- `rule` is used if `add` raises
+            check.add(record)
     except PhonesysError:
         raise
     except Exception as fault:
-        raise _failed(rule, f"at {record.number!r:.40}", fault) from fault
+        raise _rule_failed(rule, f"at {record.number!r:.40}", fault) from fault
 
 
-def _ended(rule: Rule, check: Check) -> Iterator[Problem]:
+def _finish(rule: Rule, check: InventoryCheck) -> Iterator[Problem]:
     try:
-        yield from check.end()
+        yield from check.problems()
     except PhonesysError:
         raise
     except Exception as fault:
-        raise _failed(rule, "at the end", fault) from fault
+        raise _rule_failed(rule, "at the end", fault) from fault
 
 
-def _failed(rule: Rule | None, where: str, fault: Exception) -> RuleFailed:
+def _rule_failed(rule: Rule | None, where: str, fault: Exception) -> RuleFailed:
     code = rule.code if rule is not None else "?"
     return RuleFailed(f"rule {code!r} failed {where}: {type(fault).__name__}: {fault}")
 
 
-def _found(rule: Rule, record: NumberRecord, evidence: str) -> Finding:
+def _number_finding(rule: Rule, record: NumberRecord, evidence: str) -> Finding:
     return Finding(
         code=rule.code,
         severity=rule.severity,
@@ -118,7 +122,7 @@ def _found(rule: Rule, record: NumberRecord, evidence: str) -> Finding:
     )
 
 
-def _between(rule: Rule, problem: Problem) -> Finding:
+def _inventory_finding(rule: Rule, problem: Problem) -> Finding:
     return Finding(
         code=rule.code,
         severity=rule.severity,

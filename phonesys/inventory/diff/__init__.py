@@ -1,1 +1,23 @@
-"""Differences between two states of the inventory."""
+"""Differences between two states of the inventory, as values."""
+
+from phonesys.inventory.diff.changes import (
+    TOPICS,
+    Change,
+    ChangeKind,
+    Difference,
+    FieldChange,
+    MoveDetector,
+    compare,
+    unknown_account,
+)
+
+__all__ = [
+    "TOPICS",
+    "Change",
+    "ChangeKind",
+    "Difference",
+    "FieldChange",
+    "MoveDetector",
+    "compare",
+    "unknown_account",
+]

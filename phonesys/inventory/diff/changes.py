@@ -1,4 +1,4 @@
-"""What changed between two states of the inventory, as values; no database and no network in here."""
+"""Comparing the records of two states, without a database or a network."""
 
 from __future__ import annotations
 
@@ -8,13 +8,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from phonesys.inventory.record import NumberRecord
-from phonesys.sweep import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-
-WHOLE = frozenset({Outcome.DONE, Outcome.EMPTY, Outcome.NOT_CONNECTED})
-"""Of accounts with these outcomes it is known what they hold."""
 
 TOPICS: dict[str, tuple[str, ...]] = {
     "status": ("status", "vendor_status", "inventory_state", "is_enabled"),
@@ -29,28 +25,28 @@ TOPICS: dict[str, tuple[str, ...]] = {
     "warmup": ("warmup_state", "warmup_health", "warmup_reason"),
     "billing": ("billed", "monthly_amount"),
 }  # fmt: skip
-"""What people ask for, and the record's fields that say it."""
+"""The record fields that belong to each topic."""
 
 _TOPIC_OF = {field: topic for topic, fields in TOPICS.items() for field in fields}
-# Where a number is makes it come, go or move; when the vendor touched a row says nothing of the number.
+# The place of a number decides between added, removed and moved. The vendor's timestamps are no change.
 _NOT_COMPARED = frozenset({"backend", "account", "number", "provider", "created_at", "updated_at"})
 _COMPARED = tuple(name for name in NumberRecord.__struct_fields__ if name not in _NOT_COMPARED)
 
 
 class ChangeKind(StrEnum):
-    """What happened."""
+    """The kind of a change."""
 
     ADDED = "added"
     REMOVED = "removed"
     MOVED = "moved"
-    """It went from one account and came in another."""
+    """The number is in another account than before."""
     CHANGED = "changed"
     UNKNOWN = "unknown"
-    """An account could not be compared: it was not read whole on one side. Nothing is said of its numbers."""
+    """An account could not be compared, because it was not read completely on one side."""
 
 
 class FieldChange(msgspec.Struct, frozen=True):
-    """One field of a number, before and after; named as on NumberRecord."""
+    """One field of a number, before and after, with its name on NumberRecord."""
 
     field: str
     old: Any
@@ -58,14 +54,14 @@ class FieldChange(msgspec.Struct, frozen=True):
 
     @property
     def topic(self) -> str:
-        """What it is about: `status`, `routing`, `label`, `capabilities`, … or the field's own name."""
+        """The topic of the field: `status`, `routing`, `label`, `capabilities`, … or the field's own name."""
         return _TOPIC_OF.get(self.field, self.field)
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):
-    """Something that happened to a number; for `unknown`, to an account.
+    """One change of a number, or of an account for `unknown`.
 
-    `backend` and `account` are where the number is now, or was when it went.
+    `backend` and `account` hold the number now, or held it before it was removed.
     """
 
     kind: ChangeKind
@@ -75,23 +71,23 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     """E.164, as the vendor writes it; None for `unknown`."""
     id: str | None = None
     from_backend: str | None = None
-    """Where it was, for `moved`."""
+    """The earlier backend, for `moved`."""
     from_account: str | None = None
     fields: tuple[FieldChange, ...] = ()
-    """What is not as it was, for `changed`, and for `moved` beside the account."""
+    """The fields that differ, for `changed` and `moved`."""
     reason: str | None = None
-    """Why it is unknown."""
+    """The reason for `unknown`."""
     old: NumberRecord | None = None
     new: NumberRecord | None = None
 
     @property
     def topics(self) -> tuple[str, ...]:
-        """What the changed fields are about, each once."""
+        """The topics of the changed fields, each once."""
         return tuple(dict.fromkeys(field.topic for field in self.fields))
 
 
 class Difference(msgspec.Struct):
-    """What differs within one account."""
+    """The differences within one account."""
 
     changed: list[Change]
     removed: list[NumberRecord]
@@ -99,40 +95,41 @@ class Difference(msgspec.Struct):
 
 
 def compare(old: Iterable[NumberRecord], new: Iterable[NumberRecord]) -> Difference:
-    """Compare what an account held with what it holds.
+    """Compare two states of one account.
 
-    A number is the same if its id is; one of which only the number is the same was made anew, which is a
-    change of its `id`.
+    Records are matched by id, then by number. A number under another id has changed its `id`.
     """
     before = {record.id: record for record in old}
     changed: list[Change] = []
-    came: list[NumberRecord] = []
+    added: list[NumberRecord] = []
     for record in new:
-        was = before.pop(record.id, None)
-        if was is None or was.number != record.number:
-            came.append(record)
-            if was is not None:
-                before[record.id] = was
-        elif was != record and (fields := _fields(was, record)):
-            changed.append(_changed(was, record, fields))
-    return _made_anew(changed, list(before.values()), came)
+        previous = before.pop(record.id, None)
+        if previous is None or previous.number != record.number:
+            added.append(record)
+            if previous is not None:
+                before[record.id] = previous
+        elif previous != record and (fields := _changed_fields(previous, record)):
+            changed.append(_changed(previous, record, fields))
+    return _match_by_number(changed, list(before.values()), added)
 
 
-def _made_anew(changed: list[Change], went: list[NumberRecord], came: list[NumberRecord]) -> Difference:
-    gone = {record.number: record for record in went}
-    still: list[NumberRecord] = []
-    for record in came:
-        was = gone.pop(record.number, None)
-        if was is None:
-            still.append(record)
+def _match_by_number(
+    changed: list[Change], removed: list[NumberRecord], added: list[NumberRecord]
+) -> Difference:
+    by_number = {record.number: record for record in removed}
+    unmatched: list[NumberRecord] = []
+    for record in added:
+        previous = by_number.pop(record.number, None)
+        if previous is None:
+            unmatched.append(record)
         else:
-            went.remove(was)
-            if fields := _fields(was, record):
-                changed.append(_changed(was, record, fields))
-    return Difference(changed, went, still)
+            removed.remove(previous)
+            if fields := _changed_fields(previous, record):
+                changed.append(_changed(previous, record, fields))
+    return Difference(changed, removed, unmatched)
 
 
-def _fields(old: NumberRecord, new: NumberRecord) -> tuple[FieldChange, ...]:
+def _changed_fields(old: NumberRecord, new: NumberRecord) -> tuple[FieldChange, ...]:
     return tuple(
         FieldChange(name, before, after)
         for name in _COMPARED
@@ -147,38 +144,41 @@ def _changed(old: NumberRecord, new: NumberRecord, fields: tuple[FieldChange, ..
     )  # fmt: skip
 
 
-def unknown(backend: str, account: str, reason: str | None) -> Change:
-    """Say that nothing is known of an account."""
+def unknown_account(backend: str, account: str, reason: str | None) -> Change:
+    """Return the change of an account that could not be compared."""
     return Change(kind=ChangeKind.UNKNOWN, backend=backend, account=account, reason=reason)
 
 
-class Moves:
-    """Numbers that went or came; only at the end it is known which of them moved."""
+class MoveDetector:
+    """Finds moves among numbers that were added and removed, once every account has been compared."""
 
     def __init__(self) -> None:
-        self._went: list[NumberRecord] = []
-        self._came: list[NumberRecord] = []
+        self._removed: list[NumberRecord] = []
+        self._added: list[NumberRecord] = []
 
     def add(self, difference: Difference) -> list[Change]:
-        """Keep what may have moved, and return what is settled."""
-        self._went += difference.removed
-        self._came += difference.added
+        """Keep the numbers that may have moved, and return the other changes."""
+        self._removed += difference.removed
+        self._added += difference.added
         return difference.changed
 
-    def settle(self) -> Iterator[Change]:
-        """Yield moves, and what only went or only came."""
-        gone: dict[str, list[NumberRecord]] = {}
-        for record in self._went:
-            gone.setdefault(record.number, []).append(record)
-        for record in self._came:
-            was = gone.get(record.number)
-            yield _moved(was.pop(0), record) if was else _one(ChangeKind.ADDED, record)
-        for records in gone.values():
+    def finish(self) -> Iterator[Change]:
+        """Yield moves, and the numbers that were only added or only removed."""
+        removed: dict[str, list[NumberRecord]] = {}
+        for record in self._removed:
+            removed.setdefault(record.number, []).append(record)
+        for record in self._added:
+            previous = removed.get(record.number)
+            if previous:
+                yield _moved(previous.pop(0), record)
+            else:
+                yield _added_or_removed(ChangeKind.ADDED, record)
+        for records in removed.values():
             for record in records:
-                yield _one(ChangeKind.REMOVED, record)
+                yield _added_or_removed(ChangeKind.REMOVED, record)
 
 
-def _one(kind: ChangeKind, record: NumberRecord) -> Change:
+def _added_or_removed(kind: ChangeKind, record: NumberRecord) -> Change:
     is_new = kind is ChangeKind.ADDED
     return Change(
         kind=kind, backend=record.backend, account=record.account, number=record.number, id=record.id,
@@ -188,7 +188,7 @@ def _one(kind: ChangeKind, record: NumberRecord) -> Change:
 
 def _moved(old: NumberRecord, new: NumberRecord) -> Change:
     # Another backend or account gives another id to the same number.
-    fields = tuple(field for field in _fields(old, new) if field.field != "id")
+    fields = tuple(field for field in _changed_fields(old, new) if field.field != "id")
     return Change(
         kind=ChangeKind.MOVED, backend=new.backend, account=new.account, number=new.number, id=new.id,
         from_backend=old.backend, from_account=old.account, fields=fields, old=old, new=new,

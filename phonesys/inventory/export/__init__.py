@@ -1,4 +1,4 @@
-"""The inventory as files: Parquet, Arrow, CSV, JSON lines."""
+"""Exports of the inventory: Parquet, Arrow, CSV and JSON lines."""
 
 from phonesys.inventory.export.columns import COLUMNS, VERSION, Column, arrow_schema
 from phonesys.inventory.export.formats import Format

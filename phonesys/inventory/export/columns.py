@@ -1,4 +1,4 @@
-"""The columns of every format: their names, order, types and what they say."""
+"""The columns of an export: names, order and types."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 VERSION = "1"
-"""Of the set of columns: it changes when a column goes or becomes another type, not when one is added."""
+"""The version of the columns. It changes if a column is removed or changes its type."""
 
 Type: TypeAlias = Literal["text", "flag", "time", "decimal"]
 
 
 class Column(msgspec.Struct, frozen=True):
-    """One column; a row without a value has null there."""
+    """One column."""
 
     name: str
     type: Type
@@ -29,7 +29,7 @@ class Column(msgspec.Struct, frozen=True):
 
 
 def _columns() -> tuple[Column, ...]:
-    """Take the columns from the record, so that there is one list of them."""
+    """Derive the columns from NumberRecord."""
     fields = msgspec.structs.fields(NumberRecord)
     return tuple(Column(field.name, _type(field), nullable=not field.required) for field in fields)
 
@@ -42,12 +42,12 @@ def _type(field: msgspec.structs.FieldInfo) -> Type:
 
 COLUMNS = _columns()
 
-values = msgspec.structs.astuple
-"""A record's values, in the order of the columns."""
+to_row = msgspec.structs.astuple
+"""Return the values of a record in the order of the columns."""
 
 
 def arrow_schema() -> Any:
-    """Return the columns as an Arrow schema; needs the extra `export`."""
+    """Return the columns as an Arrow schema. Needs the extra `export`."""
     pa = require_extra("export", "pyarrow")
     types = {
         "text": pa.string(),
@@ -64,25 +64,29 @@ def arrow_batch(records: Sequence[NumberRecord], schema: Any) -> Any:
     try:
         return _batch(records, schema)
     except UnicodeEncodeError:
-        return _batch([writable(record) for record in records], schema)
+        return _batch([replace_surrogates(record) for record in records], schema)
 
 
-def writable(record: NumberRecord) -> NumberRecord:
-    """Put question marks in place of what is not Unicode, such as half of a surrogate pair."""
+def replace_surrogates(record: NumberRecord) -> NumberRecord:
+    """Replace halves of surrogate pairs, which no file can hold, by question marks."""
     texts = {
         name: text for name in record.__struct_fields__ if isinstance(text := getattr(record, name), str)
     }
-    clean = {name: text.encode(errors="replace").decode() for name, text in texts.items() if not _fine(text)}
+    clean = {
+        name: text.encode(errors="replace").decode()
+        for name, text in texts.items()
+        if not _is_encodable(text)
+    }
     return msgspec.structs.replace(record, **clean)
 
 
-def _fine(text: str) -> bool:
+def _is_encodable(text: str) -> bool:
     return not any("\ud800" <= char <= "\udfff" for char in text)
 
 
 def _batch(records: Sequence[NumberRecord], schema: Any) -> Any:
     pa = require_extra("export", "pyarrow")
-    by_column = zip(*map(values, records), strict=True) if records else ((),) * len(COLUMNS)
+    by_column = zip(*map(to_row, records), strict=True) if records else ((),) * len(COLUMNS)
     arrays = [
         pa.array(_arrow_values(column, cells), type=field.type)
         for column, cells, field in zip(COLUMNS, by_column, schema, strict=True)

@@ -1,4 +1,4 @@
-"""The inventory as a dlt resource, so that it goes to any of dlt's destinations; needs the extra `dlt`."""
+"""The inventory as a dlt resource, for any destination of dlt. Needs the extra `dlt`."""
 
 from __future__ import annotations
 
@@ -32,12 +32,11 @@ def numbers(
     write_disposition: Disposition = "replace",
     batch: int = _BATCH,
 ) -> Any:
-    """Make a dlt resource of what `records()` yields, to be handed to a pipeline's `run`.
+    """Return a dlt resource of the records that `records()` yields, for `pipeline.run`.
 
-    `records` is a function, such as an async generator function that opens a PhoneSystem and sweeps: dlt
-    runs pipelines without an event loop, so that it is called, and everything in it opened, in a loop of
-    its own. Rows go as Arrow tables, with the types of the columns. `merge` updates the rows of the same
-    backend, account and id.
+    `records` is a function, such as an async generator function that opens a PhoneSystem and sweeps. It runs
+    in an event loop of its own, because dlt has none. Rows are passed as Arrow tables with the types of the
+    columns. `merge` updates rows with the same backend, account and id.
     """
     if not callable(records):
         raise InvalidArgument(f"records: expected a function that returns them, got {records!r:.80}")
@@ -52,21 +51,21 @@ def numbers(
 
 
 def _tables(records: Callable[[], Records], size: int) -> Iterator[Any]:
-    """Yield Arrow tables; the first one comes even where there are no records, so that there are columns."""
+    """Yield Arrow tables: at least one, so that the columns are created without records too."""
     pa, schema = require_extra("dlt", "pyarrow"), arrow_schema()
-    none_yet = True
-    for some in _elsewhere(records, size):
+    is_empty = True
+    for some in _read_in_thread(records, size):
         yield pa.Table.from_batches([arrow_batch(some, schema)])
-        none_yet = False
-    if none_yet:
+        is_empty = False
+    if is_empty:
         yield schema.empty_table()
 
 
-def _elsewhere(records: Callable[[], Records], size: int) -> Generator[list[NumberRecord]]:
-    """Yield what an event loop in another thread reads, never much further ahead than it is wanted.
+def _read_in_thread(records: Callable[[], Records], size: int) -> Generator[list[NumberRecord]]:
+    """Yield batches that an event loop in another thread reads, at most one batch ahead.
 
-    dlt can run async generators itself, but every step of one in another task: a sweep's task group must be
-    left by the task that entered it.
+    dlt could run async generators itself, but it runs each step in another task, and a task group must be
+    exited by the task that entered it.
     """
     send, receive = anyio.create_memory_object_stream["list[NumberRecord]"](1)
     with start_blocking_portal() as portal:

@@ -1,4 +1,4 @@
-"""The formats: each writes batches of records to an open file."""
+"""The formats of an export. Each has a writer of batches."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 import msgspec
 
 from phonesys.errors import InvalidArgument
-from phonesys.inventory.export.columns import COLUMNS, arrow_batch, arrow_schema, values, writable
+from phonesys.inventory.export.columns import COLUMNS, arrow_batch, arrow_schema, replace_surrogates, to_row
 from phonesys.inventory.extras import require_extra
 
 if TYPE_CHECKING:
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 
 
 class Format(StrEnum):
-    """How an export is written; the file's name tells, unless one is given."""
+    """The format of an export, by default that of the file name's suffix."""
 
     PARQUET = "parquet"
     ARROW = "arrow"
-    """Arrow's file format (IPC, also known as Feather 2)."""
+    """Arrow's file format (IPC, or Feather 2)."""
     CSV = "csv"
     JSONL = "jsonl"
 
@@ -40,35 +40,35 @@ _SUFFIXES = {
 
 
 def format_of(path: str | os.PathLike[str]) -> Format:
-    """Tell the format from the end of the file's name."""
+    """Return the format of a file name's suffix."""
     suffix = PurePath(path).suffix.lower()
     if suffix not in _SUFFIXES:
         raise InvalidArgument(
-            f"{PurePath(path).name}: no format ends in {suffix or 'nothing'!r}; expected one of "
+            f"{PurePath(path).name}: unknown suffix {suffix!r}; expected one of "
             f"{', '.join(_SUFFIXES)}, or format="
         )
     return _SUFFIXES[suffix]
 
 
-def named(format_: str) -> Format:
-    """Return the format of this name."""
+def parse_format(format_: str) -> Format:
+    """Return the format with this name."""
     if format_ not in set(Format):
         raise InvalidArgument(f"format: expected one of {', '.join(Format)}, got {format_!r:.80}")
     return Format(format_)
 
 
 class Writer(Protocol):
-    """Writes one export; `close` completes it."""
+    """Writes one export."""
 
     def write(self, records: Sequence[NumberRecord], /) -> None:
-        """Write some records."""
+        """Write a batch of records."""
 
     def close(self) -> None:
-        """Write what ends the file."""
+        """Complete the file."""
 
 
-def writer_of(format_: Format, file: BinaryIO) -> Writer:
-    """Make the writer of a format; raises MissingExtra before anything is written."""
+def open_writer(format_: Format, file: BinaryIO) -> Writer:
+    """Return a writer of this format. Raises MissingExtra before it writes anything."""
     makers: dict[Format, type[Writer]] = {
         Format.PARQUET: _Parquet,
         Format.ARROW: _Arrow,
@@ -81,7 +81,7 @@ def writer_of(format_: Format, file: BinaryIO) -> Writer:
 
 
 class _Tables:
-    """What the formats of pyarrow share."""
+    """Writes record batches with pyarrow."""
 
     _out: Any
     _schema: Any
@@ -117,10 +117,10 @@ class _JsonLines:
         try:
             self._file.write(self._encode(records))
         except UnicodeEncodeError:
-            self._file.write(self._encode([writable(record) for record in records]))
+            self._file.write(self._encode([replace_surrogates(record) for record in records]))
 
     def close(self) -> None:
-        """Nothing ends the file."""
+        """Do nothing: the file has no end mark."""
 
 
 class _Csv:
@@ -129,10 +129,10 @@ class _Csv:
         self._rows([[column.name for column in COLUMNS]])
 
     def write(self, records: Sequence[NumberRecord], /) -> None:
-        self._rows([_cell(value) for value in values(record)] for record in records)
+        self._rows([_cell(value) for value in to_row(record)] for record in records)
 
     def close(self) -> None:
-        """Nothing ends the file."""
+        """Do nothing: the file has no end mark."""
 
     def _rows(self, rows: Iterable[list[str]]) -> None:
         text = io.StringIO()
@@ -140,7 +140,7 @@ class _Csv:
         self._file.write(text.getvalue().encode(errors="replace"))
 
 
-# What a spreadsheet takes for the beginning of a formula, and what it skips before it looks.
+# Characters with which a spreadsheet begins a formula, or which it skips before one.
 _FORMULA = ("=", "@", "\t", "\r", "\n", "+", "-")
 
 
@@ -148,14 +148,14 @@ def _cell(value: Any) -> str:
     if value is None:
         return ""
     if isinstance(value, str):
-        return _harmless(value) if value.startswith(_FORMULA) else value
+        return _escape_formula(value) if value.startswith(_FORMULA) else value
     if isinstance(value, bool):
         return "true" if value else "false"
     text: str = msgspec.to_builtins(value)
     return text
 
 
-def _harmless(text: str) -> str:
-    """Put an apostrophe before what a spreadsheet would run; a phone number stays as it is."""
+def _escape_formula(text: str) -> str:
+    """Prefix a formula with an apostrophe. Phone numbers stay as they are."""
     is_number = text[0] in "+-" and not any(char.isalpha() or char in "=@|!" for char in text)
     return text if is_number else f"'{text}"

@@ -1,4 +1,4 @@
-"""Writing an export: in batches, as they come, into a file that appears only once it is whole."""
+"""Writing an export in batches. The file is replaced once it is complete."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from anyio import to_thread
 
 from phonesys._files import replace_atomically
 from phonesys.errors import PhonesysError
-from phonesys.inventory.export.formats import format_of, named, writer_of
+from phonesys.inventory.export.formats import format_of, open_writer, parse_format
 from phonesys.inventory.record import batches
 
 if TYPE_CHECKING:
@@ -19,34 +19,34 @@ if TYPE_CHECKING:
     from phonesys.inventory.record import Records
 
 BATCH = 50_000
-"""Records in memory at once, and rows in a row group of Parquet."""
+"""The number of records in memory, and of rows in a Parquet row group."""
 
 
 class ExportFailed(PhonesysError):
-    """The file could not be written; what was there before is still there."""
+    """The file could not be written. A previous file is unchanged."""
 
 
 async def export(
     path: str | os.PathLike[str],
     records: Records,
     *,
-    format: Format | str | None = None,  # noqa: A002 -- the word for it
+    format: Format | str | None = None,  # noqa: A002 -- the usual name
     batch: int = BATCH,
 ) -> int:
-    """Write records to a file and return how many there were.
+    """Write records to a file, and return their number.
 
-    The end of the name tells the format, unless `format` does. The file is replaced once everything is
-    written and on disk: when the records fail half-way, what was there before is still there, and their
-    error is raised as it is. Raises ExportFailed where the disk does.
+    The format follows from the file's suffix, unless `format` is given. The file is replaced once everything
+    is on disk. If reading the records fails, a previous file is unchanged and the error is raised as it is.
+    Raises ExportFailed if writing fails.
     """
-    chosen = format_of(path) if format is None else named(format)
+    chosen = format_of(path) if format is None else parse_format(format)
     written = 0
     try:
-        # A writer that is not closed complains when it is collected, also of a file that is given up.
-        with replace_atomically(path) as file, closing(writer_of(chosen, file)) as writer:
+        # An unclosed writer warns when it is collected, even if its file was abandoned.
+        with replace_atomically(path) as file, closing(open_writer(chosen, file)) as writer:
             async with aclosing(batches(records, batch)) as reading:
                 async for some in reading:
-                    # Compressing takes long enough to be felt by whoever shares the loop.
+                    # In a thread, because compression would block the event loop.
                     await to_thread.run_sync(writer.write, some)
                     written += len(some)
     except OSError as failure:

@@ -1,4 +1,4 @@
-"""The inventory as one HTML page, for people."""
+"""The report: the inventory as one HTML page."""
 
 from phonesys.inventory.report.write import ReportFailed, write_report
 

@@ -1,4 +1,4 @@
-"""Changes since the last sweep, as lines for people."""
+"""The changes in a report, in words."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from phonesys.inventory.diff.changes import Change, ChangeKind
+from phonesys.inventory.diff import Change, ChangeKind
 from phonesys.inventory.record import batches
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class ChangeLine(msgspec.Struct, frozen=True):
-    """One change in words: what happened to which number where."""
+    """One change in words."""
 
     what: str
     number: str | None
@@ -26,37 +26,38 @@ class ChangeLine(msgspec.Struct, frozen=True):
 
 
 def change_line(change: Change) -> ChangeLine:
-    """Put a change in words."""
+    """Return a change in words."""
     what = ", ".join(change.topics) if change.kind is ChangeKind.CHANGED else change.kind.value
     return ChangeLine(what, change.number, change.backend, change.account, _details(change))
 
 
 def _details(change: Change) -> str:
-    """Say what there is to say beside where: from where, what was and what is, or why nobody knows."""
-    said = [f"from {change.from_backend} {change.from_account}"] if change.from_account is not None else []
-    said += [
-        f"{one.field.replace('_', ' ')}: {_word(one.old)} {_TO} {_word(one.new)}" for one in change.fields
+    """Return the earlier account, the changed fields, or the reason."""
+    parts = [f"from {change.from_backend} {change.from_account}"] if change.from_account is not None else []
+    parts += [
+        f"{one.field.replace('_', ' ')}: {_to_word(one.old)} {_TO} {_to_word(one.new)}"
+        for one in change.fields
     ]
     if change.reason:
-        said.append(change.reason)
+        parts.append(change.reason)
     record = change.new or change.old
-    if not said and record is not None:
-        said = [word for word in (record.label, record.status.value) if word]
-    return "; ".join(said)
+    if not parts and record is not None:
+        parts = [word for word in (record.label, record.status.value) if word]
+    return "; ".join(parts)
 
 
 _TO = "\N{RIGHTWARDS ARROW}"
 
 
-def _word(value: object) -> str:
+def _to_word(value: object) -> str:
     words: dict[object, str] = {None: "nothing", True: "yes", False: "no"}
     return words.get(value) or str(value)
 
 
-async def about_changes(
-    changes: Iterable[Change] | AsyncIterable[Change] | None, most: int
+async def change_facts(
+    changes: Iterable[Change] | AsyncIterable[Change] | None, max_lines: int
 ) -> dict[str, Any]:
-    """Say what changed: all of it counted, the first of it listed; nothing at all where nobody compared."""
+    """Return the counts of all changes and the first ones as lines, or None without a comparison."""
     if changes is None:
         return {"changes": None}
     counts: Counter[str] = Counter()
@@ -64,5 +65,5 @@ async def about_changes(
     async with aclosing(batches(changes, 256)) as reading:
         async for some in reading:
             counts.update(change.kind.value for change in some)
-            lines += map(change_line, some[: most - len(lines)])
+            lines += map(change_line, some[: max_lines - len(lines)])
     return {"changes": lines, "change_counts": counts.most_common(), "change_total": counts.total()}

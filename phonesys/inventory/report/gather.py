@@ -1,4 +1,4 @@
-"""What a report says, gathered in one pass over the records."""
+"""The contents of a report, gathered in one pass over the records."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ if TYPE_CHECKING:
 
     from phonesys.inventory.record import AccountOutcome, NumberRecord, Records
 
-NOT_SAID = ""
-_TURN = 256
+UNKNOWN = ""
+_BATCH = 256
 
 
-class Numbers:
-    """Counts all numbers, and keeps what the page lists of the first ones."""
+class NumberSummary:
+    """Counts all numbers, and keeps the rows of the first ones."""
 
-    def __init__(self, most: int) -> None:
-        self._most = most
+    def __init__(self, max_rows: int) -> None:
+        self._max_rows = max_rows
         self.total = 0
         self.backends: Counter[str] = Counter()
         self.accounts: Counter[tuple[str, str]] = Counter()
@@ -35,31 +35,31 @@ class Numbers:
 
     @property
     def known_countries(self) -> int:
-        """How many countries there are, those that nobody says aside."""
-        return len(self.countries) - (NOT_SAID in self.countries)
+        """The number of countries, without `UNKNOWN`."""
+        return len(self.countries) - (UNKNOWN in self.countries)
 
-    async def passing(self, records: Records) -> AsyncGenerator[NumberRecord]:
-        """Take note of records on their way to somebody else."""
-        async with aclosing(batches(records, _TURN)) as reading:
+    async def counted(self, records: Records) -> AsyncGenerator[NumberRecord]:
+        """Count records, and yield them."""
+        async with aclosing(batches(records, _BATCH)) as reading:
             async for batch in reading:
                 for record in batch:
                     self.add(record)
                     yield record
 
     async def add_all(self, records: Records) -> None:
-        """Take note of records that nobody else reads."""
-        async with aclosing(self.passing(records)) as passing:
-            async for _ in passing:
+        """Count all records."""
+        async with aclosing(self.counted(records)) as records_:
+            async for _ in records_:
                 pass
 
     def add(self, record: NumberRecord) -> None:
-        """Take note of one."""
+        """Count a record."""
         self.total += 1
         self.backends[record.backend] += 1
         self.accounts[record.backend, record.account] += 1
-        self.countries[record.country or NOT_SAID] += 1
+        self.countries[record.country or UNKNOWN] += 1
         self.statuses[record.status.value] += 1
-        if len(self.rows) < self._most:
+        if len(self.rows) < self._max_rows:
             self.rows.append(self._row(record))
 
     def _row(self, record: NumberRecord) -> list[Any]:
@@ -68,7 +68,7 @@ class Numbers:
             self._code("account", record.account),
             record.number,
             record.label or "",
-            self._code("country", record.country or NOT_SAID),
+            self._code("country", record.country or UNKNOWN),
             self._code("kind", record.kind.value),
             self._code("status", record.status.value),
             sum(
@@ -82,17 +82,17 @@ class Numbers:
         ]
 
     def _code(self, name: str, word: str) -> int:
-        """Write a word that comes again and again as its place in a list."""
+        """Return the index of a repeated word in its list."""
         words = self._words[name]
         return words.setdefault(word, len(words))
 
     def flag(self, flags: dict[str, int]) -> None:
-        """Mark the rows whose numbers there are findings on."""
+        """Mark the rows of numbers with findings."""
         for row in self.rows:
             row[-1] = flags.get(row[_NUMBER], 0)
 
     def data(self) -> str:
-        """Write the rows as JSON that no HTML parser takes for markup."""
+        """Return the rows as JSON without characters that HTML could parse as markup."""
         words = {name: list(words) for name, words in self._words.items()}
         text = msgspec.json.encode({"words": words, "rows": self.rows}).decode()
         return text.replace("<", r"\u003c").replace(">", r"\u003e").replace("&", r"\u0026")
@@ -104,11 +104,11 @@ _NUMBER = 2
 
 def _route(record: NumberRecord) -> str:
     route = record.inbound or record.routing_summary or record.pool_route
-    return route or ("nothing" if record.is_routed is False else "")
+    return route or ("none" if record.is_routed is False else "")
 
 
 class Group(msgspec.Struct):
-    """The findings of one rule: how many, and the first of them."""
+    """The findings of one rule: their count, and the first of them."""
 
     code: str
     severity: Severity
@@ -118,55 +118,55 @@ class Group(msgspec.Struct):
     findings: list[Finding] = msgspec.field(default_factory=list[Finding])
 
 
-class Found:
+class FindingGroups:
     """Counts all findings, and keeps the first ones of every rule."""
 
-    def __init__(self, most: int) -> None:
-        self._most = most
+    def __init__(self, max_per_rule: int) -> None:
+        self._max_per_rule = max_per_rule
         self._groups: dict[tuple[str, str], Group] = {}
         self._summaries = {rule.code: rule.summary for rule in all_rules().values()}
         self.flags: dict[str, int] = {}
-        """The worst severity of each number, from 1 for the worst."""
+        """The worst severity of each number, where 1 is the worst."""
 
     async def add_all(self, findings: Iterable[Finding] | AsyncIterable[Finding]) -> None:
-        """Take note of all."""
-        async with aclosing(batches(findings, _TURN)) as reading:
+        """Count all findings."""
+        async with aclosing(batches(findings, _BATCH)) as reading:
             async for some in reading:
                 for finding in some:
                     self.add(finding)
 
     def add(self, finding: Finding) -> None:
-        """Take note of one."""
+        """Count a finding."""
         key = finding.code, finding.severity.value
         if key not in self._groups:
             summary = self._summaries.get(finding.code) or finding.code
             self._groups[key] = Group(finding.code, finding.severity, summary, finding.advice)
         group = self._groups[key]
         group.count += 1
-        if len(group.findings) < self._most:
+        if len(group.findings) < self._max_per_rule:
             group.findings.append(finding)
         if finding.number is not None:
             rank = finding.severity.rank + 1
             self.flags[finding.number] = min(rank, self.flags.get(finding.number, rank))
 
     def groups(self) -> list[Group]:
-        """Return the worst first, and of those the most frequent."""
+        """Return the groups by severity, then by frequency."""
         return sorted(
             self._groups.values(), key=lambda group: (group.severity.rank, -group.count, group.code)
         )
 
 
-class Kept:
-    """What came of the accounts: read once, when it is first asked for, and then there for everybody."""
+class CachedOutcomes:
+    """The outcomes of accounts, read once on first use."""
 
     def __init__(self, accounts: Iterable[AccountOutcome] | AsyncIterable[AccountOutcome]) -> None:
         self._accounts = accounts
         self._read: list[AccountOutcome] | None = None
 
     async def all(self) -> list[AccountOutcome]:
-        """Return them all."""
+        """Return all outcomes."""
         if self._read is None:
-            self._read = [one async for some in batches(self._accounts, _TURN) for one in some]
+            self._read = [one async for some in batches(self._accounts, _BATCH) for one in some]
         return self._read
 
     async def __aiter__(self) -> AsyncGenerator[AccountOutcome]:

@@ -1,6 +1,6 @@
 "use strict";
 (() => {
-  const PER_PAGE = 100, MOST_PRINTED = 300;
+  const PER_PAGE = 100, MAX_PRINTED = 300;
   const { words, rows } = JSON.parse(document.getElementById("data").textContent);
   const [BACKEND, ACCOUNT, NUMBER, LABEL, COUNTRY, KIND, STATUS, CAN, ROUTE, ASSIGNEE, POOL, ID, FLAG] = Array(13).keys();
   const CODED = { [BACKEND]: words.backend, [ACCOUNT]: words.account, [COUNTRY]: words.country, [KIND]: words.kind, [STATUS]: words.status };
@@ -14,11 +14,11 @@
     try { return new Intl.DisplayNames(["en"], { type: "region" }); } catch { return null; }
   })();
   const countryName = (code) => {
-    if (!/^[A-Z]{2}$/.test(code) || !countryNames) return code || "not said";
+    if (!/^[A-Z]{2}$/.test(code) || !countryNames) return code || "unknown";
     return `${countryNames.of(code)} (${code})`;
   };
 
-  // Columns of the list: what they sort by, and what a cell shows.
+  // Columns of the list: their sort keys and their cells.
   const COLUMNS = [
     { name: "Number", key: (row) => row[NUMBER], cell: numberCell, kind: "num" },
     { name: "Label", key: (row) => text(row, LABEL).toLowerCase(), cell: (row) => bdi(text(row, LABEL)), kind: "label" },
@@ -30,11 +30,11 @@
   ];
 
   function element(name, className, content) {
-    const made = document.createElement(name);
-    if (className) made.className = className;
-    // Text is only ever set as text: what people wrote is never markup.
-    if (content) made.textContent = content;
-    return made;
+    const created = document.createElement(name);
+    if (className) created.className = className;
+    // Always textContent, so that labels and names are never parsed as markup.
+    if (content) created.textContent = content;
+    return created;
   }
   const bdi = (content) => (content ? element("bdi", "", content) : "");
   function numberCell(row) {
@@ -43,7 +43,7 @@
     if (row[FLAG]) cell.append(element("span", `flag ${SEVERITIES[row[FLAG]]}`, SEVERITIES[row[FLAG]]));
     return cell;
   }
-  // A word, and what belongs to it in small letters below.
+  // A word with a detail in small letters below.
   function over(word, below, className = "sub") {
     const cell = element("span");
     cell.append(bdi(word));
@@ -57,13 +57,13 @@
     return element("span", `status ${text(row, STATUS)}`, text(row, STATUS));
   }
   function routeCell(row) {
-    const [, what, target] = /^([^:\s]+):(.+)$/s.exec(text(row, ROUTE)) ?? ["", text(row, ROUTE), ""];
-    const cell = over(what.replaceAll("_", " "), target, "sub id"), pool = text(row, POOL);
+    const [, kind, target] = /^([^:\s]+):(.+)$/s.exec(text(row, ROUTE)) ?? ["", text(row, ROUTE), ""];
+    const cell = over(kind.replaceAll("_", " "), target, "sub id"), pool = text(row, POOL);
     if (pool) cell.append(element("span", "sub", `pool ${pool}`));
     return cell;
   }
 
-  // What a search looks through; made when the first search needs it.
+  // The searched text of each row, built for the first search.
   let haystacks = null;
   function haystack(index) {
     haystacks ??= rows.map((row) =>
@@ -72,7 +72,7 @@
     return haystacks[index];
   }
   function terms(query) {
-    // A number may be typed as people write them.
+    // Numbers are found in any common spelling.
     if (/^[+\d\s().\/-]+$/.test(query) && /\d/.test(query)) return [query.replace(/[^+\d]/g, "")];
     return query.toLowerCase().split(/\s+/).filter(Boolean);
   }
@@ -85,11 +85,11 @@
     const wanted = terms($("q").value.trim());
     const filters = [[BACKEND, chosen("f-backend")], [COUNTRY, chosen("f-country")], [STATUS, chosen("f-status")]]
       .filter(([, value]) => value !== null);
-    const foundOnly = $("f-found").checked;
+    const onlyFindings = $("f-found").checked;
     shown = [];
     for (let index = 0; index < rows.length; index++) {
       const row = rows[index];
-      if (foundOnly && !row[FLAG]) continue;
+      if (onlyFindings && !row[FLAG]) continue;
       if (filters.some(([column, value]) => row[column] !== value)) continue;
       if (wanted.length && !wanted.every((term) => haystack(index).includes(term))) continue;
       shown.push(index);
@@ -99,7 +99,7 @@
   function sort() {
     const key = COLUMNS[state.order].key, sign = state.down ? -1 : 1;
     const keys = new Map(shown.map((index) => [index, key(rows[index])]));
-    // What is empty goes last, whichever way it is sorted.
+    // Empty cells come last in both directions.
     shown.sort((a, b) => {
       const x = keys.get(a), y = keys.get(b);
       if (x === y) return a - b;
@@ -194,12 +194,12 @@
     if (button.dataset.filter === "country") button.textContent = countryName(button.dataset.value);
   }
 
-  // On paper everything is open, and the list is as long as somebody may want to read.
+  // Print every section, and a limited number of rows.
   let opened = [];
   addEventListener("beforeprint", () => {
     opened = [...document.querySelectorAll("details:not([open])")];
     for (const one of opened) one.open = true;
-    if (shown.length) draw(0, MOST_PRINTED);
+    if (shown.length) draw(0, MAX_PRINTED);
   });
   addEventListener("afterprint", () => {
     for (const one of opened) one.open = false;

@@ -1,4 +1,4 @@
-"""The page: its template, and what the template is told."""
+"""The template of the page, and its variables."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from phonesys.inventory.audit import Severity
-from phonesys.inventory.diff.changes import WHOLE
 from phonesys.inventory.extras import require_extra
+from phonesys.inventory.record import COMPLETE_OUTCOMES
 
 if TYPE_CHECKING:
     from phonesys.inventory.record import AccountOutcome
-    from phonesys.inventory.report.gather import Found, Numbers
+    from phonesys.inventory.report.gather import FindingGroups, NumberSummary
 
 _HERE = Path(__file__).parent
-_MOST_ROWS = 12
+_MAX_ROWS = 12
 
 
 @cache
 def page_template() -> Any:
-    """Return the template, with its style and its script inside; needs the extra `report`."""
+    """Return the template, including its style and script. Needs the extra `report`."""
     jinja = require_extra("report", "jinja2")
     page = jinja.Environment(
         loader=jinja.FileSystemLoader(_HERE),
@@ -37,7 +37,8 @@ def page_template() -> Any:
     page.filters |= {"n": "{:,}".format, "plural": _plural}
     script = (_HERE / "page.js").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    safe = jinja.utils.markupsafe.Markup  # both are ours, and the data is written by `Numbers.data`
+    # Both files are part of the package, and `NumberSummary.data` escapes markup.
+    safe = jinja.utils.markupsafe.Markup
     page.globals |= {
         "css": safe((_HERE / "page.css").read_text(encoding="utf-8")),
         "script": safe(script),
@@ -54,10 +55,10 @@ def _plural(count: int, word: str) -> str:
 class _Row(msgspec.Struct, frozen=True):
     name: str
     value: str
-    """What the list is filtered by."""
+    """The filter that selects the group."""
     count: int
     share: float
-    """Of the largest, in percent."""
+    """The percentage of the largest group."""
 
 
 class _Panel(msgspec.Struct, frozen=True):
@@ -65,13 +66,13 @@ class _Panel(msgspec.Struct, frozen=True):
     filter: str
     rows: list[_Row]
     others: int
-    """How many groups are not shown."""
+    """The number of groups that are not shown."""
     rest: int
-    """How many numbers those hold."""
+    """The number of phone numbers in those groups."""
 
 
-def about_numbers(numbers: Numbers, found: Found) -> dict[str, Any]:
-    """Say how many there are of what, and what is wrong."""
+def number_facts(numbers: NumberSummary, found: FindingGroups) -> dict[str, Any]:
+    """Return the counts and the findings."""
     numbers.flag(found.flags)
     groups = found.groups()
     return {
@@ -85,7 +86,7 @@ def about_numbers(numbers: Numbers, found: Found) -> dict[str, Any]:
     }
 
 
-def _panels(numbers: Numbers) -> list[_Panel]:
+def _panels(numbers: NumberSummary) -> list[_Panel]:
     names = Counter(account for _, account in numbers.accounts)
     accounts = {
         (f"{backend} {account}" if names[account] > 1 else account, account): count
@@ -97,17 +98,17 @@ def _panels(numbers: Numbers) -> list[_Panel]:
         _panel(
             "country",
             "country",
-            {(name or "not said", name): count for name, count in numbers.countries.items()},
+            {(name or "unknown", name): count for name, count in numbers.countries.items()},
         ),
         _panel("account", "query", accounts),
     ]
 
 
 def _panel(name: str, filter_: str, counts: dict[tuple[str, str], int]) -> _Panel:
-    """Show the largest groups; what is not shown is summed up."""
-    largest = Counter(counts).most_common(_MOST_ROWS)
-    most = largest[0][1] if largest else 1
-    rows = [_Row(name, value, count, round(100 * count / most, 1)) for (name, value), count in largest]
+    """Return the largest groups, and the sum of the others."""
+    largest = Counter(counts).most_common(_MAX_ROWS)
+    maximum = largest[0][1] if largest else 1
+    rows = [_Row(name, value, count, round(100 * count / maximum, 1)) for (name, value), count in largest]
     shown = sum(row.count for row in rows)
     return _Panel(name, filter_, rows, len(counts) - len(rows), sum(counts.values()) - shown)
 
@@ -119,23 +120,23 @@ class _Unread(msgspec.Struct, frozen=True):
     error: str
 
 
-def about_accounts(outcomes: list[AccountOutcome], numbers: Numbers, most: int) -> dict[str, Any]:
-    """Say what came of the accounts, and which were not read, and why."""
+def account_facts(outcomes: list[AccountOutcome], numbers: NumberSummary, max_listed: int) -> dict[str, Any]:
+    """Return the number of accounts, and the accounts that could not be read, with the reasons."""
     unread = [
-        _Unread(backend, account, outcome, _why(backend, account, error))
+        _Unread(backend, account, outcome, _reason(backend, account, error))
         for backend, account, outcome, error in outcomes
-        if outcome not in WHOLE
+        if outcome not in COMPLETE_OUTCOMES
     ]
     return {
-        # Without outcomes, those are known that hold numbers.
+        # Without outcomes, only accounts with numbers are known.
         "account_count": len(outcomes) or len(numbers.accounts),
         "outcomes_known": bool(outcomes),
-        "unread": unread[:most],
+        "unread": unread[:max_listed],
         "unread_count": len(unread),
     }
 
 
-def _why(backend: str, account: str, error: str | None) -> str:
-    """Say what went wrong without where, which the row says."""
-    where, found, what = (error or "").partition(f" {account}: ")
-    return what if found and where.startswith(backend) else error or ""
+def _reason(backend: str, account: str, error: str | None) -> str:
+    """Return the error without the backend and the account, which the row names."""
+    place, found, message = (error or "").partition(f" {account}: ")
+    return message if found and place.startswith(backend) else error or ""

@@ -1,4 +1,4 @@
-"""Writing the report: one HTML file that loads nothing."""
+"""Writing the report: one HTML file that loads nothing else."""
 
 from __future__ import annotations
 
@@ -10,25 +10,26 @@ from anyio import to_thread
 from phonesys._files import replace_atomically
 from phonesys.errors import PhonesysError
 from phonesys.inventory.audit import audit
-from phonesys.inventory.report.changes import about_changes
-from phonesys.inventory.report.gather import Found, Kept, Numbers
-from phonesys.inventory.report.page import about_accounts, about_numbers, page_template
+from phonesys.inventory.report.changes import change_facts
+from phonesys.inventory.report.gather import CachedOutcomes, FindingGroups, NumberSummary
+from phonesys.inventory.report.page import account_facts, number_facts, page_template
 
 if TYPE_CHECKING:
     import os
     from collections.abc import AsyncIterable, Collection, Iterable
 
     from phonesys.inventory.audit import AuditContext, Finding
-    from phonesys.inventory.diff.changes import Change
+    from phonesys.inventory.diff import Change
     from phonesys.inventory.record import AccountOutcome, Records
-MOST_NUMBERS = 200_000
-"""Listed in the page: about 20 MB. Counts are of all numbers, however many."""
-MOST_OF_A_KIND = 200
-"""Findings of one rule, changes, and accounts that failed."""
+
+MAX_NUMBERS = 200_000
+"""The number of listed numbers: about 20 MB. The counts include all numbers."""
+MAX_PER_KIND = 200
+"""The number of listed findings of one rule, of changes, and of failed accounts."""
 
 
 class ReportFailed(PhonesysError):
-    """The file could not be written; what was there before is still there."""
+    """The file could not be written. A previous file is unchanged."""
 
 
 async def write_report(
@@ -36,35 +37,40 @@ async def write_report(
     records: Records,
     *,
     findings: Iterable[Finding] | AsyncIterable[Finding] | None = None,
-    known: AuditContext | None = None,
+    context: AuditContext | None = None,
     ignore: Collection[str] = (),
     accounts: Iterable[AccountOutcome] | AsyncIterable[AccountOutcome] = (),
     changes: Iterable[Change] | AsyncIterable[Change] | None = None,
     title: str = "Phone number inventory",
-    made: datetime | None = None,
-    most_numbers: int = MOST_NUMBERS,
+    as_of: datetime | None = None,
+    max_numbers: int = MAX_NUMBERS,
 ) -> None:
-    """Write what there is, what is wrong with it and what changed, for people to read in a browser.
+    """Write a page of counts, findings, changes and numbers, to be read in a browser.
 
-    The records are audited as they pass, with what is `known` and without the rules that `ignore` names,
-    unless `findings` brings what an audit found. `accounts` and `changes` are read after the records.
-    `changes=None` leaves that section out. The file appears once it is whole; raises ReportFailed where the
-    disk fails.
+    The records are audited with `context` and `ignore`, unless `findings` is given. `accounts` and `changes`
+    are read after the records. Without `changes` the page has no such section. The file is replaced once it
+    is complete. Raises ReportFailed if writing fails.
     """
     template = page_template()
-    numbers, found, kept = Numbers(most_numbers), Found(MOST_OF_A_KIND), Kept(accounts)
+    numbers, groups, outcomes = (
+        NumberSummary(max_numbers),
+        FindingGroups(MAX_PER_KIND),
+        CachedOutcomes(accounts),
+    )
     if findings is None:
-        findings = audit(numbers.passing(records), known=known, ignore=ignore, accounts=kept)
+        findings = audit(numbers.counted(records), context=context, ignore=ignore, accounts=outcomes)
     else:
         await numbers.add_all(records)
-    await found.add_all(findings)
-    facts: dict[str, Any] = {"title": title, "made": (made or datetime.now(UTC)).astimezone(UTC)}
-    facts |= about_numbers(numbers, found) | about_accounts(await kept.all(), numbers, MOST_OF_A_KIND)
-    facts |= await about_changes(changes, MOST_OF_A_KIND)
+    await groups.add_all(findings)
+    facts: dict[str, Any] = {"title": title, "as_of": (as_of or datetime.now(UTC)).astimezone(UTC)}
+    facts |= number_facts(numbers, groups) | account_facts(await outcomes.all(), numbers, MAX_PER_KIND)
+    facts |= await change_facts(changes, MAX_PER_KIND)
     await to_thread.run_sync(_write, path, template, facts, numbers)
 
 
-def _write(path: str | os.PathLike[str], template: Any, facts: dict[str, Any], numbers: Numbers) -> None:
+def _write(
+    path: str | os.PathLike[str], template: Any, facts: dict[str, Any], numbers: NumberSummary
+) -> None:
     page = template.generate(**facts, data=numbers.data())
     try:
         with replace_atomically(path) as file:

@@ -1,5 +1,5 @@
-"""The database behind the inventory, through SQLAlchemy's asyncio core; loaded when one is opened.
+"""The database of the inventory, through SQLAlchemy's asyncio core. Imported when one is opened.
 
-A snapshot refers to pages, and pages hold numbers. A page that is as it was in the sweep before is referred
-to again and not written again, so that a sweep where nothing changed writes a few dozen bytes an account.
+A snapshot refers to pages, and pages hold numbers. An unchanged page is referred to again instead of being
+written again, so that a sweep without changes writes a few dozen bytes per account.
 """

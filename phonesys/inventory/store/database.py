@@ -1,4 +1,4 @@
-"""A database, opened: its engine, its transactions, and its errors as ours."""
+"""An open database: its engine, its transactions and its errors."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ _DRIVERS = {
     "postgres": ("postgresql+asyncpg", "postgres", "asyncpg"),
     "postgresql": ("postgresql+asyncpg", "postgres", "asyncpg"),
 }
-_BUSY = 60.0  # seconds that a writer waits for another one
+_LOCK_TIMEOUT = 60.0  # seconds that a writer waits for another
 
-# In WAL mode NORMAL loses nothing when the process is killed, since what was committed is the system's by
-# then; only a power cut can take the last commits, and leaves the database whole.
+# In WAL mode with NORMAL, a killed process loses no commit. Only a power cut can lose the last commits, and
+# it leaves the database consistent.
 _PRAGMAS = (
     "PRAGMA journal_mode=WAL",
     "PRAGMA synchronous=NORMAL",
@@ -41,7 +41,7 @@ _PRAGMAS = (
 
 
 class Database:
-    """An engine and the two kinds of transactions that are needed."""
+    """An engine, with transactions for reading and for writing."""
 
     def __init__(self, engine: AsyncEngine) -> None:
         self.engine = engine
@@ -54,14 +54,14 @@ class Database:
 
     @asynccontextmanager
     async def writing(self) -> AsyncGenerator[AsyncConnection]:
-        """Open a transaction that commits when its block ends well."""
-        async with _translated(), self._writing.begin() as connection:
+        """Open a transaction that commits when its block succeeds."""
+        async with _map_errors(), self._writing.begin() as connection:
             yield connection
 
     @asynccontextmanager
     async def reading(self) -> AsyncGenerator[AsyncConnection]:
-        """Open a transaction that sees the database as it is now, whoever writes meanwhile."""
-        async with _translated(), self.engine.connect() as connection:
+        """Open a transaction that sees one state of the database, regardless of writers."""
+        async with _map_errors(), self.engine.connect() as connection:
             yield connection
 
     async def close(self) -> None:
@@ -70,24 +70,24 @@ class Database:
 
 
 @asynccontextmanager
-async def _translated() -> AsyncGenerator[None]:
+async def _map_errors() -> AsyncGenerator[None]:
     try:
         yield
     except SQLAlchemyError as failure:
         raise InventoryError(f"the database: {_first_line(failure)}") from failure
-    except OSError as failure:  # asyncpg's, when nobody listens
+    except OSError as failure:  # asyncpg raises these when no server listens
         raise InventoryError(f"the database cannot be reached: {failure}") from failure
 
 
 def _first_line(failure: SQLAlchemyError) -> str:
-    # The lines that follow are the statement and its parameters: a thousand numbers.
+    # The following lines are the statement and its parameters, such as a thousand numbers.
     cause = getattr(failure, "orig", None) or failure
     return f"{type(cause).__name__}: {str(cause).partition(chr(10))[0]:.300}"
 
 
 async def connect(where: str | Path) -> Database:
-    """Open a database, made or migrated as needed."""
-    url = url_of(where)
+    """Open a database, and create or migrate its tables if necessary."""
+    url = parse_url(where)
     database = Database(_engine(url))
     await _probe(url)
     try:
@@ -100,7 +100,7 @@ async def connect(where: str | Path) -> Database:
 
 
 async def _probe(url: URL) -> None:
-    """Open a file once beforehand: a connection of aiosqlite's that fails leaves a thread behind."""
+    """Open a file with sqlite3 first, because a failing connection of aiosqlite leaves a thread behind."""
     if url.get_backend_name() == "sqlite" and not url.query:
         try:
             await asyncio.to_thread(lambda: sqlite3.connect(str(url.database)).close())
@@ -108,10 +108,10 @@ async def _probe(url: URL) -> None:
             raise InventoryError(f"{url.database}: {failure}") from failure
 
 
-def url_of(where: str | Path) -> URL:
-    """Read a URL, or the path of a file of SQLite's; the driver need not be named."""
+def parse_url(where: str | Path) -> URL:
+    """Parse a URL, or the path of an SQLite file. The driver may be omitted."""
     if isinstance(where, Path) or "://" not in where:
-        return _on_disk(URL.create("sqlite+aiosqlite", database=str(where)))
+        return _require_file(URL.create("sqlite+aiosqlite", database=str(where)))
     try:
         url = make_url(where)
     except (ArgumentError, ValueError) as mistake:
@@ -119,20 +119,20 @@ def url_of(where: str | Path) -> URL:
     name = url.get_backend_name() if url.drivername != "postgres" else "postgres"
     if name not in _DRIVERS:
         raise InvalidArgument(f"store: expected sqlite:// or postgresql://, got {name}://")
-    return _on_disk(url.set(drivername=_DRIVERS[name][0]))
+    return _require_file(url.set(drivername=_DRIVERS[name][0]))
 
 
-def _on_disk(url: URL) -> URL:
-    # Every connection to `:memory:` is a database of its own, and one alone cannot read while it writes.
+def _require_file(url: URL) -> URL:
+    # Every connection to `:memory:` is another database, and a single one cannot read while it writes.
     if url.get_backend_name() == "sqlite" and url.database in {None, "", ":memory:"}:
-        raise InvalidArgument("store: expected a file; a database in memory cannot be kept")
+        raise InvalidArgument("store: expected a file; a database in memory is lost when it is closed")
     return url
 
 
 def _engine(url: URL) -> AsyncEngine:
     _, name, module = _DRIVERS[url.get_backend_name()]
     require_extra(name, module)
-    # Values never reach an error's text, nor a log.
+    # Parameters never appear in errors or logs.
     engine = create_async_engine(url, hide_parameters=True, **_options(url))
     if engine.dialect.name == "sqlite":
         event.listen(engine.sync_engine, "connect", _prepare_sqlite)
@@ -144,14 +144,14 @@ def _engine(url: URL) -> AsyncEngine:
 
 def _options(url: URL) -> dict[str, Any]:
     return (
-        {"connect_args": {"timeout": _BUSY}}
+        {"connect_args": {"timeout": _LOCK_TIMEOUT}}
         if url.get_backend_name() == "sqlite"
         else {"pool_pre_ping": True}
     )
 
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:
-    # sqlite3 would begin transactions when it sees fit; `_begin_sqlite` does.
+    # `_begin_sqlite` begins transactions instead of sqlite3.
     connection.isolation_level = None
     cursor = connection.cursor()
     for pragma in _PRAGMAS:
@@ -160,7 +160,7 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
 
 
 def _begin_sqlite(connection: Any) -> None:
-    # A writer takes its turn at once: one that had read first could not wait for another.
+    # A writer locks the database first: one that has read already cannot wait for another writer.
     writes = connection.get_execution_options().get("phonesys_writes")
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 

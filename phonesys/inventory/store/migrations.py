@@ -1,7 +1,7 @@
-"""The schema's versions: each list of statements brings a database from one version to the next.
+"""Schema migrations: each tuple of statements brings a database from one version to the next.
 
-What was released is never changed here, only added to. The statements are spelled out, since the tables in
-`schema` are always those of the newest version.
+Released migrations never change. They are written out, because the tables in `schema` are those of the
+newest version only.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     from sqlalchemy.ext.asyncio import AsyncConnection
 
-# Python compares text by code points; so does SQLite, and PostgreSQL with this collation.
-_WORDS = {
+# Python and SQLite compare text by code points, and so does PostgreSQL with this collation.
+_SQL_WORDS = {
     "sqlite": {
         "serial": "INTEGER PRIMARY KEY AUTOINCREMENT",
         "key": "TEXT",
@@ -27,7 +27,7 @@ _WORDS = {
         "moment": "TEXT",
         "json": "TEXT",
         "bytes": "BLOB",
-        # The key is the table: one tree to write to instead of two.
+        # The primary key is the table: one tree to write instead of two.
         "clustered": "WITHOUT ROWID",
     },
     "postgresql": {
@@ -55,7 +55,7 @@ _TABLES = (
         sweep_id BIGINT NOT NULL, backend {key} NOT NULL, account {key} NOT NULL, place BIGINT NOT NULL,
         page_id BIGINT NOT NULL, PRIMARY KEY (sweep_id, backend, account, place)) {clustered}""",
     "CREATE INDEX sweep_pages_by_page ON sweep_pages (page_id)",
-    # One number as the key, `page_id << 32 | place`: SQLite appends to such a table in half the time.
+    # An integer key, `page_id << 32 | place`: SQLite appends to such a table in half the time.
     """CREATE TABLE numbers (
         key {integer} PRIMARY KEY, number TEXT NOT NULL, status TEXT NOT NULL, record {json} NOT NULL)""",
     """CREATE TABLE pools (
@@ -63,7 +63,7 @@ _TABLES = (
         PRIMARY KEY (page_id, id)) {clustered}""",
 )
 
-# For people with a database shell, who think in numbers of a sweep and not in pages.
+# For people with a database shell: one row per number of a sweep, without pages.
 _VIEW = (
     """CREATE VIEW inventory AS
         SELECT held.sweep_id, held.backend, held.account, n.number, n.status, {texts}, {switches}, {moments}
@@ -85,7 +85,7 @@ _FIELDS = {
     "sqlite": {
         "texts": "json_extract(n.record, '$.{0}') AS {0}",
         "switches": "json_extract(n.record, '$.{0}') AS {0}",
-        # With fractions of a second or without, the order is that of time.
+        # Sorts by time, with fractions of a second and without.
         "moments": "replace(json_extract(n.record, '$.{0}'), 'Z', '+00:00') AS {0}",
     },
     "postgresql": {
@@ -96,23 +96,23 @@ _FIELDS = {
 }
 
 
-def _words(dialect: str) -> dict[str, str]:
+def _format_words(dialect: str) -> dict[str, str]:
     fields = {"texts": _TEXTS, "switches": _SWITCHES, "moments": _MOMENTS}
     shown = {
         what: ", ".join(_FIELDS[dialect][what].format(name) for name in names)
         for what, names in fields.items()
     }
-    return {**_WORDS[dialect], **shown}
+    return {**_SQL_WORDS[dialect], **shown}
 
 
 MIGRATIONS: tuple[tuple[str, ...], ...] = (_TABLES, _VIEW)
-"""The first makes version 1 of an empty database."""
+"""The first creates version 1 in an empty database."""
 
-_LOCK = 0x70686F6E  # any number that other programs do not use
+_LOCK = 0x70686F6E  # arbitrary, and unlikely to be used by other programs
 
 
 async def migrate(connection: AsyncConnection, steps: Sequence[Sequence[str]] = MIGRATIONS) -> None:
-    """Bring the database to the newest version, in the connection's transaction; raises SchemaTooNew."""
+    """Migrate the database to the newest version within the current transaction. Raises SchemaTooNew."""
     if connection.dialect.name == "postgresql":
         await connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
     await connection.execute(text("CREATE TABLE IF NOT EXISTS phonesys_schema (version INTEGER NOT NULL)"))
@@ -121,15 +121,15 @@ async def migrate(connection: AsyncConnection, steps: Sequence[Sequence[str]] = 
         await connection.execute(insert(version).values(version=0))
     if found is not None and found > len(steps):
         raise SchemaTooNew(
-            f"the database has schema version {found}, this phonesys knows {len(steps)} at most: upgrade it"
+            f"the database has schema version {found}, this phonesys supports up to {len(steps)}: upgrade it"
         )
     if found != len(steps):
-        for statement in _since(found or 0, steps, connection.dialect.name):
+        for statement in _statements(found or 0, steps, connection.dialect.name):
             await connection.execute(text(statement))
         await connection.execute(update(version).values(version=len(steps)))
 
 
-def _since(found: int, steps: Sequence[Sequence[str]], dialect: str) -> Iterator[str]:
+def _statements(found: int, steps: Sequence[Sequence[str]], dialect: str) -> Iterator[str]:
     for step in steps[found:]:
         for statement in step:
-            yield statement.format(**_words(dialect))
+            yield statement.format(**_format_words(dialect))

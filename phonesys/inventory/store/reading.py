@@ -1,4 +1,4 @@
-"""Reading snapshots, in batches: no query's result is ever in memory whole."""
+"""Reading snapshots in batches, so that no result is in memory as a whole."""
 
 from __future__ import annotations
 
@@ -9,8 +9,17 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from sqlalchemy import Text, cast, func, select
 
-from phonesys.inventory.store.rows import pool_from, records_from
-from phonesys.inventory.store.schema import PAGE, accounts, numbers, pages, pools, sweep_pages, sweeps
+from phonesys.inventory.record import COMPLETE_OUTCOMES
+from phonesys.inventory.store.rows import parse_pool, parse_records
+from phonesys.inventory.store.schema import (
+    KEYS_PER_PAGE,
+    accounts,
+    numbers,
+    pages,
+    pools,
+    sweep_pages,
+    sweeps,
+)
 from phonesys.sweep import Outcome
 
 if TYPE_CHECKING:
@@ -18,27 +27,27 @@ if TYPE_CHECKING:
 
     from sqlalchemy import ColumnElement
 
-    from phonesys.inventory.record import NumberRecord
+    from phonesys.inventory.record import AccountKey, NumberRecord
     from phonesys.inventory.store.database import Database
     from phonesys.model import NumberPool
 
 _BATCH = 1000
-_PAGES_AT_ONCE = 400
+_MAX_PAGES = 400
 
 
 class SweepRow(msgspec.Struct, frozen=True):
-    """A sweep as it is stored."""
+    """A stored sweep."""
 
     id: int
-    scope: dict[str, str]
-    """By backend, `listed` where all that it lists was swept, `named` where accounts were given."""
+    coverage: dict[str, str]
+    """By backend: `listed` for all accounts that it lists, `named` for given accounts."""
     started_at: datetime
     finished_at: datetime | None
     numbers: int
 
 
 class AccountRow(msgspec.Struct, frozen=True):
-    """What came of an account, and the pages that it was found to hold."""
+    """The outcome of an account, and the ids of its pages."""
 
     backend: str
     account: str
@@ -48,20 +57,20 @@ class AccountRow(msgspec.Struct, frozen=True):
     pages: tuple[int, ...]
 
     @property
-    def key(self) -> tuple[str, str]:
-        """What tells it from others, and the order in which accounts are read."""
+    def key(self) -> AccountKey:
+        """The backend and the account: the order in which accounts are read."""
         return self.backend, self.account
 
     @property
-    def is_whole(self) -> bool:
-        """Whether it is known what the account holds."""
-        return self.outcome in {Outcome.DONE, Outcome.EMPTY, Outcome.NOT_CONNECTED}
+    def is_complete(self) -> bool:
+        """Whether the account was read completely."""
+        return self.outcome in COMPLETE_OUTCOMES
 
 
 async def find_sweeps(
     database: Database, *conditions: ColumnElement[bool], limit: int | None = None
 ) -> list[SweepRow]:
-    """Find sweeps, those that finished last first."""
+    """Return sweeps, the last finished first."""
     query = select(sweeps).where(*conditions).order_by(sweeps.c.finished_at.desc(), sweeps.c.id.desc())
     async with database.reading() as connection:
         found = (await connection.execute(query.limit(limit))).all()
@@ -77,43 +86,43 @@ async def _stream(database: Database, query: Any) -> AsyncGenerator[Sequence[Any
             yield batch
 
 
-_RECORD = cast(numbers.c.record, Text)  # drivers of PostgreSQL would decode it
+_RECORD = cast(numbers.c.record, Text)  # drivers of PostgreSQL would decode JSON
 _HELD = (sweep_pages.c.backend, sweep_pages.c.account)
 
 
-def _on(page: ColumnElement[int]) -> ColumnElement[bool]:
-    """Find the numbers of a page by their keys."""
-    return (numbers.c.key >= page * PAGE) & (numbers.c.key < (page + 1) * PAGE)
+def _is_on(page: ColumnElement[int]) -> ColumnElement[bool]:
+    """Return the condition that a number is on a page."""
+    return (numbers.c.key >= page * KEYS_PER_PAGE) & (numbers.c.key < (page + 1) * KEYS_PER_PAGE)
 
 
-async def records(
+async def read_records(
     database: Database, sweep_id: int, *, backend: str | None = None, account: str | None = None
 ) -> AsyncGenerator[list[NumberRecord]]:
-    """Yield a sweep's numbers in batches, by backend and account."""
-    query = select(*_HELD, _RECORD).join_from(sweep_pages, numbers, _on(sweep_pages.c.page_id))
+    """Yield the records of a sweep in batches, ordered by backend and account."""
+    query = select(*_HELD, _RECORD).join_from(sweep_pages, numbers, _is_on(sweep_pages.c.page_id))
     query = query.where(sweep_pages.c.sweep_id == sweep_id)
     if backend is not None:
         query = query.where(sweep_pages.c.backend == backend)
     if account is not None:
         query = query.where(sweep_pages.c.account == account)
     async for batch in _stream(database, query.order_by(*_HELD, sweep_pages.c.place, numbers.c.key)):
-        yield records_from(batch)
+        yield parse_records(batch)
 
 
-async def pools_of(database: Database, sweep_id: int) -> AsyncGenerator[tuple[str, NumberPool]]:
-    """Yield the pools that a sweep's numbers sit in, each once, with its backend."""
+async def read_pools(database: Database, sweep_id: int) -> AsyncGenerator[tuple[str, NumberPool]]:
+    """Yield each pool of a sweep's numbers once, with its backend."""
     query = select(*_HELD, pools.c.id, func.max(pools.c.more)).where(sweep_pages.c.sweep_id == sweep_id)
     query = query.join_from(sweep_pages, pools, pools.c.page_id == sweep_pages.c.page_id)
     query = query.group_by(*_HELD, pools.c.id).order_by(*_HELD, pools.c.id)
     async for batch in _stream(database, query):
         for backend, account, _, more in batch:
-            yield backend, pool_from(account, more)
+            yield backend, parse_pool(account, more)
 
 
-async def accounts_of(
+async def read_accounts(
     database: Database, sweep_id: int, *, account: str | None = None
 ) -> AsyncGenerator[AccountRow]:
-    """Yield a sweep's accounts with their pages, by backend and account; or only those of this id."""
+    """Yield the accounts of a sweep, ordered by backend and account, or only those with this id."""
     same = (
         (sweep_pages.c.sweep_id == accounts.c.sweep_id)
         & (sweep_pages.c.backend == accounts.c.backend)
@@ -130,8 +139,8 @@ async def accounts_of(
         query = query.where(accounts.c.account == account)
     last: AccountRow | None = None
     async for batch in _stream(database, query):
-        for row in _grouped(batch):
-            if last is not None and last.key == row.key:  # its pages went over the batch's end
+        for row in _group_accounts(batch):
+            if last is not None and last.key == row.key:  # its pages continue in this batch
                 last = msgspec.structs.replace(row, pages=last.pages + row.pages)
                 continue
             if last is not None:
@@ -141,42 +150,40 @@ async def accounts_of(
         yield last
 
 
-def _grouped(batch: Iterable[Any]) -> Iterable[AccountRow]:
+def _group_accounts(batch: Iterable[Any]) -> Iterable[AccountRow]:
     for (backend, account, outcome, error, count), rows in groupby(batch, key=lambda row: tuple(row[:5])):
         held = tuple(row[5] for row in rows if row[5] is not None)
         yield AccountRow(backend, account, Outcome(outcome), error, count, held)
 
 
-async def numbers_of_pages(
-    database: Database, owners: dict[int, tuple[str, str]]
-) -> dict[int, list[NumberRecord]]:
-    """Fetch the numbers of some pages, whose backend and account are known."""
+async def records_by_page(database: Database, owners: dict[int, AccountKey]) -> dict[int, list[NumberRecord]]:
+    """Return the records of some pages, whose backends and accounts are given."""
     found: dict[int, list[NumberRecord]] = {id_: [] for id_ in owners}
     ids = sorted(owners)
-    query = select(pages.c.id, _RECORD).join_from(pages, numbers, _on(pages.c.id))
+    query = select(pages.c.id, _RECORD).join_from(pages, numbers, _is_on(pages.c.id))
     query = query.order_by(pages.c.id, numbers.c.key)
     async with database.reading() as connection:
-        for start in range(0, len(ids), _PAGES_AT_ONCE):
-            some = ids[start : start + _PAGES_AT_ONCE]
+        for start in range(0, len(ids), _MAX_PAGES):
+            some = ids[start : start + _MAX_PAGES]
             result = await connection.stream(query.where(pages.c.id.in_(some)))
             async for batch in result.partitions(_BATCH):
-                records_ = records_from((*owners[id_], text) for id_, text in batch)
+                records_ = parse_records((*owners[id_], text) for id_, text in batch)
                 for (id_, _), record in zip(batch, records_, strict=True):
                     found[id_].append(record)
     return found
 
 
-async def last_known(database: Database, scope: str) -> AsyncGenerator[AccountRow]:
-    """Yield every account of the newest snapshot; one that it does not know, as it was known last.
+async def last_complete_accounts(database: Database, scope: str) -> AsyncGenerator[AccountRow]:
+    """Yield every account of the newest snapshot, as it was last read completely.
 
-    An account that was never read whole comes as it is.
+    An account that was never read completely is yielded as it is.
     """
-    unknown: dict[tuple[str, str], AccountRow] | None = None
+    unknown: dict[AccountKey, AccountRow] | None = None
     for sweep in await find_sweeps(database, sweeps.c.finished_at.is_not(None), sweeps.c.scope == scope):
         newest = unknown is None
         unknown = {} if unknown is None else unknown
-        async for row in accounts_of(database, sweep.id):
-            if row.is_whole and (newest or row.key in unknown):
+        async for row in read_accounts(database, sweep.id):
+            if row.is_complete and (newest or row.key in unknown):
                 unknown.pop(row.key, None)
                 yield row
             elif newest:

@@ -1,4 +1,4 @@
-"""The tables, as the queries see them; `migrations` makes them."""
+"""The tables of the newest schema, for queries. `migrations` creates them."""
 
 from __future__ import annotations
 
@@ -23,48 +23,48 @@ if TYPE_CHECKING:
     from sqlalchemy.types import TypeEngine
 
 
-PAGE = 1 << 32
-"""A number's key is its page's id times this, and its place on the page."""
+KEYS_PER_PAGE = 1 << 32
+"""The key of a number is the id of its page times this, plus its position on the page."""
 
 
-def in_utc(moment: datetime | None) -> datetime | None:
-    """Write a moment in UTC; None for one that UTC has no date for, at the end or the beginning of time."""
-    if moment is None or moment.tzinfo is UTC:
-        return moment
+def to_utc(time: datetime | None) -> datetime | None:
+    """Return a time in UTC, or None if it is out of range there."""
+    if time is None or time.tzinfo is UTC:
+        return time
     try:
-        return moment.astimezone(UTC)
+        return time.astimezone(UTC)
     except OverflowError:
         return None
 
 
-def in_text(moment: datetime | None) -> str | None:
-    """Write a moment for SQLite, so that its order is that of time."""
-    if moment is None:
+def to_text(time: datetime | None) -> str | None:
+    """Return a time as text that sorts by time."""
+    if time is None:
         return None
-    return (moment if moment.tzinfo is UTC else moment.astimezone(UTC)).isoformat()
+    return (time if time.tzinfo is UTC else time.astimezone(UTC)).isoformat()
 
 
-class Moment(TypeDecorator[datetime]):
-    """A moment: a real one in PostgreSQL, RFC 3339 in UTC in SQLite, which has no type for it."""
+class Timestamp(TypeDecorator[datetime]):
+    """A time: `timestamptz` in PostgreSQL, and RFC 3339 text in UTC in SQLite, which has no such type."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
 
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
-        """Choose the column's type."""
+        """Return the type of the column."""
         return dialect.type_descriptor(Text() if dialect.name == "sqlite" else DateTime(timezone=True))
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> Any:
-        """Write it."""
-        return in_text(value) if dialect.name == "sqlite" else value
+        """Encode a time."""
+        return to_text(value) if dialect.name == "sqlite" else value
 
     def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
-        """Read it."""
+        """Decode a time."""
         return datetime.fromisoformat(value) if isinstance(value, str) else value
 
 
 metadata = MetaData()
-# 64 bits in PostgreSQL; in SQLite only a plain INTEGER counts up by itself.
+# 64 bits in PostgreSQL. In SQLite only a plain INTEGER increments by itself.
 _Serial = BigInteger().with_variant(Integer(), "sqlite")
 
 version = Table("phonesys_schema", metadata, Column("version", Integer, nullable=False))
@@ -75,8 +75,8 @@ sweeps = Table(
     Column("id", _Serial, primary_key=True, autoincrement=True),
     Column("scope", Text, nullable=False),
     Column("writer", Text, nullable=False),
-    Column("started_at", Moment, nullable=False),
-    Column("finished_at", Moment),
+    Column("started_at", Timestamp, nullable=False),
+    Column("finished_at", Timestamp),
     Column("numbers", BigInteger, nullable=False),
 )
 

@@ -13,7 +13,15 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from phonesys.inventory.errors import SweepSuperseded
 from phonesys.inventory.store import rows
-from phonesys.inventory.store.schema import PAGE, accounts, numbers, pages, pools, sweep_pages, sweeps
+from phonesys.inventory.store.schema import (
+    KEYS_PER_PAGE,
+    accounts,
+    numbers,
+    pages,
+    pools,
+    sweep_pages,
+    sweeps,
+)
 from phonesys.model import Page, PhoneNumber
 from phonesys.sweep import AccountReport, Outcome
 
@@ -29,71 +37,68 @@ if TYPE_CHECKING:
     Key = tuple[str, str]
 
 _WHOLE = (Outcome.DONE.value, Outcome.EMPTY.value, Outcome.NOT_CONNECTED.value)
-_BEGUN = AccountReport(outcome=Outcome.NOT_REACHED)
+_NOTHING_READ = AccountReport(outcome=Outcome.NOT_REACHED)
 _INSERT = "INSERT INTO numbers (key, number, status, record) VALUES"
 _WIDTH = 4
 _VALUES = 1000 * _WIDTH  # by one statement, of the 32,766 that SQLite takes
-_KEYS_AT_ONCE = 256  # databases bound the parameters of a statement
+_MAX_KEYS = 256  # databases limit the parameters of a statement
 
 
-class Prepared(msgspec.Struct):
-    """A page, and what is to be written of it."""
+class PreparedPage(msgspec.Struct):
+    """A page and its encoded rows."""
 
     page: Page[PhoneNumber]
     key: Key
     digest: bytes
-    cells: rows.Cells | None
-    """Left for later where the page may be there already."""
+    encoded: rows.PageRows | None
+    """None if the page may be stored already, so that encoding it may be unnecessary."""
 
 
 class SweepWriter:
-    """Stores one sweep; `begin` makes one.
+    """Stores one sweep; made by `begin_sweep`.
 
-    Every write fails with SweepSuperseded once another process has taken the sweep over.
+    Writes raise SweepSuperseded once another process has taken over the sweep.
     """
 
     def __init__(self, database: Database, sweep_id: int, started_at: datetime, base: int | None) -> None:
         self.id = sweep_id
         self.started_at = started_at
         self._database = database
-        self._writer = secrets.token_hex(8)
-        self._base = base
-        self._begun: dict[Key, AccountReport] = {}
+        self._token = secrets.token_hex(8)
+        self._previous = base
+        self._partial: dict[Key, AccountReport] = {}
         self._is_sqlite = database.dialect == "sqlite"
         self._insert = sqlite.insert if self._is_sqlite else postgresql.insert
 
-    def prepare(self, page: Page[PhoneNumber]) -> Prepared:
-        """Do what needs no database: best at once, while the page is in the processor's cache.
-
-        It bears its backend's name in this system.
-        """
+    def prepare(self, page: Page[PhoneNumber]) -> PreparedPage:
+        """Encode a page. Best done on arrival, while the page is in the processor's cache."""
         numbers = page.numbers
         digest = rows.digest(page) if numbers else b""
-        cells = rows.cells_of(numbers) if numbers and self._base is None else None
-        return Prepared(page, (page.provider, page.account), digest, cells)
+        cells = rows.encode_page(numbers) if numbers and self._previous is None else None
+        return PreparedPage(page, (page.provider, page.account), digest, cells)
 
-    async def write(self, read: Sequence[Prepared], results: Iterable[tuple[Key, AccountReport]]) -> None:
-        """Store pages, and what came of accounts, in one transaction.
+    async def write(self, read: Sequence[PreparedPage], results: Iterable[tuple[Key, AccountReport]]) -> None:
+        """Store pages and the outcomes of accounts in one transaction.
 
-        Pages come before the result of their account.
+        The pages of an account come before its outcome.
         """
-        settled = dict(results)
+        outcomes = dict(results)
         async with self._database.writing() as connection:
-            await self._hold(connection, sum(len(one.page.numbers) for one in read))
-            await self._store(connection, [one for one in read if one.page.numbers])
-            counted = self._counted(read)
-            await self._enter(connection, {**counted, **settled})
-        # Only now: what was rolled back did not happen.
-        self._begun.update(counted)
-        for key in settled:
-            self._begun.pop(key, None)
+            await self._check_ownership(connection, sum(len(one.page.numbers) for one in read))
+            await self._store_pages(connection, [one for one in read if one.page.numbers])
+            counted = self._add_pages(read)
+            await self._upsert_accounts(connection, {**counted, **outcomes})
+        # After the commit, since a rolled back transaction has written nothing.
+        self._partial.update(counted)
+        for key in outcomes:
+            self._partial.pop(key, None)
 
     async def finish(self, failures: Iterable[tuple[Key, AccountReport]]) -> datetime:
-        """Make a snapshot of the sweep."""
+        """Finish the sweep, which makes it a snapshot."""
         now = datetime.now(UTC)
         async with self._database.writing() as connection:
-            await self._hold(connection, 0)
-            await self._enter(connection, dict(failures))
+            await self._check_ownership(connection, 0)
+            await self._upsert_accounts(connection, dict(failures))
             count = select(func.coalesce(func.sum(accounts.c.numbers), 0)).where(
                 accounts.c.sweep_id == self.id
             )
@@ -104,8 +109,8 @@ class SweepWriter:
             )
         return now
 
-    async def whole(self) -> AsyncIterator[tuple[Key, AccountReport]]:
-        """Yield the accounts that were read whole already."""
+    async def completed_accounts(self) -> AsyncIterator[tuple[Key, AccountReport]]:
+        """Yield the accounts that have been read completely."""
         query = select(accounts).where(accounts.c.sweep_id == self.id, accounts.c.outcome.in_(_WHOLE))
         async with self._database.reading() as connection:
             async for row in await connection.stream(query):
@@ -113,9 +118,9 @@ class SweepWriter:
 
     # In a transaction
 
-    async def take(self, connection: AsyncConnection) -> None:
-        """Make this the sweep's only writer, and forget what was read of accounts that must be read again."""
-        await connection.execute(update(sweeps).where(sweeps.c.id == self.id).values(writer=self._writer))
+    async def claim(self, connection: AsyncConnection) -> None:
+        """Become the only writer of the sweep, and delete what must be read again."""
+        await connection.execute(update(sweeps).where(sweeps.c.id == self.id).values(writer=self._token))
         partly = select(accounts.c.backend, accounts.c.account).where(
             accounts.c.sweep_id == self.id, accounts.c.outcome.not_in(_WHOLE)
         )
@@ -128,18 +133,18 @@ class SweepWriter:
         )
         await delete_orphans(connection)
 
-    async def _hold(self, connection: AsyncConnection, found: int) -> None:
-        """Make sure that nobody else writes this sweep, until the transaction ends."""
-        mine = update(sweeps).where(sweeps.c.id == self.id, sweeps.c.writer == self._writer)
+    async def _check_ownership(self, connection: AsyncConnection, found: int) -> None:
+        """Lock the sweep for this transaction. Raises SweepSuperseded if another process has claimed it."""
+        mine = update(sweeps).where(sweeps.c.id == self.id, sweeps.c.writer == self._token)
         done = await connection.execute(mine.values(numbers=sweeps.c.numbers + found))
         if done.rowcount != 1:
-            raise SweepSuperseded(f"sweep {self.id} was resumed or begun anew by somebody else")
+            raise SweepSuperseded(f"sweep {self.id} was resumed or restarted by another process")
 
-    async def _store(self, connection: AsyncConnection, read: Sequence[Prepared]) -> None:
-        """Refer to the pages, after writing those that are new."""
+    async def _store_pages(self, connection: AsyncConnection, read: Sequence[PreparedPage]) -> None:
+        """Store references to the pages, after writing the new ones."""
         if not read:
             return
-        known = await self._known(connection, {one.key for one in read})
+        known = await self._existing_pages(connection, {one.key for one in read})
         ids = [known.get((one.key, one.digest)) for one in read]
         fresh = [place for place, id_ in enumerate(ids) if id_ is None]
         if fresh:
@@ -149,22 +154,22 @@ class SweepWriter:
             await self._write_numbers(connection, zip(made, (read[place] for place in fresh), strict=True))
         await connection.execute(insert(sweep_pages), self._references(read, ids))
 
-    async def _known(
+    async def _existing_pages(
         self, connection: AsyncConnection, keys: Collection[Key]
     ) -> dict[tuple[Key, bytes], int]:
-        """Find the pages that these accounts had in the sweep before."""
+        """Return the ids of the pages that these accounts had in the previous snapshot."""
         found: dict[tuple[Key, bytes], int] = {}
-        if self._base is None:
+        if self._previous is None:
             return found
         every = sorted(keys)
-        for start in range(0, len(every), _KEYS_AT_ONCE):
+        for start in range(0, len(every), _MAX_KEYS):
             held = await connection.execute(
                 select(sweep_pages.c.backend, sweep_pages.c.account, pages.c.digest, pages.c.id)
                 .join_from(sweep_pages, pages, pages.c.id == sweep_pages.c.page_id)
                 .where(
-                    sweep_pages.c.sweep_id == self._base,
+                    sweep_pages.c.sweep_id == self._previous,
                     tuple_(sweep_pages.c.backend, sweep_pages.c.account).in_(
-                        every[start : start + _KEYS_AT_ONCE]
+                        every[start : start + _MAX_KEYS]
                     ),
                 )
             )
@@ -172,16 +177,16 @@ class SweepWriter:
         return found
 
     async def _write_numbers(
-        self, connection: AsyncConnection, fresh: Iterable[tuple[int, Prepared]]
+        self, connection: AsyncConnection, fresh: Iterable[tuple[int, PreparedPage]]
     ) -> None:
         in_pools: list[dict[str, Any]] = []
         values: list[int | str] = []
         for id_, one in fresh:
-            cells = one.cells or rows.cells_of(one.page.numbers)
+            cells = one.encoded or rows.encode_page(one.page.numbers)
             values += chain.from_iterable(cells.rows(id_))
             if cells.in_pools:
-                in_pools += [rows.pool_row(id_, pool) for pool in rows.pools_of(one.page).values()]
-            # As soon as there are enough, so that the loop is never held for long.
+                in_pools += [rows.pool_row(id_, pool) for pool in rows.pools_on(one.page).values()]
+            # In parts, so that the event loop is never blocked for long.
             while len(values) >= _VALUES:
                 await self._insert_numbers(connection, values[:_VALUES])
                 del values[:_VALUES]
@@ -191,9 +196,9 @@ class SweepWriter:
             await connection.execute(insert(pools), in_pools)
 
     async def _insert_numbers(self, connection: AsyncConnection, values: Sequence[int | str]) -> None:
-        """Write rows straight by the driver: SQLAlchemy's own way costs as much as the database."""
+        """Insert rows through the driver: SQLAlchemy's own insert costs as much as the database."""
         if self._is_sqlite:
-            # sqlite3 lets go of the interpreter's lock for every statement, and then has to wait for it.
+            # sqlite3 releases the interpreter's lock for every statement and then waits for it again.
             more = len(values) // _WIDTH - 1
             await connection.exec_driver_sql(
                 f"{_INSERT} (?, ?, ?, ?){', (?, ?, ?, ?)' * more}", tuple(values)
@@ -202,24 +207,24 @@ class SweepWriter:
             every = list(zip(*[iter(values)] * _WIDTH, strict=True))
             await connection.exec_driver_sql(f"{_INSERT} ($1, $2, $3, $4::text::jsonb)", every)
 
-    def _references(self, read: Sequence[Prepared], ids: Sequence[int | None]) -> list[dict[str, Any]]:
-        places: dict[Key, int] = {}
+    def _references(self, read: Sequence[PreparedPage], ids: Sequence[int | None]) -> list[dict[str, Any]]:
+        positions: dict[Key, int] = {}
         references: list[dict[str, Any]] = []
         for one, id_ in zip(read, ids, strict=True):
             key = one.key
-            place = places.get(key, self._begun.get(key, _BEGUN).pages)
-            places[key] = place + 1
+            place = positions.get(key, self._partial.get(key, _NOTHING_READ).pages)
+            positions[key] = place + 1
             references.append(
                 {"sweep_id": self.id, "backend": key[0], "account": key[1], "place": place, "page_id": id_}
             )
         return references
 
-    def _counted(self, read: Sequence[Prepared]) -> dict[Key, AccountReport]:
-        """Add the pages to what is known of their accounts."""
+    def _add_pages(self, read: Sequence[PreparedPage]) -> dict[Key, AccountReport]:
+        """Return the reports of the pages' accounts with these pages added."""
         counted: dict[Key, AccountReport] = {}
         for one in read:
             page, key = one.page, one.key
-            before = counted.get(key) or self._begun.get(key, _BEGUN)
+            before = counted.get(key) or self._partial.get(key, _NOTHING_READ)
             counted[key] = AccountReport(
                 outcome=Outcome.NOT_REACHED,
                 numbers=before.numbers + len(page.numbers),
@@ -228,7 +233,7 @@ class SweepWriter:
             )
         return counted
 
-    async def _enter(self, connection: AsyncConnection, reports: dict[Key, AccountReport]) -> None:
+    async def _upsert_accounts(self, connection: AsyncConnection, reports: dict[Key, AccountReport]) -> None:
         if not reports:
             return
         statement = self._insert(accounts)
@@ -270,9 +275,11 @@ def _account_row(sweep_id: int, key: Key, report: AccountReport) -> dict[str, An
     }
 
 
-async def _new_pages(connection: AsyncConnection, fresh: Iterable[Prepared]) -> Sequence[int]:
-    rows_ = [{"backend": one.key[0], "account": one.key[1], "digest": one.digest} for one in fresh]
-    made = await connection.execute(insert(pages).returning(pages.c.id, sort_by_parameter_order=True), rows_)
+async def _new_pages(connection: AsyncConnection, fresh: Iterable[PreparedPage]) -> Sequence[int]:
+    new_rows = [{"backend": one.key[0], "account": one.key[1], "digest": one.digest} for one in fresh]
+    made = await connection.execute(
+        insert(pages).returning(pages.c.id, sort_by_parameter_order=True), new_rows
+    )
     ids: Sequence[int] = made.scalars().all()
     return ids
 
@@ -283,39 +290,41 @@ async def delete_orphans(connection: AsyncConnection) -> None:
     orphans = (await connection.execute(query.order_by(pages.c.id))).scalars().all()
     if not orphans:
         return
-    gone = [{"first": first, "last": last} for first, last in _runs(orphans)]
+    orphaned = [{"first": first, "last": last} for first, last in _runs(orphans)]
     first, last = bindparam("first", type_=BigInteger), bindparam("last", type_=BigInteger)
     for statement in (
-        delete(numbers).where(numbers.c.key >= first * PAGE, numbers.c.key < (last + 1) * PAGE),
+        delete(numbers).where(
+            numbers.c.key >= first * KEYS_PER_PAGE, numbers.c.key < (last + 1) * KEYS_PER_PAGE
+        ),
         delete(pools).where(pools.c.page_id.between(first, last)),
         delete(pages).where(pages.c.id.between(first, last)),
     ):
-        await connection.execute(statement, gone)
+        await connection.execute(statement, orphaned)
 
 
 def _runs(ids: Iterable[int]) -> Iterator[tuple[int, int]]:
-    """Find the first and the last of ids that follow one another: those of a sweep mostly do."""
+    """Yield the first and the last of consecutive ids, as those of a sweep mostly are."""
     for _, run in groupby(enumerate(ids), key=lambda item: item[1] - item[0]):
         held = [id_ for _, id_ in run]
         yield held[0], held[-1]
 
 
 async def prune(connection: AsyncConnection, which: ColumnElement[bool]) -> int:
-    """Delete sweeps, and the pages that only they referred to; return how many there were."""
+    """Delete sweeps and the pages that only they referred to. Return the number of sweeps."""
     ids = (await connection.execute(select(sweeps.c.id).where(which))).scalars().all()
     if ids:
         for table, column in ((sweep_pages, "sweep_id"), (accounts, "sweep_id"), (sweeps, "id")):
             await connection.execute(
-                delete(table).where(table.c[column] == bindparam("gone")), [{"gone": id_} for id_ in ids]
+                delete(table).where(table.c[column] == bindparam("sweep")), [{"sweep": id_} for id_ in ids]
             )
         await delete_orphans(connection)
     return len(ids)
 
 
-async def begin(database: Database, scope: str, resume_within: timedelta | None) -> SweepWriter:
-    """Resume the unfinished sweep of the same scope, if it is young enough, or begin a new one.
+async def begin_sweep(database: Database, scope: str, resume_within: timedelta | None) -> SweepWriter:
+    """Resume the unfinished sweep with the same coverage if it is recent enough, or begin a new one.
 
-    Unfinished ones that are not resumed are forgotten.
+    Unfinished sweeps that are not resumed are deleted.
     """
     async with database.writing() as connection:
         base = await last_finished(connection, scope)
@@ -325,7 +334,7 @@ async def begin(database: Database, scope: str, resume_within: timedelta | None)
         await prune(connection, stale if resumed is None else stale & (sweeps.c.id != resumed[0]))
         sweep_id, started_at = resumed if resumed is not None else await _insert_sweep(connection, scope)
         writer = SweepWriter(database, sweep_id, started_at, base)
-        await writer.take(connection)
+        await writer.claim(connection)
     return writer
 
 
@@ -352,7 +361,7 @@ async def _insert_sweep(connection: AsyncConnection, scope: str) -> tuple[int, d
 
 
 async def last_finished(connection: AsyncConnection, scope: str) -> int | None:
-    """Find the newest snapshot of a scope."""
+    """Return the id of the newest snapshot with this coverage."""
     query = select(sweeps.c.id).where(sweeps.c.scope == scope, sweeps.c.finished_at.is_not(None))
     newest = query.order_by(sweeps.c.finished_at.desc(), sweeps.c.id.desc()).limit(1)
     return (await connection.execute(newest)).scalar()
