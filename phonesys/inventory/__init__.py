@@ -1,28 +1,45 @@
-"""The inventory: kept in a database, resumed, compared, watched."""
+"""The inventory: sweeps in a database, resumed, compared and watched."""
 
 from __future__ import annotations
 
-from phonesys.inventory.diff.changes import TOPICS, Change, ChangeKind, FieldChange
+from phonesys.inventory.diff import TOPICS, Change, ChangeKind, FieldChange
 from phonesys.inventory.errors import InventoryError, NoSnapshot, SchemaTooNew, SweepSuperseded
+from phonesys.inventory.extras import MissingExtra
 from phonesys.inventory.inventory import Inventory
-from phonesys.inventory.record import NumberRecord, to_record
+from phonesys.inventory.record import (
+    AccountKey,
+    AccountOutcome,
+    NumberRecord,
+    Records,
+    account_outcomes,
+    batches,
+    sweep_records,
+    to_record,
+)
 from phonesys.inventory.snapshot import Snapshot
 from phonesys.inventory.stored_sweep import StoredSweep
 from phonesys.inventory.watch import Watch
 
 __all__ = [
     "TOPICS",
+    "AccountKey",
+    "AccountOutcome",
     "Change",
     "ChangeKind",
     "FieldChange",
     "Inventory",
     "InventoryError",
+    "MissingExtra",
     "NoSnapshot",
     "NumberRecord",
+    "Records",
     "SchemaTooNew",
     "Snapshot",
     "StoredSweep",
     "SweepSuperseded",
     "Watch",
+    "account_outcomes",
+    "batches",
+    "sweep_records",
     "to_record",
 ]

@@ -56,14 +56,14 @@ class NumberRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     inbound: str | None = None
     """The route of a call, as `kind:target`: `voice_ai:68e3…`, `forward:+1…`, `user:…`, `agent:…`."""
     is_routed: bool | None = None
-    """Whether a route answers. False only if the vendor says so."""
+    """True if a route answers calls; False only if the vendor says that none does."""
     routing_summary: str | None = None
     """The vendor's description of its route."""
     forwarding_number: str | None = None
     ring_users: str | None = None
     """The ids of users whose phones all ring, separated by spaces."""
     is_default: bool | None = None
-    """Whether it is the default number of its account."""
+    """True for the default number of its account."""
     is_enabled: bool | None = None
     is_demo: bool | None = None
     vendor_status: str | None = None
@@ -84,7 +84,7 @@ class NumberRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     warmup_health: str | None = None
     warmup_reason: str | None = None
     billed: bool | None = None
-    """Whether the vendor charges for it."""
+    """True if the vendor charges for it."""
     monthly_amount: str | None = None
     """An exact decimal in a currency that the vendor does not name."""
     origin: str | None = None

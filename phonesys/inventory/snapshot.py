@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 LISTED, NAMED = "listed", "named"
-"""How a backend was swept: all accounts that it lists, or given accounts."""
+"""Coverage of a backend: all accounts that it lists, or given accounts."""
 
 
 class Snapshot:

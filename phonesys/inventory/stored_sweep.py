@@ -48,7 +48,7 @@ class StoredSweep:
         self.resumed = 0
         """The number of accounts that an earlier run read completely. The report includes them."""
         self.finished = False
-        """Whether the sweep was read to its end and is a snapshot."""
+        """True once the sweep was read to its end and is a snapshot."""
 
     @property
     def report(self) -> SweepReport:
@@ -152,7 +152,7 @@ class _ReadAhead:
         self._recording = recording
         self._pages: list[PreparedPage] = []
         self._numbers = 0
-        self._room = asyncio.Event()
+        self._has_capacity = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self.error: BaseException | None = None
 
@@ -178,7 +178,7 @@ class _ReadAhead:
             await recording.changed.wait()
         pages, self._pages, self._numbers = self._pages, [], 0
         outcomes, recording.unsaved = recording.unsaved, []
-        self._room.set()
+        self._has_capacity.set()
         return pages, outcomes
 
     async def _read(self, writer: SweepWriter) -> None:
@@ -188,8 +188,8 @@ class _ReadAhead:
                 self._numbers += len(page.numbers)
                 self._recording.changed.set()
                 while len(self._pages) >= _MAX_PAGES or self._numbers >= _MAX_NUMBERS:
-                    self._room.clear()
-                    await self._room.wait()
+                    self._has_capacity.clear()
+                    await self._has_capacity.wait()
         except Exception as error:  # noqa: BLE001 -- raised by the reader of the pages
             self.error = error
         finally:

@@ -19,7 +19,7 @@ from phonesys import (
 from phonesys.backends.leadconnector.oauth import AgencyTokens
 from phonesys.backends.words import Vocabulary, fold, kind_of
 from phonesys.http.auth import PerAccount
-from phonesys.inventory.record import records_in, to_columns
+from phonesys.inventory.record import page_records, to_columns
 from phonesys.model import NumberKind, Page
 from phonesys.sandbox import Sandbox
 
@@ -84,8 +84,8 @@ async def test_a_backend_over_the_sandbox_lists_what_it_holds(backend: type[Any]
     held = {n for (name, _), numbers in sandbox.truth.items() if name == made.name for n in numbers}
     assert found == held
     for page in pages:
-        alone = [record for number in page.numbers for record in records_in(_page_of(page, number))]
-        assert records_in(page) == alone
+        alone = [record for number in page.numbers for record in page_records(_page_of(page, number))]
+        assert page_records(page) == alone
         assert all(len(column) == len(page.numbers) for column in to_columns(page.numbers).values())
 
 

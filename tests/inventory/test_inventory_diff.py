@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from phonesys import Forbidden, PhoneSystem, PhoneSystemMissing
 from phonesys.backends.leadconnector import LeadConnectorNumber
 from phonesys.inventory import TOPICS, Change, ChangeKind, Inventory, NumberRecord
-from phonesys.inventory.diff.changes import MoveDetector, compare
+from phonesys.inventory.diff import MoveDetector, compare
 from phonesys.model import Capabilities, InboundService
 from tests.sweep.memory import Memory, number
 

@@ -15,7 +15,7 @@ import pytest
 
 from phonesys import AgentNumbers, Leadping, PhoneSystem
 from phonesys.inventory.audit import Finding, Severity
-from phonesys.inventory.diff.changes import Change, ChangeKind, FieldChange
+from phonesys.inventory.diff import Change, ChangeKind, FieldChange
 from phonesys.inventory.extras import MissingExtra
 from phonesys.inventory.record import NumberRecord, account_outcomes, sweep_records
 from phonesys.inventory.report import ReportFailed, write_report

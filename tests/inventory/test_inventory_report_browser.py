@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from phonesys.inventory.diff.changes import Change, ChangeKind
+from phonesys.inventory.diff import Change, ChangeKind
 from phonesys.inventory.record import NumberRecord
 from phonesys.inventory.report import write_report
 from phonesys.model import NumberKind, NumberStatus
@@ -146,7 +146,7 @@ def test_the_search_finds_numbers_in_any_spelling(browser: Browser) -> None:
     search.send_keys("location039")
     assert browser.shown() == "1–25 of 25 numbers (of 1,001)"
     search.clear()
-    search.send_keys("nobody has this")
+    search.send_keys("no such number")
     assert browser.shown() == "No number matches."
     assert not browser.one("#list").is_displayed()
 

@@ -27,10 +27,10 @@ from phonesys.cli.progress import Progress, plural, watching
 from phonesys.cli.running import DONE, FAILED, run
 from phonesys.cli.terminal import ERR, clean, complain, say
 from phonesys.errors import PhonesysError, UsageError
+from phonesys.inventory import AccountOutcome, NumberRecord, account_outcomes, batches, sweep_records
 from phonesys.inventory.audit import AuditContext, Finding, Severity, audit, findings
 from phonesys.inventory.export import Format as FileFormat
 from phonesys.inventory.export import export as write_export
-from phonesys.inventory.record import AccountOutcome, NumberRecord, account_outcomes, batches, sweep_records
 from phonesys.inventory.report import write_report
 from phonesys.provider import ListsAgents
 from phonesys.system import PhoneSystem
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from phonesys.cli.output import Destination
-    from phonesys.inventory.diff.changes import Change
+    from phonesys.inventory import Change
 
 app = typer.Typer(help="What is wrong with the inventory; the inventory as files.", no_args_is_help=True)
 

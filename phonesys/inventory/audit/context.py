@@ -1,4 +1,4 @@
-"""What an audit knows beside the records: users, agents, pools and incomplete accounts."""
+"""Facts for an audit beside the records: users, agents, pools and incomplete accounts."""
 
 from __future__ import annotations
 

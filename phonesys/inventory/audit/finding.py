@@ -10,7 +10,7 @@ from phonesys.inventory.record import AccountKey
 
 
 class Severity(StrEnum):
-    """How bad a finding is."""
+    """The severity of a finding."""
 
     CRITICAL = "critical"
     """Calls or messages are being lost."""

@@ -47,7 +47,7 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
     summary: str
     """The problem in one line."""
     advice: str
-    """How to solve it."""
+    """The way to solve it."""
     check_number: CheckNumber | None = None
     new_inventory_check: Callable[[AuditContext], InventoryCheck] | None = None
 

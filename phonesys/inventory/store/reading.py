@@ -63,7 +63,7 @@ class AccountRow(msgspec.Struct, frozen=True):
 
     @property
     def is_complete(self) -> bool:
-        """Whether the account was read completely."""
+        """True if the account was read completely."""
         return self.outcome in COMPLETE_OUTCOMES
 
 
