@@ -1,4 +1,4 @@
-"""What a phone number is, whoever holds it."""
+"""The vendor-independent model of a phone number and of a page of numbers."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Annotated, Any, Generic, Protocol, TypeAlias, TypeVar, runtim
 import msgspec
 
 Cursor: TypeAlias = int | str
-"""Where a page starts: opaque, made by a backend and given back to it."""
+"""Identifies a page: opaque, made by a backend and passed back to it."""
 
 
 class NumberKind(StrEnum):
-    """What sort of number it is."""
+    """The kind of a number."""
 
     LOCAL = "local"
     TOLL_FREE = "toll-free"
@@ -23,7 +23,7 @@ class NumberKind(StrEnum):
 
 
 class NumberStatus(StrEnum):
-    """In what state a number is, in words that all vendors' states map to.
+    """The state of a number, to which all vendors' states are mapped.
 
     The vendor's own word stays on the vendor's own field.
     """
@@ -40,7 +40,7 @@ class NumberStatus(StrEnum):
 
 
 class Capabilities(msgspec.Struct, frozen=True, gc=False):
-    """What a number can carry; None where the vendor does not say."""
+    """The traffic a number can carry; None if the vendor does not say."""
 
     voice: bool | None = None
     sms: bool | None = None
@@ -49,14 +49,14 @@ class Capabilities(msgspec.Struct, frozen=True, gc=False):
 
 
 NO_CAPABILITIES = Capabilities()
-"""What is known of a number whose vendor says nothing."""
+"""The capabilities of a number whose vendor states none."""
 
 
 @runtime_checkable
 class PhoneNumber(Protocol):
     """One number in one account.
 
-    Each backend's own struct satisfies this; its vendor's other fields stay typed on the same object.
+    Each backend's own struct satisfies this. The vendor's other fields stay typed on the same object.
     """
 
     @property
@@ -71,7 +71,7 @@ class PhoneNumber(Protocol):
 
     @property
     def id(self) -> str:
-        """What the vendor calls it in its API."""
+        """The vendor's identifier for the number in its API."""
         ...
 
     @property
@@ -81,7 +81,7 @@ class PhoneNumber(Protocol):
 
     @property
     def label(self) -> str | None:
-        """The name that people gave it."""
+        """The name that a user gave the number."""
         ...
 
     @property
@@ -96,22 +96,22 @@ class PhoneNumber(Protocol):
 
     @property
     def capabilities(self) -> Capabilities:
-        """What it can carry."""
+        """Voice, SMS and so on."""
         ...
 
     @property
     def status(self) -> NumberStatus:
-        """In what state it is."""
+        """Active, suspended and so on."""
         ...
 
     @property
     def assignee(self) -> str | None:
-        """The user or agent that answers it, by the vendor's id."""
+        """The vendor's id of the user or agent that takes its calls."""
         ...
 
     @property
     def created_at(self) -> datetime | None:
-        """None where the vendor does not say, or says something that is no date."""
+        """None if the vendor gives no date, or one that cannot be parsed."""
         ...
 
     @property
@@ -121,14 +121,14 @@ class PhoneNumber(Protocol):
 
 
 class InboundService(msgspec.Struct, frozen=True, gc=False):
-    """What answers a call: `voice_ai`, `ivr`, `forward`, …, and its id or target."""
+    """The service that takes a call: `voice_ai`, `ivr`, `forward`, …, and its id or target."""
 
     type: str | None = None
     value: str | None = None
 
 
 class NumberPool(msgspec.Struct, frozen=True, kw_only=True):
-    """Numbers that are handed out in turn, such as for call tracking."""
+    """Numbers that are used in rotation, such as for call tracking."""
 
     id: str
     name: str | None = None
@@ -144,7 +144,7 @@ class NumberPool(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class UnreadableRow(msgspec.Struct, frozen=True, gc=False):
-    """A row that could not be read, as it came, and why."""
+    """A row that could not be read: its raw bytes and the reason."""
 
     raw: bytes
     reason: str
@@ -154,20 +154,20 @@ N_co = TypeVar("N_co", bound=PhoneNumber, covariant=True)
 
 
 class Page(msgspec.Struct, Generic[N_co], frozen=True, kw_only=True):
-    """Some of an account's numbers, and the cursors that may be fetched from here."""
+    """Some of an account's numbers, and the cursors of the pages to fetch next."""
 
     account: str
     numbers: tuple[N_co, ...]
     next: tuple[Cursor, ...] = ()
-    """None left: the account is done once every page that was named is read."""
+    """Empty if no page follows. The account is done once every page that was named is read."""
     provider: str = ""
-    """The name that the backend bears in this system."""
+    """The backend's name in this system."""
     cursor: Cursor | None = None
-    """Where this page began."""
+    """The cursor that this page was fetched with."""
     offset: int | None = None
-    """How many rows of the account come before this page, where the vendor pages by place."""
+    """The number of the account's rows before this page, if the vendor pages by offset."""
     total: int | None = None
-    """How many numbers the account holds, where the vendor says so."""
+    """The number of the account's rows, if the vendor counts them."""
     rejected: tuple[UnreadableRow, ...] = ()
 
 
@@ -175,10 +175,10 @@ _Moment = Annotated[datetime, msgspec.Meta(tz=True)]
 
 
 def parse_time(value: Any) -> datetime | None:
-    """Read an RFC 3339 time; None for anything else, since a bad date must not cost its number.
+    """Parse an RFC 3339 time. Return None for anything else, since a bad date must not cost its number.
 
-    A time without its zone is such a thing: it could not be compared with the others. So is one of the first
-    and the last year that there are, which other zones, UTC among them, may have no name for.
+    A time without a zone is None: it could not be compared with others. So is a time in the first or the last
+    year that `datetime` can hold, since converting it to another zone may overflow.
     """
     if not isinstance(value, str):
         return None
@@ -190,7 +190,7 @@ def parse_time(value: Any) -> datetime | None:
 
 
 def parse_whole(value: Any) -> int | None:
-    """Read a whole number, be it written as one, as a float or as a string; None for anything else."""
+    """Parse a whole number written as an integer, a float or a string. Return None for anything else."""
     try:
         return msgspec.convert(value, int, strict=False)
     except (msgspec.ValidationError, UnicodeEncodeError):

@@ -1,4 +1,4 @@
-"""What a backend must do, what it may do, and which backends are installed."""
+"""The protocols that a backend must or may satisfy, and the backends that are installed."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ ENTRY_POINTS = "phonesys.providers"
 
 @runtime_checkable
 class NumberProvider(Protocol):
-    """A backend: something that holds numbers in accounts, and lists them in pages.
+    """A backend: it holds numbers in accounts and lists them in pages.
 
-    That is all a sweep needs. What else a backend can do are protocols of their own, below. A backend that
-    is an async context manager is opened and closed with the system it is in. One that never lists a number
-    twice in an account may say so, `unique_numbers = True`: rows are then told apart by it, and not by `id`.
-    A class that says what can be configured on it, `info = BackendInfo(…)`, is configured like our own.
+    A sweep needs nothing more. Further abilities are separate protocols, below. A backend that is an async
+    context manager is opened and closed with its system. A backend that never lists a number twice in an
+    account may declare `unique_numbers = True`; its rows are then identified by number instead of `id`. A
+    class that describes its configuration, `info = BackendInfo(…)`, is configured like the built-in ones.
     """
 
     @property
     def name(self) -> str:
-        """What the backend is called in a system: unique there."""
+        """The backend's name, unique within a system."""
         ...
 
     def accounts(self) -> AsyncIterator[str]:
@@ -41,31 +41,31 @@ class NumberProvider(Protocol):
     async def page(self, account: str, cursor: Cursor | None = None) -> Page[PhoneNumber]:
         """Fetch the page at `cursor`, the first one by default.
 
-        Must be safe to repeat. Raises PhoneSystemMissing for an account that has no phone system.
+        Must be safe to repeat. Raise PhoneSystemMissing for an account that has no phone system.
         """
         ...
 
 
 @runtime_checkable
 class SearchesNumbers(Protocol):
-    """Can ask the vendor for the rows that match a number, which may be more than that number."""
+    """Can ask the vendor for the rows that match a number, which may include other numbers."""
 
     async def search(self, account: str, number: str, cursor: Cursor | None = None) -> Page[PhoneNumber]:
-        """Fetch a page of what matches; `number` is E.164."""
+        """Fetch a page of matching rows; `number` is E.164."""
         ...
 
 
 @runtime_checkable
 class VerifiesRows(Protocol):
-    """Pages by place, and can look at one place by itself.
+    """Pages by offset, and can check a single row.
 
-    That shows whether rows moved between two pages while a sweep read them. Its pages say their `place`.
+    A sweep uses it to see whether rows moved between two pages. The pages must state their `offset`.
     """
 
-    async def has_row_at(self, account: str, place: int, row: str) -> bool:
-        """Say whether that row, by its id or unique number, is still at the place, from 0.
+    async def has_row_at(self, account: str, offset: int, row: str) -> bool:
+        """Return True if that row, by its id or unique number, is still at the offset, from 0.
 
-        True where the vendor does not tell.
+        Also return True if the vendor's response does not show it.
         """
         ...
 
@@ -75,7 +75,7 @@ class GetsNumbers(Protocol):
     """Can fetch one number by its id."""
 
     async def get(self, number_id: str) -> PhoneNumber:
-        """Fetch it; raises NotFound."""
+        """Fetch the number. Raise NotFound."""
         ...
 
 
@@ -84,7 +84,7 @@ class CreatesNumbers(Protocol):
     """Can create a number."""
 
     async def create(self, *, name: str, number: str | None = None) -> PhoneNumber:
-        """Create it, once; raises OutcomeUnknown where the answer is lost."""
+        """Create the number, once. Raise OutcomeUnknown if the response is lost."""
         ...
 
 
@@ -95,17 +95,17 @@ class AssignsNumbers(Protocol):
     async def assign(
         self, *, phone_number: str, agent_id: str, friendly_name: str | None = None
     ) -> PhoneNumber:
-        """Assign it, once; raises OutcomeUnknown where the answer is lost."""
+        """Assign the number, once. Raise OutcomeUnknown if the response is lost."""
         ...
 
 
 @runtime_checkable
 class UpdatesNumbers(Protocol):
-    """Can change a number; which fields depends on the vendor."""
+    """Can update a number. Supported fields depend on the vendor."""
 
     @property
     def update(self) -> Callable[..., Any]:
-        """Change the fields that are given: `await backend.update(number_id, field=…)`."""
+        """Update the given fields: `await backend.update(number_id, field=…)`."""
         ...
 
 
@@ -114,16 +114,16 @@ class DeletesNumbers(Protocol):
     """Can delete a number."""
 
     async def delete(self, number_id: str) -> None:
-        """Delete it; raises NotFound."""
+        """Delete the number. Raise NotFound."""
         ...
 
 
 @runtime_checkable
 class ReconcilesWrites(Protocol):
-    """Can look up what became of a write whose answer was lost."""
+    """Can look up the outcome of a write whose response was lost."""
 
     async def reconcile(self, lost: OutcomeUnknown, /) -> Reconciled[PhoneNumber]:
-        """Look up whether it was carried out, for as long as it may still be under way."""
+        """Look up whether the write was executed, for as long as it may still be under way."""
         ...
 
 
@@ -187,7 +187,7 @@ class RunsOnSandbox(Protocol):
 
 _VERBS: dict[type, str] = {
     SearchesNumbers: "search for a number",
-    VerifiesRows: "look at a place of a list again",
+    VerifiesRows: "check the row at an offset",
     GetsNumbers: "get a number",
     CreatesNumbers: "create numbers",
     AssignsNumbers: "assign numbers to agents",
@@ -215,17 +215,17 @@ A = TypeVar("A")
 
 
 def abilities(provider: object) -> tuple[str, ...]:
-    """Say in words what a backend can do besides listing its numbers."""
-    # By its class: asking the backend itself would come back here where an ability is missing.
+    """Describe in words the abilities of a backend besides listing its numbers."""
+    # Asks the class: a missing attribute of the instance would call this function again.
     able = {ability for method, ability in _METHODS.items() if hasattr(type(provider), method)}
     return tuple(verb for ability, verb in _VERBS.items() if ability in able)
 
 
-# `type[A]` would be the plain thing to say; type checkers refuse protocols there.
+# Not `type[A]`: type checkers refuse protocols there.
 def require(provider: NumberProvider, ability: Callable[..., A]) -> A:
-    """Return the backend as something that has the ability: `require(backend, CreatesNumbers)`.
+    """Return the backend typed with an ability: `require(backend, CreatesNumbers)`.
 
-    Raises Unsupported, which says what it can do instead, before any request.
+    Raise Unsupported, which names the abilities it does have, before any request.
     """
     protocol = cast("type[A]", ability)
     if isinstance(provider, protocol):
@@ -241,7 +241,7 @@ def _unsupported(provider: Any, verb: str) -> Unsupported:
 class ClearlyUnsupported:
     """Makes a missing ability a clear error instead of a bare AttributeError.
 
-    `hasattr` still says no, since Unsupported is an AttributeError.
+    `hasattr` still returns False, since Unsupported is an AttributeError.
     """
 
     name: str
@@ -253,16 +253,16 @@ class ClearlyUnsupported:
 
 
 def installed() -> dict[str, EntryPoint]:
-    """Look up the installed backends by name, ours and other people's, without importing them."""
-    from importlib.metadata import entry_points  # a quarter of what importing phonesys would add
+    """Return the entry points of all installed backends by name, without importing the backends."""
+    from importlib.metadata import entry_points  # would add a quarter to the import of phonesys
 
     return {entry.name: entry for entry in entry_points(group=ENTRY_POINTS)}
 
 
 def load(name: str) -> Callable[..., NumberProvider]:
-    """Import what makes the backend that is installed under this name.
+    """Import the factory of the backend that is installed under this name.
 
-    Raises UnknownProvider, which lists the names there are.
+    Raise UnknownProvider, which lists the installed names.
     """
     found = installed()
     if name not in found:

@@ -1,4 +1,4 @@
-"""The facade: any number of backends as one system."""
+"""The facade: several backends as one phone system."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ if TYPE_CHECKING:
     from phonesys.inventory import Inventory
     from phonesys.inventory.watch import Watch
     from phonesys.model import PhoneNumber
-    from phonesys.sweep import Accounts
-    from phonesys.sweep.sweep import OnError
+    from phonesys.sweep import Accounts, SweepReport
+    from phonesys.sweep.run import OnError
 
 _SHOWN_FAILURES = 3
 
 
 class PhoneSystem:
-    """Several backends under their names; opens and closes them with its own `async with`.
+    """Several backends by name, opened and closed by one `async with`.
 
-    Raises UsageError for two backends of one name: give one of them another with `name=`.
+    Raise UsageError for two backends of one name: rename one with `name=`.
     """
 
     def __init__(self, *providers: NumberProvider) -> None:
@@ -64,10 +64,9 @@ class PhoneSystem:
             await stack.__aexit__(kind, error, trace)
 
     def __getitem__(self, name: str) -> Any:
-        """Return the backend of that name, with all that it can do.
+        """Return the backend of that name. Raise UnknownProvider.
 
-        Typed as Any, since what it can do depends on which it is; `require` gives it a type. Raises
-        UnknownProvider.
+        It is typed as Any, since its abilities depend on its provider; `require` gives it a type.
         """
         self._check_names([name])
         return self._providers[name]
@@ -91,21 +90,24 @@ class PhoneSystem:
         keep_done: bool = True,
         deadline: float | None = None,
         verify: bool = True,
+        report: SweepReport | None = None,
         **accounts_by_provider: Accounts,
     ) -> Sweep:
-        """Sweep the accounts that are named, and every backend that is not named whole.
+        """Sweep the named accounts, and all accounts of every backend that is not named.
 
         - `accounts`, or keywords: backend name to account ids, in any iterable or async iterable.
-        - `only`: sweep no other backends than these.
-        - `concurrency`: how many requests may be under way; those that wait for their turn do not count.
+        - `only`: sweep only these backends.
+        - `concurrency`: the most requests under way at a time. Calls that wait for a rate window or before a
+          retry do not count.
         - `on_error`: `"collect"` failures in the report, or `"raise"` the first.
-        - `keep_done`: `False` only counts accounts that are done or empty, for sweeps without end; an account
+        - `keep_done`: `False` only counts accounts that are done or empty, for endless sweeps. An account
           that is named twice may then be swept twice.
-        - `deadline`: seconds after which what is left is not reached.
-        - `verify`: read an account again where its pages do not add up, and fail it where they never do;
-          `False` takes them as they come.
+        - `deadline`: seconds after which the rest is not reached.
+        - `verify`: read an account again if its pages are not consistent, and fail it if they never are.
+          `False` accepts pages as they come.
+        - `report`: the report to fill in, of a class of your own.
 
-        Raises UnknownProvider and InvalidArgument, before anything is sent.
+        Raise UnknownProvider and InvalidArgument before anything is sent.
         """
         return self._sweep(
             {**(accounts or {}), **accounts_by_provider},
@@ -115,6 +117,7 @@ class PhoneSystem:
             keep_done=keep_done,
             deadline=deadline,
             verify=verify,
+            report=report,
         )
 
     async def numbers(
@@ -122,7 +125,7 @@ class PhoneSystem:
     ) -> list[PhoneNumber]:
         """Fetch everything at once, for small jobs.
 
-        Raises SweepIncomplete, which still holds what was found, if any account failed.
+        Raise SweepIncomplete if any account failed. The error holds the numbers that were found.
         """
         return await _everything(self._sweep({**(accounts or {}), **accounts_by_provider}))
 
@@ -152,11 +155,11 @@ class PhoneSystem:
         concurrency: int = 64,
         **accounts_by_provider: Iterable[str],
     ) -> Watch:
-        """Sweep again and again, every `interval` seconds, and yield what changed as it is seen.
+        """Sweep every `interval` seconds and yield the changes between sweeps.
 
         An async context manager, as sweeps are: `async with phones.watch(interval=300) as changes`.
         """
-        from phonesys.inventory.watch import Watch  # not loaded by who only sweeps
+        from phonesys.inventory.watch import Watch  # a program that only sweeps does not load it
 
         return Watch(
             self,
@@ -173,21 +176,29 @@ class PhoneSystem:
     ) -> Sweep:
         for name, accounts in named.items():
             _check_accounts(name, accounts)
-        names = list(self._providers) if only is None else [only] if isinstance(only, str) else list(only)
-        self._check_names([*named, *names])
+        self._check_names(named)
+        names = self.select(only)
         if self._stack is None:
             raise UsageError("this PhoneSystem is not open; use `async with`")
         return Sweep([Source(name, self._providers[name], named.get(name)) for name in names], **options)
 
+    def select(self, only: Iterable[str] | None = None) -> tuple[str, ...]:
+        """Return the names of the backends that `only` selects: all by default. Raise UnknownProvider."""
+        if only is None:
+            return tuple(self._providers)
+        names = (only,) if isinstance(only, str) else tuple(only)
+        self._check_names(names)
+        return names
+
     def _check_names(self, names: Iterable[str]) -> None:
         for name in names:
             if name not in self._providers:
-                there = ", ".join(map(repr, self._providers)) or "none"
-                raise UnknownProvider(f"no backend is named {name!r}; there are: {there}")
+                known = ", ".join(map(repr, self._providers)) or "none"
+                raise UnknownProvider(f"no backend is named {name!r}; there are: {known}")
 
 
 def _check_accounts(name: str, accounts: Any) -> None:
-    # A string is an iterable of strings, and never what was meant.
+    # A string is an iterable of strings, but was surely meant as one account.
     if isinstance(accounts, str | bytes) or not isinstance(accounts, Iterable | AsyncIterable):
         raise InvalidArgument(
             f"{name}: expected account ids in an iterable, as in {name}=['…'], got {accounts!r:.80}"

@@ -13,7 +13,7 @@ from phonesys.errors import InvalidArgument, NotOpen, UsageError
 from phonesys.inventory.errors import NoSnapshot
 from phonesys.inventory.extras import require_extra
 from phonesys.inventory.snapshot import LISTED, NAMED, Snapshot
-from phonesys.inventory.stored_sweep import StoredSweep
+from phonesys.inventory.stored_sweep import RecordingReport, StoredSweep
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Container, Iterable, Mapping
@@ -90,14 +90,16 @@ class Inventory:
         again. An unfinished sweep is deleted instead with `resume=False`, or if it is older than
         `resume_within`, since a snapshot should show one point in time.
         """
-        names = list(phones) if only is None else [only] if isinstance(only, str) else list(only)
+        names = phones.select(only)
         # The report lists every account, so that none is stored twice.
         if not options.pop("keep_done", True):
             raise InvalidArgument("keep_done: a stored sweep always keeps accounts that are done")
         extras = {name: options.pop(name) for name in list(options) if name in phones}
         named = {**(accounts or {}), **extras}
-        sweep = phones.sweep(named, only=names, **options)
-        return StoredSweep(self._database, sweep, _coverage(names, named), resume_within if resume else None)
+        report = RecordingReport()
+        sweep = phones.sweep(named, only=names, report=report, **options)
+        coverage = _coverage(names, named)
+        return StoredSweep(self._database, sweep, report, coverage, resume_within if resume else None)
 
     async def collect(
         self, phones: PhoneSystem, accounts: Mapping[str, Accounts] | None = None, **options: Any

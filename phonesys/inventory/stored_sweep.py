@@ -35,14 +35,20 @@ class StoredSweep:
     error, a deadline or the end of the process, can be resumed.
     """
 
-    def __init__(self, database: Database, sweep: Sweep, scope: str, resume_within: timedelta | None) -> None:
+    def __init__(
+        self,
+        database: Database,
+        sweep: Sweep,
+        report: RecordingReport,
+        scope: str,
+        resume_within: timedelta | None,
+    ) -> None:
         self._database = database
         self._sweep = sweep
         self._scope = scope
         self._resume_within = resume_within
         self._writer: SweepWriter | None = None
-        self._recording = RecordingReport()
-        sweep.report = self._recording
+        self._recording = report
         self._stored: deque[Page[PhoneNumber]] = deque()
         self._read_ahead = _ReadAhead(sweep, self._recording)
         self.resumed = 0

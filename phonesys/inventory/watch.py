@@ -50,7 +50,7 @@ class Watch:
             raise InvalidArgument(f"interval: expected a positive number of seconds, got {interval!r}")
         self._phones = phones
         self._store = store
-        names = list(phones) if only is None else [only] if isinstance(only, str) else list(only)
+        names = phones.select(only)
         self._named = _reusable({**(accounts or {}), **accounts_by_provider})
         self._options: dict[str, Any] = {"only": names, "concurrency": concurrency}
         self._state = _Baseline([name for name in names if name not in self._named])

@@ -1,4 +1,4 @@
-"""The fan-out over every account of every backend, and the report on what came of it."""
+"""The fan-out over every account of every backend, and the report on each of them."""
 
 from phonesys.sweep.report import AccountReport, Failure, Outcome, SweepReport
 from phonesys.sweep.source import Accounts, Source

@@ -1,4 +1,4 @@
-"""From the workers to the consumer, with back-pressure."""
+"""The buffer between the workers and the consumer, which gives back-pressure."""
 
 from __future__ import annotations
 
@@ -11,67 +11,67 @@ if TYPE_CHECKING:
     from phonesys.model import Page, PhoneNumber
     from phonesys.sweep.account import AccountProgress
 
-    Read: TypeAlias = tuple[AccountProgress, Page[PhoneNumber]]
+    BufferedPage: TypeAlias = tuple[AccountProgress, Page[PhoneNumber]]
 
-# As many small pages as land at once, or a few big ones: for the consumer to find one ready, and in the
-# processor's cache still. With four times as many numbers, big pages were a sixth slower.
-_MOST_PAGES = 64
-_MOST_NUMBERS = 4_000
+# The limits let the consumer find a page ready, and the page still in the processor's cache. With four times
+# as many numbers, big pages were a sixth slower.
+_MAX_PAGES = 64
+_MAX_NUMBERS = 4_000
 
 
 class PageBuffer:
-    """Pages that were read and not yet taken; workers wait while there are many.
+    """Pages that were fetched and not consumed yet. Workers wait while it is full.
 
-    asyncio.Queue bounds items only, where a page may hold one number or a thousand.
+    `asyncio.Queue` bounds only the count of items, but a page may hold one number or a thousand.
     """
 
     def __init__(self) -> None:
-        self._pages: deque[Read] = deque()
+        self._pages: deque[BufferedPage] = deque()
         self._numbers = 0
-        self._ended = False
-        self._givers = WaitQueue()
-        self._takers = WaitQueue()
+        self._closed = False
+        self._putters = WaitQueue()
+        self._getters = WaitQueue()
 
     @property
     def has_capacity(self) -> bool:
-        """Whether a page can be given without waiting."""
-        return len(self._pages) < _MOST_PAGES and self._numbers < _MOST_NUMBERS
+        """True if a page can be added without waiting."""
+        return len(self._pages) < _MAX_PAGES and self._numbers < _MAX_NUMBERS
 
-    def put_nowait(self, read: Read) -> None:
-        """Add a page; nobody takes it after the end."""
-        if not self._ended:
-            self._pages.append(read)
-            self._numbers += len(read[1].numbers)
-            if self._takers:
-                self._takers.wake_one()
+    def put_nowait(self, item: BufferedPage) -> None:
+        """Add a page; drop it if the buffer is closed."""
+        if not self._closed:
+            self._pages.append(item)
+            self._numbers += len(item[1].numbers)
+            if self._getters:
+                self._getters.wake_one()
 
     async def wait_for_capacity(self) -> None:
-        """Wait until the consumer has kept up."""
+        """Wait until the consumer has caught up."""
         while not self.has_capacity:
-            await self._givers.wait()
+            await self._putters.wait()
 
-    async def get(self) -> Read | None:
-        """Take the next page, once there is one; None at the end."""
-        while (read := self.get_nowait()) is None:
-            if self._ended:
-                self._takers.wake_one()
+    async def get(self) -> BufferedPage | None:
+        """Wait for the next page and remove it. Return None once the buffer is closed."""
+        while (item := self.get_nowait()) is None:
+            if self._closed:
+                self._getters.wake_one()
                 return None
-            await self._takers.wait()
-        return read
+            await self._getters.wait()
+        return item
 
-    def get_nowait(self) -> Read | None:
-        """Take the next page, if there is one."""
+    def get_nowait(self) -> BufferedPage | None:
+        """Remove the next page, or return None if there is none."""
         if not self._pages:
             return None
-        read = self._pages.popleft()
-        self._numbers -= len(read[1].numbers)
-        if self._givers:
-            self._givers.wake_one()
-        return read
+        item = self._pages.popleft()
+        self._numbers -= len(item[1].numbers)
+        if self._putters:
+            self._putters.wake_one()
+        return item
 
     def close(self) -> None:
-        """Drop what was not taken, and let whoever waits for a page go."""
-        self._ended = True
+        """Drop the pages that were not consumed and wake the consumers that wait for one."""
+        self._closed = True
         self._pages.clear()
         self._numbers = 0
-        self._takers.wake_one()
+        self._getters.wake_one()

@@ -1,4 +1,4 @@
-"""The queue of pages to fetch: from many sources in turn, what was begun first."""
+"""The queue of pages to fetch: accounts that were begun first, then each source in turn."""
 
 from __future__ import annotations
 
@@ -15,104 +15,106 @@ if TYPE_CHECKING:
 
 
 class SourceQueue:
-    """The accounts of one source that are next in turn."""
+    """The accounts of one source that were not begun yet."""
 
-    __slots__ = ("items", "room")
+    __slots__ = ("items", "putters")
 
     def __init__(self) -> None:
         self.items: deque[Item] = deque()
-        self.room = WaitQueue()
+        self.putters = WaitQueue()
 
 
 class WorkQueue:
     """Pages that can be fetched now.
 
-    Pages of accounts that were begun come before new accounts, so that few are open at a time; new accounts
-    come from each source in turn, so that a source of a hundred thousand does not hold up one of ten.
+    Pages of accounts that were begun come before new accounts, so that few accounts are open at a time. New
+    accounts come from each source in turn, so that a source of a hundred thousand does not hold up one of
+    ten.
     """
 
-    def __init__(self, lane_size: int) -> None:
+    def __init__(self, source_size: int) -> None:
         self._begun: deque[Item] = deque()
-        self._lanes: deque[SourceQueue] = deque()
-        self._lane_size = lane_size
-        self._waiters = WaitQueue()
+        self._sources: deque[SourceQueue] = deque()
+        self._source_size = source_size
+        self._getters = WaitQueue()
         self._count = 0
 
     def add_source(self) -> SourceQueue:
         """Add a source."""
-        lane = SourceQueue()
-        self._lanes.append(lane)
-        return lane
+        source = SourceQueue()
+        self._sources.append(source)
+        return source
 
     def __len__(self) -> int:
         return self._count
 
     @property
     def has_waiters(self) -> bool:
-        """Whether somebody waits for work."""
-        return bool(self._waiters)
+        """True if a worker waits for a page to fetch."""
+        return bool(self._getters)
 
-    def push(self, item: Item) -> None:
+    def put(self, item: Item) -> None:
         """Add a page of an account that was begun."""
         self._begun.append(item)
         self._count += 1
-        if self._waiters:
-            self._waiters.wake_one()
+        if self._getters:
+            self._getters.wake_one()
 
-    def push_new(self, lane: SourceQueue, item: Item) -> None:
-        """Add the first page of a new account; while it has room."""
-        lane.items.append(item)
+    def put_new(self, source: SourceQueue, item: Item) -> None:
+        """Add the first page of a new account."""
+        source.items.append(item)
         self._count += 1
-        if self._waiters:
-            self._waiters.wake_one()
+        if self._getters:
+            self._getters.wake_one()
 
-    def has_capacity(self, lane: SourceQueue) -> bool:
-        """Say whether the source may add another account."""
-        return len(lane.items) < self._lane_size
+    def has_capacity(self, source: SourceQueue) -> bool:
+        """Return True if the source may add another account."""
+        return len(source.items) < self._source_size
 
-    async def wait_for_capacity(self, lane: SourceQueue) -> None:
+    async def wait_for_capacity(self, source: SourceQueue) -> None:
         """Wait until the source may add another account."""
-        while len(lane.items) >= self._lane_size:
-            await lane.room.wait()
+        while len(source.items) >= self._source_size:
+            await source.putters.wait()
 
     async def get(self) -> Item:
-        """Take what is next, once there is something."""
+        """Wait for the next page and remove it."""
         while (item := self.get_nowait()) is None:
-            await self._waiters.wait()
+            await self._getters.wait()
         return item
 
     def get_nowait(self) -> Item | None:
-        """Take what is next, if there is something."""
+        """Remove the next page, or return None if there is none."""
         while self._begun:
             self._count -= 1
             progress, cursor = item = self._begun.popleft()
             if not progress.waiting:
                 return item
             self._defer(progress, cursor)
-        if not self._count:
-            return None
-        lane = self._lanes[0]
-        while not lane.items:
-            self._lanes.rotate(-1)
-            lane = self._lanes[0]
-        self._lanes.rotate(-1)
+        return self._next_new() if self._count else None
+
+    def _next_new(self) -> Item:
+        source = self._sources[0]
+        while not source.items:
+            self._sources.rotate(-1)
+            source = self._sources[0]
+        self._sources.rotate(-1)
         self._count -= 1
-        item = lane.items.popleft()
-        if lane.room and len(lane.items) <= self._lane_size // 2:
-            lane.room.wake_one()
+        item = source.items.popleft()
+        if source.putters and len(source.items) <= self._source_size // 2:
+            source.putters.wake_one()
         return item
 
     def _defer(self, progress: AccountProgress, cursor: Cursor | None) -> None:
-        """Leave a page for later: calls of its account wait already, and it would only join them."""
+        """Set a page aside: calls of its account wait already, and this one would only join them."""
         if progress.deferred is None:
             progress.deferred = deque()
         progress.deferred.append(cursor)
 
     def resume(self, progress: AccountProgress) -> None:
-        """Put an account's parked pages before everything else, once none of its calls waits."""
+        """Queue an account's deferred pages before all others, once none of its calls waits."""
         if progress.deferred and not progress.waiting:
-            parked, progress.deferred = progress.deferred, None
-            self._begun.extendleft((progress, cursor) for cursor in reversed(parked))
-            self._count += len(parked)
-            for _ in parked:
-                self._waiters.wake_one()
+            deferred, progress.deferred = progress.deferred, None
+            self._begun.extendleft((progress, cursor) for cursor in reversed(deferred))
+            self._count += len(deferred)
+            for _ in deferred:
+                self._getters.wake_one()

@@ -1,33 +1,54 @@
-"""What was asked for and what came of it, complete: every account has exactly one outcome."""
+"""The report of a sweep. Every account that was asked for has exactly one outcome."""
 
 from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from phonesys.errors import PhonesysError
 
+if TYPE_CHECKING:
+    from phonesys.model import Page, PhoneNumber
+
 
 class Outcome(StrEnum):
-    """What came of one account."""
+    """The result of reading one account."""
 
     DONE = "done"
     """Read whole."""
     EMPTY = "empty"
     """Read whole; it holds no numbers."""
     NOT_CONNECTED = "not_connected"
-    """It has no phone system: a state, not a failure."""
+    """The account has no phone system. This is a state, not a failure."""
     FAILED = "failed"
-    """Not read, or not read whole; the error says why. Pages that were read before it failed did count."""
+    """Not read, or not read whole. The error says why. Pages read before the failure are counted."""
     NOT_REACHED = "not_reached"
     """The sweep ended before this account was read whole."""
 
 
+@dataclass(slots=True)
+class Counts:
+    """Pages and rows that were handed to the consumer."""
+
+    numbers: int = 0
+    pages: int = 0
+    rejected: int = 0
+    """Rows that could not be read."""
+
+    def add(self, page: Page[PhoneNumber]) -> None:
+        """Count a page."""
+        self.pages += 1
+        self.numbers += len(page.numbers)
+        self.rejected += len(page.rejected)
+
+
 class AccountReport(msgspec.Struct, frozen=True, kw_only=True):
-    """What came of one account."""
+    """The result of reading one account."""
 
     outcome: Outcome
     numbers: int = 0
@@ -35,14 +56,14 @@ class AccountReport(msgspec.Struct, frozen=True, kw_only=True):
     rejected: int = 0
     """Rows that could not be read."""
     duplicates: int = 0
-    """Rows that came more than once within one reading, and were handed on once."""
+    """Rows that came more than once within one pass, and were handed to the consumer once."""
     passes: int = 1
-    """How often it was read: again, and page after page, where a reading did not add up."""
+    """The number of times the account was read. It is read again if a pass was not consistent."""
     error: PhonesysError | None = None
 
 
 class Failure(msgspec.Struct, frozen=True):
-    """One failure; `account` is None where the list of accounts itself could not be read."""
+    """One failure. `account` is None if the list of accounts itself could not be read."""
 
     provider: str
     account: str | None
@@ -50,48 +71,40 @@ class Failure(msgspec.Struct, frozen=True):
 
 
 @dataclass
-class SweepReport:
-    """A live view while the sweep runs, and final once its `async with` has ended."""
+class SweepReport(Counts):
+    """A live view while the sweep runs, and final once its `async with` block has ended."""
 
     accounts: dict[tuple[str, str], AccountReport] = field(
         default_factory=dict[tuple[str, str], AccountReport]
     )
-    """By (provider, account). Without `keep_done`, those that are done or empty are only counted."""
+    """By (provider, account). Without `keep_done`, accounts that are done or empty are only counted."""
     outcomes: Counter[Outcome] = field(default_factory=Counter[Outcome])
-    """How many accounts had each outcome so far."""
+    """The number of accounts per outcome so far."""
     by_provider: dict[str, Counter[Outcome]] = field(default_factory=dict[str, "Counter[Outcome]"])
     """The same for each backend."""
-    numbers: int = 0
     numbers_by_provider: Counter[str] = field(default_factory=Counter[str])
-    pages: int = 0
     requests: int = 0
-    """Sent over HTTP by our own client, retries included."""
+    """HTTP requests sent by the backends' own client, retries included."""
     retries: int = 0
     waiting: int = 0
     """Calls that wait right now, for a rate window or before a retry."""
     waits: int = 0
-    """How often a call had to wait."""
-    rejected: int = 0
+    """The number of times a call had to wait."""
     duplicates: int = 0
     failures: list[Failure] = field(default_factory=list[Failure])
     elapsed: float = 0.0
     """Seconds."""
     timed_out: bool = False
-    """Whether the sweep's own deadline ended it."""
-
-    # Thousands of accounts come to the same few results: one object serves them all.
-    _shared: dict[AccountReport, AccountReport] = field(
-        default_factory=dict[AccountReport, AccountReport], repr=False, compare=False
-    )
+    """True if the sweep's own deadline ended it."""
 
     @property
     def complete(self) -> bool:
-        """Whether every row of every account that was asked for was read, but for those not connected."""
+        """True if every row of every account was read; accounts that are not connected do not count."""
         missing = self.failures or self.outcomes[Outcome.NOT_REACHED] or self.rejected
         return not (missing or self.timed_out)
 
     def record(self, provider: str, account: str, result: AccountReport, *, keep: bool = True) -> None:
-        """Write down what came of an account."""
+        """Record the result of an account."""
         self.outcomes[result.outcome] += 1
         self.duplicates += result.duplicates
         if (counts := self.by_provider.get(provider)) is None:
@@ -101,6 +114,12 @@ class SweepReport:
             if result.outcome is Outcome.FAILED:
                 self.failures.append(Failure(provider, account, result.error))
         elif keep:
-            result = self._shared.setdefault(result, result)
+            result = _shared(result)
         if keep or result.outcome not in {Outcome.DONE, Outcome.EMPTY}:
             self.accounts[provider, account] = result
+
+
+@lru_cache(maxsize=4096)
+def _shared(result: AccountReport) -> AccountReport:
+    """Return one object for equal results: thousands of accounts have the same few."""
+    return result

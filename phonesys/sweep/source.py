@@ -1,4 +1,4 @@
-"""Which accounts of which backend to sweep."""
+"""One backend and the accounts to sweep."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import msgspec
 from phonesys.provider import NumberProvider
 
 Accounts: TypeAlias = Iterable[str] | AsyncIterable[str]
-"""Account ids: any iterable or async iterable of strings, read as needed, and maybe endless."""
+"""Account ids: any iterable or async iterable of strings, read as needed. It may be endless."""
 
 
 class Source(msgspec.Struct, frozen=True):
-    """One backend and the accounts of it to sweep; all that it lists where they are None."""
+    """One backend and the accounts to sweep; every account that the backend lists if `accounts` is None."""
 
     name: str
     provider: NumberProvider

@@ -1,4 +1,4 @@
-"""Verification of one pass over an account: the rows it saw, and whether they are consistent."""
+"""Verification of one pass over an account: the rows of its pages, and whether they are consistent."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ _id_of: Callable[[PhoneNumber], str] = attrgetter("id")
 
 
 def identity_of(provider: NumberProvider) -> Callable[[PhoneNumber], str]:
-    """Return what tells a backend's rows apart: the number where no two rows of an account share one."""
+    """Return the function that identifies a row: by number where numbers are unique, else by id."""
     return number_of if getattr(provider, "unique_numbers", False) else _id_of
 
 
 def ids_and_numbers(
     rows: Sequence[PhoneNumber], identity: Callable[[PhoneNumber], str]
 ) -> tuple[list[str], list[str]]:
-    """Return the rows' ids and numbers: the same list twice where rows are told apart by number."""
+    """Return the rows' ids and numbers; the same list twice if rows are identified by number."""
     ids = list(map(identity, rows))
     return ids, ids if identity is number_of else list(map(number_of, rows))
 
 
 class SeenRows(msgspec.Struct, eq=False):
-    """Rows by id and by number: a vendor may leave out a row's id at times, whose id then is the number."""
+    """Rows by id and by number. A vendor may leave out an id at times; its number replaces it."""
 
     ids: set[str] = msgspec.field(default_factory=set[str])
     numbers: set[str] = msgspec.field(default_factory=set[str])
@@ -46,14 +46,13 @@ class SeenRows(msgspec.Struct, eq=False):
         return len(self.ids)
 
     def unseen(self, ids: list[str], numbers: list[str]) -> set[str]:
-        """Return the ids of the rows that are not known; takes what `told_apart` returns, as `add` does."""
-        # From set to set all the way: anything else beside a set that grows costs a copy of it.
+        """Return the ids of the rows that were not seen before. The arguments are from `ids_and_numbers`."""
         fresh = set(ids) - self.ids
         if numbers is ids:
             return fresh
         on_page = set(numbers)
         if on_page.isdisjoint(fresh) and on_page.isdisjoint(self.ids):
-            return fresh  # every row has an id of its own, then as now
+            return fresh  # no row lacked its id, neither then nor now
         rows = dict(zip(ids, numbers, strict=True))
         bare = {id_ for id_ in fresh if rows[id_] == id_}
         return {id_ for id_ in fresh - bare if rows[id_] not in self.ids} | (bare - self.numbers)
@@ -65,132 +64,132 @@ class SeenRows(msgspec.Struct, eq=False):
             self.numbers.update(numbers)
 
     def update(self, others: SeenRows) -> None:
-        """Add what others know."""
+        """Add the rows of others."""
         self.ids |= others.ids
         self.numbers |= others.numbers
 
 
-_MOST_EMPTY_PAGES = 100
+_MAX_EMPTY_PAGES = 100
 
 
 class ListingPass(msgspec.Struct, eq=False):
-    """What the pages of one reading said.
+    """The pages of one pass over an account.
 
-    Rows move between pages when numbers are bought or released meanwhile. What gives that away: another row
-    where a page ended a moment ago, a total that changes or that the rows do not reach, and where there
-    is none, a row on two pages or a hole between them.
+    Rows move between pages while numbers are bought or released. These signs show it: another row at the
+    place where a page ended, a total that changes or exceeds the rows, and, without a total, a row on two
+    pages or a hole between two pages.
     """
 
     identity: Callable[[PhoneNumber], str]
-    """What tells two rows apart."""
-    in_order: bool = False
-    """Whether each page is fetched only after the one before it."""
+    """Returns a row's identity."""
+    sequential: bool = False
+    """True if each page is requested only after the one before it has arrived."""
     seen: SeenRows = msgspec.field(default_factory=SeenRows)
     fingerprints: Counter[int] = msgspec.field(default_factory=Counter[int])
-    """The pages, by what they hold."""
+    """A hash of each page's rows."""
     totals: set[int] = msgspec.field(default_factory=set[int])
     rows: int = 0
-    """All of them, repeated and unreadable ones too."""
+    """All rows, repeated and unreadable ones included."""
     unreadable: set[bytes] = msgspec.field(default_factory=set[bytes])
     duplicates: int = 0
-    overlapping: bool = False
-    """Whether a row came on two pages."""
+    has_repeats: bool = False
+    """True if a row was on two pages."""
     row_moved: bool = False
-    """Whether another row was found where a page had ended."""
+    """True if another row was found at the place where a page had ended."""
     cursors: set[Cursor | None] = msgspec.field(default_factory=lambda: {None})
-    waiting: deque[Cursor] = msgspec.field(default_factory=deque[Cursor])
+    queued: deque[Cursor] = msgspec.field(default_factory=deque[Cursor])
     starts: dict[int, int] = msgspec.field(default_factory=dict[int, int])
-    """How many rows the page has that starts at a place."""
+    """The number of rows of the page that starts at an offset."""
     ends: dict[int, str] = msgspec.field(default_factory=dict[int, str])
-    """The last row of the page that ends before a place."""
+    """The last row of the page that ends before an offset."""
     boundaries: list[int] = msgspec.field(default_factory=list[int])
-    """Places where one page ends and another starts that were not looked at again."""
+    """Offsets where one page ends and the next starts, and which were not verified yet."""
     empty_pages: int = 0
 
-    # What comes
+    # Pages
 
     def add(self, page: Page[PhoneNumber]) -> set[str]:
-        """Take note of a page, and return the ids that are new; raises RepeatedPage for a circle."""
-        self._name(page.next)
+        """Add a page and return the ids of its new rows. Raise RepeatedPage if paging goes in a circle."""
+        self._add_cursors(page.next)
         if page.total is not None:
             self.totals.add(page.total)
         self.rows += len(page.numbers) + len(page.rejected)
         self.unreadable.update(row.raw for row in page.rejected)
         ids, numbers = ids_and_numbers(page.numbers, self.identity)
         if page.offset is not None:
-            self._place(page.offset, ids, len(page.rejected))
-        return self._new(ids, numbers, page) if ids else self._empty(page)
+            self._add_boundaries(page.offset, ids, len(page.rejected))
+        return self._add_rows(ids, numbers, page) if ids else self._add_empty(page)
 
-    def following(self, named: tuple[Cursor, ...]) -> Iterator[Cursor]:
-        """Yield the cursors to fetch now that this page, which named some, is read."""
-        if not self.in_order:
+    def next_cursors(self, named: tuple[Cursor, ...]) -> Iterator[Cursor]:
+        """Yield the cursors to fetch after a page that named some."""
+        if not self.sequential:
             yield from named
             return
-        self.waiting.extend(named)
-        if self.waiting:
-            yield self.waiting.popleft()
+        self.queued.extend(named)
+        if self.queued:
+            yield self.queued.popleft()
 
-    def _name(self, following: tuple[Cursor, ...]) -> None:
-        for cursor in following:
+    def _add_cursors(self, named: tuple[Cursor, ...]) -> None:
+        for cursor in named:
             if cursor in self.cursors:
                 raise RepeatedPage(f"paging came back to cursor {cursor!r:.80}")
             self.cursors.add(cursor)
 
-    def _new(self, ids: list[str], numbers: list[str], page: Page[PhoneNumber]) -> set[str]:
+    def _add_rows(self, ids: list[str], numbers: list[str], page: Page[PhoneNumber]) -> set[str]:
         new = self.seen.unseen(ids, numbers)
-        print_ = hash(tuple(ids))
-        if not new and (print_ in self.fingerprints or page.next):
+        fingerprint = hash(tuple(ids))
+        if not new and (fingerprint in self.fingerprints or page.next):
             raise RepeatedPage("a page came again: none of its numbers is new")
         if len(new) < len(ids):
             self.duplicates += len(ids) - len(new)
-            self.overlapping = self.overlapping or len(new) < len(set(ids))
-        self.fingerprints[print_] += 1
+            self.has_repeats = self.has_repeats or len(new) < len(set(ids))
+        self.fingerprints[fingerprint] += 1
         self.seen.add(ids, numbers)
         return new
 
-    def _empty(self, page: Page[PhoneNumber]) -> set[str]:
+    def _add_empty(self, page: Page[PhoneNumber]) -> set[str]:
         self.empty_pages += not page.rejected
-        if page.next and self.empty_pages > _MOST_EMPTY_PAGES:
+        if page.next and self.empty_pages > _MAX_EMPTY_PAGES:
             raise RepeatedPage(f"{self.empty_pages} pages without a number, and another one named")
         return set()
 
-    # Places
+    # Boundaries
 
-    def _place(self, start: int, ids: list[str], rejected: int) -> None:
+    def _add_boundaries(self, start: int, ids: list[str], rejected: int) -> None:
         end = start + len(ids) + rejected
         self.starts[start] = end - start
-        if ids and not rejected:  # a row that cannot be read may well be the last one
+        if ids and not rejected:  # an unreadable row may be the last one
             self.ends[end] = ids[-1]
         self.boundaries += [place for place in {start, end} if place in self.starts and place in self.ends]
 
     def pop_boundaries(self) -> Iterator[tuple[int, str]]:
-        """Yield the rows to look at again, by place and what tells them apart, each once."""
+        """Yield each row to look at again, once: its offset and its identity."""
         while self.boundaries:
-            place = self.boundaries.pop()
-            yield place - 1, self.ends[place]
+            offset = self.boundaries.pop()
+            yield offset - 1, self.ends[offset]
 
     @property
     def _has_holes(self) -> bool:
-        pages = sorted(place for place in self.starts.items() if place[1])
+        pages = sorted(page for page in self.starts.items() if page[1])
         return any(start + rows < following for (start, rows), (following, _) in pairwise(pages))
 
-    # Whether it adds up
+    # Consistency
 
     @property
     def found(self) -> int:
-        """How many rows there were, each counted once."""
+        """The number of rows, each counted once."""
         return len(self.seen) + len(self.unreadable)
 
     @property
     def total(self) -> int:
-        """The most that the vendor counted; 0 where it does not count."""
+        """The highest total that the vendor gave; 0 if it gave none."""
         return max(self.totals, default=0)
 
     @property
     def is_consistent(self) -> bool:
-        """Whether nothing hints at rows that moved, or that were left out."""
+        """True if there is no sign of rows that moved or were left out."""
         if self.row_moved:
             return False
         if self.totals:
             return len(self.totals) == 1 and self.found >= self.total
-        return not (self.overlapping or self._has_holes)
+        return not (self.has_repeats or self._has_holes)

@@ -1,4 +1,4 @@
-"""The workers of a sweep: as many requests under way as there are places, whatever waits."""
+"""The workers of a sweep: as many requests under way as it may have, however many calls wait."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, TypeAlias
 
-from phonesys import _observer as scope
+from phonesys import _observer
 from phonesys._concurrency import Semaphore
 
 if TYPE_CHECKING:
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 
     Fetch: TypeAlias = Callable[[AccountProgress, Cursor | None], Awaitable[None]]
 
-# A waiting call keeps its task but not its place. This bounds the tasks when everything waits, and so for how
-# long the last of them waits for its turn in a window that all share, such as that of an agency's tokens.
-_TASKS_PER_PLACE = 16
-_MOST_TASKS = 1024
+# A waiting call keeps its task but not its slot. This bounds the tasks while everything waits, and so the
+# time until the last of them has its turn in a shared window, such as that of an agency's tokens.
+_TASKS_PER_SLOT = 16
+_MAX_TASKS = 1024
 
 
 class WorkerPool:
-    """Takes pages from the queue and fetches them."""
+    """Workers that fetch the pages of a queue."""
 
     def __init__(
         self, work: WorkQueue, fetch: Fetch, group: TaskGroup, report: SweepReport, concurrency: int
@@ -36,93 +36,102 @@ class WorkerPool:
         self.work = work
         self.fetch = fetch
         self.report = report
-        self.places = Semaphore(concurrency)
+        self.slots = Semaphore(concurrency)
         self._group = group
         self._concurrency = concurrency
-        self._most_tasks = min(concurrency * _TASKS_PER_PLACE, max(_MOST_TASKS, 2 * concurrency))
+        self._max_tasks = min(concurrency * _TASKS_PER_SLOT, max(_MAX_TASKS, 2 * concurrency))
         self._tasks = 0
+        self._waiting = 0
 
     def spawn_if_needed(self) -> None:
-        """Start another worker if there is work that nobody waits for and a place that nobody uses."""
+        """Start a worker if a page is queued, no worker waits for one, and a slot is free."""
         if self.work.has_waiters or not len(self.work):
             return
-        at_work = self._tasks - self.report.waiting
-        if at_work < self._concurrency and self._tasks < self._most_tasks:
+        if self._tasks - self._waiting < self._concurrency and self._tasks < self._max_tasks:
             self._tasks += 1
             self._group.start_soon(Worker(self).run)
 
     @property
     def has_surplus(self) -> bool:
-        """Whether more workers than places are at work, because those that waited are back."""
-        return self._tasks - self.report.waiting > self._concurrency
+        """True if more workers than slots are active, because workers that waited are back."""
+        return self._tasks - self._waiting > self._concurrency
 
     def on_worker_exit(self) -> None:
         """Count one worker less."""
         self._tasks -= 1
 
+    def on_wait(self) -> None:
+        """Give up the slot of a worker whose call waits."""
+        self._waiting += 1
+        self.report.waits += 1
+        self.report.waiting = self._waiting
+        self.slots.release()
+        self.spawn_if_needed()
+
+    async def on_wait_ended(self) -> None:
+        """Acquire a slot for a worker whose call goes on.
+
+        A worker that is cancelled meanwhile acquires one at once, since it will release one.
+        """
+        self._waiting -= 1
+        self.report.waiting = self._waiting
+        self.spawn_if_needed()
+        try:
+            await self.slots.acquire()
+        except asyncio.CancelledError:
+            self.slots.force_acquire()
+            raise
+
 
 class Worker:
-    """Fetches one page after the other; the scope of the calls that this makes."""
+    """Fetches one page after the other, and observes the calls made for it."""
 
-    __slots__ = ("_crew", "_progress")
+    __slots__ = ("_pool", "_progress")
 
-    def __init__(self, crew: WorkerPool) -> None:
-        self._crew = crew
+    def __init__(self, pool: WorkerPool) -> None:
+        self._pool = pool
         self._progress: AccountProgress | None = None
 
     async def run(self) -> None:
-        """Fetch pages until others do."""
-        scope.current.set(self)
-        crew = self._crew
-        while not crew.has_surplus:
-            self._progress, cursor = crew.work.get_nowait() or await crew.work.get()
-            if crew.places.locked():
-                await crew.places.acquire()
+        """Fetch pages until there are more workers than slots."""
+        _observer.current.set(self)
+        pool = self._pool
+        while not pool.has_surplus:
+            self._progress, cursor = pool.work.get_nowait() or await pool.work.get()
+            if pool.slots.locked():
+                await pool.slots.acquire()
             else:
-                crew.places.acquire_nowait()
+                pool.slots.acquire_nowait()
             try:
                 if self._progress.error is None:
-                    await crew.fetch(self._progress, cursor)
+                    await pool.fetch(self._progress, cursor)
             finally:
-                crew.places.release()
-        crew.on_worker_exit()
+                pool.slots.release()
+        pool.on_worker_exit()
 
-    # The scope
+    # CallObserver
 
     def on_request(self) -> None:
         """Count a request."""
-        self._crew.report.requests += 1
+        self._pool.report.requests += 1
 
     def on_retry(self) -> None:
         """Count a retry."""
-        self._crew.report.retries += 1
+        self._pool.report.retries += 1
 
     @asynccontextmanager
     async def waiting(self) -> AsyncGenerator[None]:
-        """Let another account have the place, and come back to one that is free.
+        """Leave the slot to another account while the block waits, and acquire one afterwards.
 
-        Meanwhile the other pages of this one stay in the queue: they would only wait as well.
+        Other pages of the same account stay in the queue meanwhile: they would only wait as well.
         """
-        crew, progress = self._crew, self._progress
+        pool, progress = self._pool, self._progress
         assert progress is not None  # noqa: S101 -- calls are made while a page is fetched
-        crew.report.waits += 1
-        crew.report.waiting += 1
         progress.waiting += 1
-        crew.places.release()
-        crew.spawn_if_needed()
+        pool.on_wait()
         try:
             yield
         finally:
-            crew.report.waiting -= 1
             progress.waiting -= 1
-            crew.work.resume(progress)
-            crew.spawn_if_needed()
-            await self._reacquire()
-
-    async def _reacquire(self) -> None:
-        """Wait for a place; whoever is cancelled takes one at once, since it will give one back."""
-        try:
-            await self._crew.places.acquire()
-        except asyncio.CancelledError:
-            self._crew.places.force_acquire()
-            raise
+            pool.work.resume(progress)
+            await pool.on_wait_ended()

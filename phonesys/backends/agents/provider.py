@@ -122,10 +122,10 @@ class AgentNumbers(WritingBackend):
             rejected=answer.rejected,
         )
 
-    async def has_row_at(self, account: str, place: int, row: str) -> bool:
-        """Look at one place of the list again."""
+    async def has_row_at(self, account: str, offset: int, row: str) -> bool:
+        """Check the row at an offset."""
         answer = await self.send(
-            calls.list_numbers(page=place + 1, limit=1, status=self.status, account=account)
+            calls.list_numbers(page=offset + 1, limit=1, status=self.status, account=account)
         )
         if _size(answer) > 1:
             return True  # the vendor has its own idea of a page's size

@@ -204,9 +204,9 @@ class LeadConnector(HttpBackend):
         listing = await self._connected(self._call(account, index, search=validate_e164(number)))
         return await self._page(account, cursor, index, listing)
 
-    async def has_row_at(self, account: str, place: int, row: str) -> bool:
-        """Look at one place of a location's list again."""
-        listing = await self._connected(self._call(account, place, page_size=1))
+    async def has_row_at(self, account: str, offset: int, row: str) -> bool:
+        """Check the row at an offset of a location's list."""
+        listing = await self._connected(self._call(account, offset, page_size=1))
         if _rows(listing) > 1:
             return True  # the vendor has its own idea of a page's size
         return [number.number for number in listing.numbers] == [row]

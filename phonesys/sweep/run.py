@@ -1,0 +1,312 @@
+"""A sweep while it is open: reads accounts, fetches their pages, and records their outcomes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Collection, Iterable, Iterator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+import msgspec
+
+from phonesys.errors import (
+    BackendFault,
+    CallError,
+    DeadlineExceeded,
+    InconsistentListing,
+    InvalidArgument,
+    PhonesysError,
+    PhoneSystemMissing,
+    UsageError,
+)
+from phonesys.provider import SearchesNumbers, VerifiesRows
+from phonesys.sweep.account import AccountProgress
+from phonesys.sweep.buffer import PageBuffer
+from phonesys.sweep.queue import SourceQueue, WorkQueue
+from phonesys.sweep.report import AccountReport, Failure, Outcome
+from phonesys.sweep.workers import WorkerPool
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
+    from anyio.abc import TaskGroup
+
+    from phonesys.model import Cursor, Page, PhoneNumber
+    from phonesys.sweep.report import SweepReport
+    from phonesys.sweep.source import Source
+    from phonesys.sweep.verify import ListingPass
+
+OnError: TypeAlias = Literal["collect", "raise"]
+
+_NOT_REACHED = AccountReport(outcome=Outcome.NOT_REACHED)
+
+
+class SweepOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """The arguments of a sweep, checked."""
+
+    concurrency: int
+    on_error: OnError
+    keep_done: bool
+    deadline: float | None
+    match: str | None
+    verify: bool
+
+
+class SweepRun:
+    """The state of a sweep from the beginning of its block to the end."""
+
+    def __init__(
+        self, sources: Iterable[Source], options: SweepOptions, report: SweepReport, group: TaskGroup
+    ) -> None:
+        self.group = group
+        self._sources = tuple(sources)
+        self._options = options
+        self._report = report
+        self._loop = asyncio.get_running_loop()
+        self._started = self._loop.time()
+        self._work = WorkQueue(source_size=options.concurrency)
+        self._pool = WorkerPool(self._work, self._fetch, group, report, options.concurrency)
+        self._buffer = PageBuffer()
+        self._open: dict[tuple[str, str], AccountProgress] = {}
+        self._unread: list[tuple[Source, Iterator[str]]] = []
+        self._readers = len(self._sources)
+        self._ended = False
+        self._error: PhonesysError | None = None
+        self._timer: asyncio.TimerHandle | None = None
+
+    def start(self) -> None:
+        """Begin to read accounts."""
+        for source in self._sources:
+            self.group.start_soon(self._read_source, source, self._work.add_source())
+        if self._options.deadline is not None:
+            self._timer = self._loop.call_later(self._options.deadline, self._on_deadline)
+        self._end_if_finished()
+
+    def cancel(self) -> None:
+        """Cancel everything that was started."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self.group.cancel_scope.cancel()
+
+    # Pages to the consumer
+
+    async def next_page(self) -> Page[PhoneNumber]:
+        """Wait for the next page. Raise StopAsyncIteration at the end, or the error that ended the sweep."""
+        while (item := self._buffer.get_nowait() or await self._buffer.get()) is not None:
+            progress, page = item
+            if progress.error is None:
+                self._on_delivered(progress, page)
+                return page
+        self._report.elapsed = self._loop.time() - self._started
+        raise self._error or StopAsyncIteration
+
+    def _on_delivered(self, progress: AccountProgress, page: Page[PhoneNumber]) -> None:
+        """Count a page. Its account is done only once its last page is delivered."""
+        progress.counts.add(page)
+        self._report.add(page)
+        self._report.numbers_by_provider[progress.source.name] += len(page.numbers)
+        progress.undelivered -= 1
+        if not progress.undelivered:
+            self._conclude(progress)
+
+    # Accounts
+
+    async def _read_source(self, source: Source, queue: SourceQueue) -> None:
+        """Read the accounts of a source, never further ahead than its queue has capacity."""
+        try:
+            await self._read_accounts(source, queue)
+        except UsageError as mistake:
+            self._error = self._error or mistake
+            self._end()
+        except Exception as failure:  # noqa: BLE001 -- a backend or an iterable may raise anything
+            error = as_phonesys_error(failure, source, "accounts", "")
+            self._report.failures.append(Failure(source.name, None, error))
+            self._end_on(error)
+        finally:
+            self._readers -= 1
+            self._end_if_finished()
+
+    async def _read_accounts(self, source: Source, queue: SourceQueue) -> None:
+        if source.accounts is None:
+            async with _closing(source.provider.accounts()) as accounts:
+                await self._read_async(source, accounts, queue)
+        elif isinstance(source.accounts, AsyncIterable):
+            await self._read_async(source, source.accounts, queue)
+        else:
+            await self._read_sync(source, source.accounts, queue)
+
+    async def _read_sync(self, source: Source, accounts: Iterable[str], queue: SourceQueue) -> None:
+        iterator = iter(accounts)
+        if isinstance(accounts, Collection):
+            self._unread.append((source, iterator))
+        for account in iterator:
+            self._open_account(source, queue, account)
+            if not self._work.has_capacity(queue):
+                await self._work.wait_for_capacity(queue)
+
+    async def _read_async(self, source: Source, accounts: AsyncIterable[str], queue: SourceQueue) -> None:
+        async for account in accounts:
+            self._open_account(source, queue, account)
+            if not self._work.has_capacity(queue):
+                await self._work.wait_for_capacity(queue)
+
+    def _open_account(self, source: Source, queue: SourceQueue, account: str) -> None:
+        """Queue the first page of an account, unless the account was named before."""
+        if not isinstance(account, str):
+            raise InvalidArgument(f"accounts: expected strings, got {account!r:.80}")
+        key = source.name, account
+        if key not in self._open and key not in self._report.accounts:
+            progress = self._open[key] = AccountProgress(source, account, self._options.verify)
+            self._work.put_new(queue, (progress, None))
+            self._pool.spawn_if_needed()
+
+    def _close_account(self, progress: AccountProgress, outcome: Outcome | None) -> None:
+        """Record the result of an account, once."""
+        name = progress.source.name
+        if self._open.pop((name, progress.account), None) is not None:
+            result = progress.result(outcome)
+            self._report.record(name, progress.account, result, keep=self._options.keep_done)
+            self._end_if_finished()
+
+    # Fetching
+
+    async def _fetch(self, progress: AccountProgress, cursor: Cursor | None) -> None:
+        try:
+            page = progress.add(await self._request(progress, cursor))
+        except Exception as failure:  # noqa: BLE001 -- a backend may raise anything; its account fails
+            self._fail(progress, failure)
+            return
+        if page.next or progress.listing_pass is not None:
+            self._queue(progress, progress.next_cursors(page))
+        match = self._options.match
+        await self._buffer_page(progress, page if match is None else _matching(page, match))
+        if progress.listing_pass is not None and progress.verify:
+            await self._verify_boundaries(progress, progress.listing_pass)
+        self._on_fetched(progress)
+
+    def _queue(self, progress: AccountProgress, cursors: Iterable[Cursor | None]) -> None:
+        for cursor in cursors:
+            progress.unfetched += 1
+            progress.undelivered += 1
+            self._work.put((progress, cursor))
+            self._pool.spawn_if_needed()
+
+    def _request(self, progress: AccountProgress, cursor: Cursor | None) -> Awaitable[Page[PhoneNumber]]:
+        provider, match = progress.source.provider, self._options.match
+        if match is not None and isinstance(provider, SearchesNumbers):
+            return provider.search(progress.account, match, cursor)
+        return provider.page(progress.account, cursor)
+
+    async def _buffer_page(self, progress: AccountProgress, page: Page[PhoneNumber]) -> None:
+        """Add a page to the buffer once the consumer has caught up."""
+        if progress.previous is not None and not (page.numbers or page.rejected):
+            return
+        if not self._buffer.has_capacity:
+            await self._buffer.wait_for_capacity()
+        progress.undelivered += 1
+        self._buffer.put_nowait((progress, page))
+
+    async def _verify_boundaries(self, progress: AccountProgress, listing_pass: ListingPass) -> None:
+        """Check that no row moved between this page and its neighbours."""
+        provider = progress.source.provider
+        if self._options.match is None and isinstance(provider, VerifiesRows):
+            for offset, row in listing_pass.pop_boundaries():
+                try:
+                    unmoved = await provider.has_row_at(progress.account, offset, row)
+                except Exception as failure:  # noqa: BLE001 -- as for a page
+                    self._fail(progress, failure)
+                    return
+                listing_pass.row_moved = listing_pass.row_moved or not unmoved
+
+    def _on_fetched(self, progress: AccountProgress) -> None:
+        """Count a fetched page. After the last page of a pass, begin another if it was not consistent."""
+        progress.unfetched -= 1
+        progress.undelivered -= 1
+        if not progress.unfetched and progress.error is None and progress.restart_if_inconsistent():
+            self._queue(progress, [None])
+        if not progress.undelivered:
+            self._conclude(progress)
+
+    def _conclude(self, progress: AccountProgress) -> None:
+        """Close an account whose pages are all delivered."""
+        if progress.inconsistency is None:
+            self._close_account(progress, None)
+        else:
+            self._fail(progress, InconsistentListing(progress.inconsistency))
+
+    def _fail(self, progress: AccountProgress, failure: Exception) -> None:
+        """Close an account after a failure; as not connected only if none of its pages was read before."""
+        if isinstance(failure, PhoneSystemMissing) and progress.listing_pass is None:
+            self._close_account(progress, Outcome.NOT_CONNECTED)
+        elif progress.error is None:
+            error = as_phonesys_error(failure, progress.source, "page", progress.account)
+            progress.error = error
+            self._close_account(progress, Outcome.FAILED)
+            self._end_on(error)
+
+    # The end
+
+    def _end_on(self, error: PhonesysError) -> None:
+        if self._options.on_error == "raise":
+            self._error = self._error or error
+            self._end()
+
+    def _end_if_finished(self) -> None:
+        """End the iteration once no account is open and no source has more."""
+        if not self._readers and not self._open:
+            self._end()
+
+    def _on_deadline(self) -> None:
+        self._report.timed_out = True
+        if self._options.on_error == "raise":
+            deadline = self._options.deadline
+            self._error = self._error or DeadlineExceeded(f"the sweep took longer than {deadline} s")
+        self._end()
+
+    def _end(self) -> None:
+        """End the consumer's loop, and drop the pages that it has not consumed.
+
+        Once all accounts are closed, those are pages of accounts that have failed since. If the sweep ends
+        early, their accounts are not reached.
+        """
+        if not self._ended:
+            self._ended = True
+            self._buffer.close()
+
+    def finish_report(self) -> None:
+        """Record the accounts that were not reached: those still open, and the unread rest of lists."""
+        self._ended = True
+        self._report.elapsed = self._loop.time() - self._started
+        for progress in tuple(self._open.values()):
+            self._close_account(progress, Outcome.NOT_REACHED)
+        for source, rest in self._unread:
+            for account in rest:
+                if isinstance(account, str) and (source.name, account) not in self._report.accounts:
+                    self._report.record(source.name, account, _NOT_REACHED, keep=True)
+
+
+@asynccontextmanager
+async def _closing(accounts: AsyncIterator[str]) -> AsyncGenerator[AsyncIterator[str]]:
+    """Close a backend's iterator of accounts if it is a generator, which may hold a connection."""
+    try:
+        yield accounts
+    finally:
+        if isinstance(accounts, AsyncGenerator):
+            await accounts.aclose()
+
+
+def _matching(page: Page[PhoneNumber], number: str) -> Page[PhoneNumber]:
+    """Keep the rows with this number. A vendor's search finds more than that."""
+    return msgspec.structs.replace(page, numbers=tuple(n for n in page.numbers if n.number == number))
+
+
+def as_phonesys_error(failure: Exception, source: Source, operation: str, account: str) -> PhonesysError:
+    """Convert any exception to a PhonesysError, without the frames that would keep its page in memory."""
+    if isinstance(failure, PhonesysError):
+        failure.__traceback__ = None
+        if isinstance(failure, CallError) and not failure.backend:
+            failure.with_call(backend=source.name, operation=operation, account=account)
+        return failure
+    fault = BackendFault(f"{type(failure).__name__}: {failure}")
+    fault.__cause__ = failure
+    return fault.with_call(backend=source.name, operation=operation, account=account)
