@@ -1,9 +1,9 @@
-"""A bot that runs for ever: it sweeps again and again, answers questions meanwhile, and stops cleanly.
+"""A long-running bot: it sweeps repeatedly, answers questions at the same time, and stops cleanly.
 
     python examples/bot.py --rounds 3
 
-Ask it on standard input: a phone number, and it says who holds it. It stops after its rounds, or on Ctrl-C.
-It talks to the embedded sandbox, so that it runs as it is.
+Type a phone number on standard input, and the bot prints the accounts that hold it. It stops after its
+rounds, or on Ctrl-C. It uses the embedded sandbox. In your own bot, pass your credentials to the backends.
 """
 
 from __future__ import annotations
@@ -23,36 +23,36 @@ if TYPE_CHECKING:
 
 
 class InventoryBot:
-    """Knows which numbers there are, as of its last complete sweep."""
+    """Remembers the numbers of its last complete sweep."""
 
     def __init__(self, phones: PhoneSystem) -> None:
         self.phones = phones
         self.known: frozenset[str] = frozenset()
 
     async def watch(self, rounds: int, every: float) -> None:
-        """Sweep, say what came and went, and sleep; a round that fails is said, and does not end the bot."""
+        """Sweep, print what changed, and sleep. A round that fails is printed and does not end the bot."""
         for round_ in range(1, rounds + 1):
             try:
-                await self._look(round_)
+                await self._sweep(round_)
             except PhonesysError as error:
                 print(f"round {round_}: {error}", flush=True)
             if round_ < rounds:
                 await asyncio.sleep(every)
 
-    async def _look(self, round_: int) -> None:
+    async def _sweep(self, round_: int) -> None:
         seen: set[str] = set()
         async with self.phones.sweep() as sweep:
             async for page in sweep:
                 seen.update(number.number for number in page.numbers)
-        if not sweep.report.complete:  # what could not be read has not gone
+        if not sweep.report.complete:  # a number that was not read is not gone
             print(f"round {round_}: incomplete, {len(sweep.report.failures)} failures", flush=True)
             return
-        came, went = len(seen - self.known), len(self.known - seen)
+        added, removed = len(seen - self.known), len(self.known - seen)
         self.known = frozenset(seen)
-        print(f"round {round_}: {len(seen)} numbers, {came} came, {went} went", flush=True)
+        print(f"round {round_}: {len(seen)} numbers, {added} added, {removed} removed", flush=True)
 
     async def answer(self, questions: AsyncIterator[str]) -> None:
-        """Look numbers up while the watch goes on, over the same connections."""
+        """Look numbers up while the sweeps continue, over the same connections."""
         async for question in questions:
             try:
                 holders = await self.phones.find(question)
@@ -60,7 +60,7 @@ class InventoryBot:
                 print(f"{question}: {error}", flush=True)
             else:
                 where = ", ".join(f"{number.provider}/{number.account}" for number in holders)
-                print(f"{question}: {where or 'nobody'}", flush=True)
+                print(f"{question}: {where or 'not held'}", flush=True)
 
 
 @asynccontextmanager
@@ -103,7 +103,7 @@ if __name__ == "__main__":
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--rounds", type=int, default=sys.maxsize)
-    parser.add_argument("--every", type=float, default=60.0, help="seconds between two rounds")
+    parser.add_argument("--every", type=float, default=60.0, help="seconds between rounds")
     arguments = parser.parse_args()
     with contextlib.suppress(KeyboardInterrupt):
         asyncio.run(main(arguments.rounds, arguments.every))

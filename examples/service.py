@@ -1,12 +1,12 @@
-"""A web service that answers who holds a number: one client for its whole life, many callers at once.
+"""A web service that finds the holders of a number: one client for its whole life, many concurrent callers.
 
-Run it and ask it:
+Run it, and send requests:
 
     python examples/service.py --port 8080
     curl localhost:8080/numbers/+14155552671
     curl localhost:8080/inventory
 
-It serves the embedded sandbox, so that it runs as it is; in your own, give the backends your credentials.
+It uses the embedded sandbox. In your own service, pass your credentials to the backends.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ async def phone_system(app: web.Application) -> AsyncIterator[None]:
 
 
 async def find(request: web.Request) -> web.Response:
-    """`GET /numbers/{number}`: every backend and account that holds it."""
+    """Handle `GET /numbers/{number}`: every backend and account that holds the number."""
     found = await request.app[PHONES].find(request.match_info["number"])
     return web.json_response(
         [
@@ -64,7 +64,7 @@ async def find(request: web.Request) -> web.Response:
 
 
 async def inventory(request: web.Request) -> web.Response:
-    """`GET /inventory`: how many numbers there are, by backend and country."""
+    """Handle `GET /inventory`: the count of numbers by backend and country."""
     counts: Counter[str] = Counter()
     async with request.app[PHONES].sweep() as sweep:
         async for page in sweep:
@@ -82,7 +82,7 @@ async def inventory(request: web.Request) -> web.Response:
 async def errors(
     request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
 ) -> web.StreamResponse:
-    """Answer 400 for what the caller got wrong, and 502 for what a vendor did."""
+    """Respond 400 to a mistake of the caller, and 502 to a failure of a vendor."""
     try:
         return await handler(request)
     except InvalidArgument as mistake:
@@ -94,7 +94,7 @@ async def errors(
 
 
 def application() -> web.Application:
-    """Put the service together."""
+    """Return the application with its routes and its client."""
     app = web.Application(middlewares=[errors])
     app.cleanup_ctx.append(phone_system)
     app.add_routes([web.get("/numbers/{number}", find), web.get("/inventory", inventory)])

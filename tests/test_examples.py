@@ -62,9 +62,9 @@ async def test_the_bot_sweeps_answers_and_stops(unused_port: int) -> None:
     bot = await start("bot.py", "--rounds", "3", "--every", "0.3")
     code, out, err = await ended(bot, b"+14155552671\nnot a number\n")
     assert (code, err) == (0, "")
-    assert re.search(r"^round 1: (\d+) numbers, \1 came, 0 went$", out, re.MULTILINE)
-    assert re.search(r"^round 3: \d+ numbers, 0 came, 0 went$", out, re.MULTILINE)
-    assert "+14155552671: nobody" in out
+    assert re.search(r"^round 1: (\d+) numbers, \1 added, 0 removed$", out, re.MULTILINE)
+    assert re.search(r"^round 3: \d+ numbers, 0 added, 0 removed$", out, re.MULTILINE)
+    assert "+14155552671: not held" in out
     assert "not a number: phone number: 'not a number' is not E.164" in out
     assert out.endswith("stopped\n")
 
