@@ -51,14 +51,14 @@ def vendors() -> Iterator[Sandbox]:
 
 @pytest.fixture
 def home(tmp_path: Path, vendors: Sandbox) -> Path:
-    """What `phonesys sandbox --write` leaves."""
+    """A folder as `phonesys sandbox --write` leaves it."""
     write(tmp_path / "phonesys.toml", configuration(vendors, vendors.location_ids))
     return tmp_path
 
 
 @pytest.fixture
 def context(vendors: Sandbox, unused_port: int, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """Somebody who consents at once, and what a login has to be told for them."""
+    """Options of a login for a person who consents at once."""
     monkeypatch.setenv(SECRET_VARIABLE, vendors.oauth.client_secret)
     monkeypatch.delenv(KEY_VARIABLE, raising=False)
     monkeypatch.setattr(webbrowser, "open", browse)
@@ -127,7 +127,7 @@ def test_an_example_configuration_is_one(
 
 
 def variables(values: dict[str, Any]) -> Iterator[str]:
-    """What environment variables a table names, in any depth."""
+    """Yield the environment variables that a table names, at any depth."""
     for key, value in values.items():
         if isinstance(value, dict):
             yield from variables(value)
