@@ -19,8 +19,8 @@ from benchmarks.results import CaseResult, Row, Run
 from benchmarks.runner import derive
 from benchmarks.server import Serving, Site
 from benchmarks.stats import interleaved, spread
-from phonesys.backends.leadconnector.wire import read_listing
-from phonesys.backends.leadping.wire import read_listing as read_rows
+from phonesys.backends.leadconnector.wire import decode_listing
+from phonesys.backends.leadping.wire import decode_listing as read_rows
 from tests.conftest import PATIENCE
 
 ROOT = Path(__file__).parent.parent
@@ -136,7 +136,7 @@ def test_quick_cases_are_small() -> None:
 def test_pages_hold_as_many_numbers_as_jobs_expect() -> None:
     """Full pages, the last one short by one, an empty one after it; ids differ."""
     job = Job(client="", task="", locations=1, pages=3, rows=4)
-    pages = [read_listing(body) for body in location_pages(3, 4)]
+    pages = [decode_listing(body) for body in location_pages(3, 4)]
     assert [len(page.numbers) for page in pages] == [4, 4, 3, 0]
     assert len({number.id for page in pages for number in page.numbers}) == job.numbers == 11
 

@@ -21,12 +21,12 @@ _BATCH = 20
 
 def phonesys_unified(job: Job) -> Outcome:
     """Do what a sweep does with a page: read it, and write the account on each number."""
-    from phonesys.backends.leadconnector.provider import _complete
-    from phonesys.backends.leadconnector.wire import read_listing
+    from phonesys.backends.leadconnector.provider import _fill_in
+    from phonesys.backends.leadconnector.wire import decode_listing
 
     def unify(body: bytes) -> Any:
-        listing = read_listing(body)
-        _complete(listing, "location", {})
+        listing = decode_listing(body)
+        _fill_in(listing, "location", {})
         return listing.numbers
 
     return _time(job, unify)
@@ -34,12 +34,12 @@ def phonesys_unified(job: Job) -> Outcome:
 
 def phonesys_every_attribute(job: Job) -> Outcome:
     """Do the same, and then read all twelve attributes of the unified number, dates parsed."""
-    from phonesys.backends.leadconnector.provider import _complete
-    from phonesys.backends.leadconnector.wire import read_listing
+    from phonesys.backends.leadconnector.provider import _fill_in
+    from phonesys.backends.leadconnector.wire import decode_listing
 
     def unify(body: bytes) -> Any:
-        listing = read_listing(body)
-        _complete(listing, "location", {})
+        listing = decode_listing(body)
+        _fill_in(listing, "location", {})
         for n in listing.numbers:
             _ = (n.provider, n.account, n.id, n.number, n.label, n.country)
             _ = (n.kind, n.capabilities, n.status, n.assignee, n.created_at, n.updated_at)

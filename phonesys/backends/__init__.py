@@ -1,1 +1,1 @@
-"""A folder a vendor: structs in `wire`, operations as data in `calls`, the backend in `provider`."""
+"""One folder per vendor: structs in `wire`, operations as data in `calls`, the backend in `provider`."""

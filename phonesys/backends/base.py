@@ -1,36 +1,39 @@
-"""What the backends share: a client to send with, opening and closing, and clear refusals."""
+"""Base classes of the backends: opening, closing, sending, and writes whose response may be lost."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar
 
 import msgspec
 
+from phonesys.backends.reconcile import AccountNumber, OutcomeEvaluator, poll_until_done, write_of
 from phonesys.errors import InvalidArgument, OutcomeUnknown, UsageError
 from phonesys.http.client import HttpClient
 from phonesys.provider import ClearlyUnsupported
 from phonesys.writes import CLOCK_SKEW, GRACE_PERIOD, Reconciled, Write
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Mapping
     from types import TracebackType
 
     import aiohttp
 
+    from phonesys.backends.reconcile import WriteLookup
     from phonesys.http.auth import Auth
     from phonesys.http.call import Call
     from phonesys.http.options import HttpOptions
     from phonesys.http.ratelimit.window import RateLimit
 
 T = TypeVar("T")
+N = TypeVar("N", bound=AccountNumber)
 
 MAX_PAGES = 100_000
-"""A vendor that counts more pages than this has counted wrong; they are then read one after the other."""
+"""A page count above this is implausible; such an account is read page after page."""
 
 DEFAULT_ACCOUNT = "default"
-"""What the one account of a credential is called that does not say whose it is."""
+"""Name of an account whose credential does not say which account it opens."""
 
 
 class HttpBackend(ClearlyUnsupported):
@@ -67,26 +70,50 @@ class HttpBackend(ClearlyUnsupported):
         await self.http.__aexit__(kind, error, trace)
 
     def send(self, call: Call[T]) -> Awaitable[T]:
-        """Carry out one call; the way to an operation of the vendor that has no method here."""
+        """Send a call. For operations of the vendor that have no method here."""
         return self.http.send(call)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name!r}>"
 
 
-class WritingBackend(HttpBackend, ABC):
-    """A backend that changes numbers, and can look up what became of a change whose answer was lost."""
+class WritingBackend(HttpBackend, ABC, Generic[N]):
+    """A backend that changes numbers, and whose credential opens one account.
 
-    async def write(self, call: Call[T], facts: Write) -> T:
-        """Carry out a call that is not safe to repeat; where its answer is lost, the error knows it."""
+    It can look up the outcome of a write whose response was lost.
+    """
+
+    write_kinds: ClassVar[tuple[str, ...]]
+    """Kinds of `Write` that the vendor offers."""
+
+    def __init__(self, name: str, *, account: str, **options: Any) -> None:
+        super().__init__(name, **options)
+        self._account = account
+
+    async def accounts(self) -> AsyncIterator[str]:
+        """Yield the accounts that the credentials name; the one of a single credential otherwise."""
+        for account in self.http.auth.accounts() or (self._account,):
+            yield account
+
+    async def get(self, number_id: str, *, account: str | None = None) -> N:
+        """Fetch one number."""
+        account = self._account_or_default(account)
+        return self._with_account(await self.send(self._get_call(number_id, account)), account)
+
+    async def delete(self, number_id: str, *, account: str | None = None) -> None:
+        """Delete a number. Raises OutcomeUnknown if the response is lost."""
+        write = Write(kind="delete", account=self._account_or_default(account), number_id=number_id)
+        await self.write(self._delete_call(number_id, write.account), write)
+
+    async def write(self, call: Call[T], write: Write) -> T:
+        """Send a call that is not idempotent. If its response is lost, the error carries `write`."""
         try:
             return await self.send(call)
         except OutcomeUnknown as unknown:
-            ended = msgspec.structs.replace(facts, ended_at=datetime.now(UTC))
+            ended = msgspec.structs.replace(write, ended_at=datetime.now(UTC))
             unknown.with_write(ended, by=self)
             raise
 
-    @abstractmethod
     async def reconcile(
         self,
         lost: OutcomeUnknown | Write,
@@ -94,30 +121,54 @@ class WritingBackend(HttpBackend, ABC):
         *,
         grace_period: float = GRACE_PERIOD,
         clock_skew: float = CLOCK_SKEW,
-    ) -> Reconciled[Any]:
-        """Look up whether a write was carried out."""
+    ) -> Reconciled[N]:
+        """Look up whether a write whose response was lost was executed.
+
+        - `grace_period`: seconds after the loss during which the request may still be executed. The lookup is
+          repeated until then, unless the write is found to be done.
+        - `clock_skew`: seconds by which the vendor's clock and this one may differ.
+        """
+        write = write_of(lost, self.name, self.write_kinds)
+        lookup = self._lookup(OutcomeEvaluator(write, clock_skew))
+        return await poll_until_done(lookup, write, grace_period)
+
+    @abstractmethod
+    def _get_call(self, number_id: str, account: str) -> Call[N]: ...
+
+    @abstractmethod
+    def _delete_call(self, number_id: str, account: str) -> Call[None]: ...
+
+    @abstractmethod
+    def _lookup(self, evaluator: OutcomeEvaluator) -> WriteLookup[N]: ...
+
+    def _account_or_default(self, account: str | None) -> str:
+        return self._account if account is None else account
+
+    def _with_account(self, number: N, account: str | None) -> N:
+        number.account = self._account_or_default(account)
+        return number
 
 
-def resolve_auth(given: Any, auth: Auth | None, *, what: str, kind: type[Any]) -> Auth:
-    """Choose between a credential and an `auth`; raises UsageError unless exactly one is given."""
-    if (given is None) == (auth is None):
+def resolve_auth(credential: Any, auth: Auth | None, *, what: str, kind: type[Any]) -> Auth:
+    """Return `auth`, or `kind(credential)`. Raises UsageError unless exactly one is given."""
+    if (credential is None) == (auth is None):
         raise UsageError(f"expected either {what}= or auth=, and not both")
-    chosen: Auth = auth if auth is not None else kind(given)
+    chosen: Auth = auth if auth is not None else kind(credential)
     return chosen
 
 
-def effective_page_size(asked: int, theirs: int | None) -> int:
-    """Return the size of a page: what the vendor makes of what was asked for."""
-    return theirs if theirs is not None and 0 < theirs < asked else asked
-
-
-def plausible_total(total: int | None, least: int) -> int | None:
-    """Return the vendor's total, unless it is belied: there are at least so many rows."""
-    return None if total is None or total < least else total
-
-
-def validate_page_size(size: int, most: int) -> int:
-    """Return the page size; raises InvalidArgument outside of what the vendor allows."""
-    if not isinstance(size, int) or isinstance(size, bool) or not 1 <= size <= most:
-        raise InvalidArgument(f"page_size: expected a whole number from 1 to {most}, got {size!r}")
+def validate_page_size(size: int, maximum: int) -> int:
+    """Return the page size. Raises InvalidArgument outside of what the vendor allows."""
+    if not isinstance(size, int) or isinstance(size, bool) or not 1 <= size <= maximum:
+        raise InvalidArgument(f"page_size: expected a whole number from 1 to {maximum}, got {size!r}")
     return size
+
+
+def effective_page_size(requested: int, reported: int | None) -> int:
+    """Return the rows per page: what the vendor reports, if that is less than requested."""
+    return reported if reported is not None and 0 < reported < requested else requested
+
+
+def plausible_total(total: int | None, minimum: int) -> int | None:
+    """Return the vendor's total, or None if fewer than the rows that were seen."""
+    return None if total is None or total < minimum else total

@@ -35,7 +35,7 @@ class OAuthInfo:
 
 @dataclass(frozen=True, kw_only=True)
 class BackendInfo:
-    """What a configuration may say of a backend: the class attribute `info`.
+    """Configuration of a backend: the class attribute `info`.
 
     Optional. A class that has it also takes the keywords `auth`, `base_url`, `limit`, `http` and `name`, as
     HttpBackend does, and `account` where one credential reads one account. Any other backend is called with
@@ -48,7 +48,7 @@ class BackendInfo:
     """Make an `auth` of one credential, so that several accounts can have one each."""
     options: tuple[BackendOption, ...] = ()
     one_account: bool = True
-    """Whether a credential reads one account, whose name the configuration may choose.
+    """True if a credential opens one account, whose name the configuration may choose.
 
     Otherwise the configuration lists the accounts, or the backend does.
     """

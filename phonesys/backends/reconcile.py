@@ -1,29 +1,51 @@
-"""How backends look up what became of a write: the facts, the waiting, and the judging of what is found."""
+"""Lookup of writes whose response was lost: validation, polling, and evaluation of what is found."""
 
 from __future__ import annotations
 
 import asyncio
+from abc import ABC, abstractmethod
 from datetime import UTC, datetime, timedelta
 from enum import Enum
 from math import isfinite
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, TypeVar
 
-from phonesys.errors import InvalidArgument, OutcomeUnknown, UsageError
+from phonesys.errors import InvalidArgument, NotFound, OutcomeUnknown, UsageError
 from phonesys.writes import Reconciled, Write, WriteOutcome
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-N = TypeVar("N", bound="Dated")
-
 _FIRST_PAUSE = 1.0
 
 
+class Timestamped(Protocol):
+    """A number's times."""
+
+    @property
+    def created_at(self) -> datetime | None:
+        """Time of creation, if the vendor says."""
+        ...
+
+    @property
+    def updated_at(self) -> datetime | None:
+        """Time of the last change, if the vendor says."""
+        ...
+
+
+class AccountNumber(Timestamped, Protocol):
+    """A number whose account is filled in by its backend."""
+
+    account: str
+
+
+N = TypeVar("N", bound=Timestamped)
+
+
 def write_of(lost: OutcomeUnknown | Write, backend: str, kinds: Sequence[str]) -> Write:
-    """Return what is to be looked up; raises UsageError for what this backend could not have written."""
+    """Return the write to look up. Raises UsageError if this backend could not have sent it."""
     if isinstance(lost, OutcomeUnknown):
         if lost.backend != backend:
-            raise UsageError(f"it was backend {lost.backend!r} that lost this answer, not {backend!r}")
+            raise UsageError(f"backend {lost.backend!r} lost this response, not {backend!r}")
         if lost.write is None:
             raise UsageError(
                 f"the outcome of {lost.operation or 'this call'} cannot be looked up; "
@@ -32,35 +54,35 @@ def write_of(lost: OutcomeUnknown | Write, backend: str, kinds: Sequence[str]) -
         lost = lost.write
     if lost.kind not in kinds:
         raise UsageError(f"backend {backend!r} has no {lost.kind!r}; it has {', '.join(kinds)}")
-    _check(lost)
+    _validate_write(lost)
     return lost
 
 
-def _check(write: Write) -> None:
-    """Raise InvalidArgument for facts, perhaps somebody's own, that nothing can be found by."""
-    enough = {
+def _validate_write(write: Write) -> None:
+    """Raise InvalidArgument for a write, perhaps made by hand, that identifies no number."""
+    identifies = {
         "create": write.number or write.wanted.get("name"),
         "assign": write.number and write.wanted.get("agent_id"),
         "update": write.number_id,
         "delete": write.number_id,
     }
-    if not enough[write.kind]:
-        raise InvalidArgument(f"write: number, number_id or wanted must say what to look for, got {write!r}")
+    if not identifies[write.kind]:
+        raise InvalidArgument(f"write: expected a number, number_id or wanted to look for, got {write!r}")
     if write.started_at.tzinfo is None or write.ended_at.tzinfo is None:
         raise InvalidArgument("write: expected times with a time zone, as in datetime.now(UTC)")
 
 
 def drop_none(**fields: Any) -> dict[str, Any]:
-    """Keep the fields that are not None."""
+    """Return the fields that are not None."""
     return {name: value for name, value in fields.items() if value is not None}
 
 
-async def look_up_until_settled(
-    look: Callable[[bool], Awaitable[Reconciled[N]]], write: Write, grace_period: float
+async def poll_until_done(
+    look_up: Callable[[bool], Awaitable[Reconciled[N]]], write: Write, grace_period: float
 ) -> Reconciled[N]:
-    """Look until it is done, or until the request is taken to be over: `grace_period` seconds after its end.
+    """Look up until the write is done, or `grace_period` seconds after its response was lost.
 
-    `look` is told whether it is the last one, which what is found must then be judged by.
+    `look_up` is called with True for the last time, whose result is final.
     """
     if not (isfinite(grace_period) and grace_period >= 0):
         raise InvalidArgument(f"grace_period: expected seconds, 0 or more, got {grace_period!r}")
@@ -69,38 +91,64 @@ async def look_up_until_settled(
     until = clock() + grace_period - min(max(passed, 0.0), grace_period)
     pause = _FIRST_PAUSE
     while (left := until - clock()) > 0:
-        found = await look(False)
+        found = await look_up(False)
         if found.outcome is WriteOutcome.DONE:
             return found
         await asyncio.sleep(min(pause, left))
         pause *= 2
-    return await look(True)
+    return await look_up(True)
 
 
-class Dated(Protocol):
-    """A number, of which the times count here."""
+class WriteLookup(ABC, Generic[N]):
+    """One lookup of one write; base of each backend's own."""
 
-    @property
-    def created_at(self) -> datetime | None:
-        """When the vendor says that it was created."""
-        ...
+    def __init__(self, evaluator: OutcomeEvaluator, get: Callable[[str], Awaitable[N]]) -> None:
+        self._evaluator, self._write = evaluator, evaluator.write
+        self._get = get
 
-    @property
-    def updated_at(self) -> datetime | None:
-        """When the vendor says that it was changed last."""
-        ...
+    async def __call__(self, is_last: bool) -> Reconciled[N]:
+        """Look up the write once."""
+        if self._write.kind not in {"update", "delete"}:
+            return await self._look_up_new(is_last=is_last)
+        number = await self._get_or_none(self._write.number_id or "")
+        if self._write.kind == "delete":
+            return deleted() if number is None else self._evaluator.evaluate_remaining(number)
+        if number is None:
+            return unclear("the number does not exist any more")
+        return self._evaluator.evaluate_updated(number, matches_request=self._matches_request(number))
+
+    @abstractmethod
+    async def _look_up_new(self, *, is_last: bool) -> Reconciled[N]:
+        """Look up a number that was to be created or assigned."""
+
+    @abstractmethod
+    def _matches_request(self, number: N) -> bool:
+        """Return True if the number is as the write asked for."""
+
+    async def _get_or_none(self, number_id: str) -> N | None:
+        try:
+            return await self._get(number_id)
+        except NotFound:
+            return None
 
 
-class Age(Enum):
-    """Whether something happened before the write began, or since."""
+class Timing(Enum):
+    """When something happened, relative to the start of a write."""
 
     BEFORE = 1
     SINCE = 2
     UNKNOWN = 3
 
 
+class Candidate(NamedTuple, Generic[N]):
+    """A number that a write may have made, and whether it is as the write asked for."""
+
+    number: N
+    matches_request: bool
+
+
 class OutcomeEvaluator:
-    """Says what the numbers that are there now mean for a write."""
+    """Concludes from the vendor's numbers whether a write was executed."""
 
     def __init__(self, write: Write, clock_skew: float) -> None:
         if not (isfinite(clock_skew) and clock_skew >= 0):
@@ -108,96 +156,88 @@ class OutcomeEvaluator:
         self.write = write
         self._skew = timedelta(seconds=clock_skew)
 
-    def age(self, moment: datetime | None) -> Age:
-        """Say whether a vendor's time is before the write began; unknown where clocks may err."""
+    def timing_of(self, moment: datetime | None) -> Timing:
+        """Return when a vendor's time is; unknown within the clocks' difference."""
         if moment is None:
-            return Age.UNKNOWN
+            return Timing.UNKNOWN
         start = self.write.started_at
-        if moment >= _cut(start, like=moment):
-            return Age.SINCE if moment <= datetime.now(UTC) + self._skew else Age.UNKNOWN
-        return Age.BEFORE if moment < _cut(start - self._skew, like=moment) else Age.UNKNOWN
+        if moment >= _truncate(start, like=moment):
+            return Timing.SINCE if moment <= datetime.now(UTC) + self._skew else Timing.UNKNOWN
+        return Timing.BEFORE if moment < _truncate(start - self._skew, like=moment) else Timing.UNKNOWN
 
-    def made(self, number: Dated) -> Age:
-        """Say when a number came to be as it is: before only where it was not changed since either."""
-        created = self.age(number.created_at)
-        if created is Age.BEFORE and number.updated_at is not None:
-            return Age.BEFORE if self.age(number.updated_at) is Age.BEFORE else Age.UNKNOWN
+    def creation_timing(self, number: Timestamped) -> Timing:
+        """Return when a number became what it is: before only if it was not changed since either."""
+        created = self.timing_of(number.created_at)
+        if created is Timing.BEFORE and number.updated_at is not None:
+            changed = self.timing_of(number.updated_at)
+            return Timing.BEFORE if changed is Timing.BEFORE else Timing.UNKNOWN
         return created
 
-    def of_new(self, candidates: Sequence[Candidate[N]], *, whole: bool) -> Reconciled[N]:
-        """Judge what may have been created: `whole` says that no other candidate can be there."""
-        recent = [one for one in candidates if self.made(one.number) is not Age.BEFORE]
-        alike = [one for one in recent if one.as_wanted]
-        if len(alike) == 1 and self.made(alike[0].number) is Age.SINCE:
+    def evaluate_created(self, candidates: Sequence[Candidate[N]], *, complete: bool) -> Reconciled[N]:
+        """Evaluate numbers that may have been created; `complete` if there can be no other candidate."""
+        recent = [one for one in candidates if self.creation_timing(one.number) is not Timing.BEFORE]
+        matching = [one for one in recent if one.matches_request]
+        if len(matching) == 1 and self.creation_timing(matching[0].number) is Timing.SINCE:
             return Reconciled(
                 outcome=WriteOutcome.DONE,
-                number=alike[0].number,
-                reason="it is there as it was asked for, and was created since",
+                number=matching[0].number,
+                reason="a number as requested exists, and was created since",
             )
         if recent:
             return unclear(
-                f"{len(recent)} numbers may be it, created by somebody else or changed since",
+                f"{len(recent)} numbers may be the requested one, created by others or changed since",
                 *(one.number for one in recent),
             )
-        if not whole:
-            return unclear("not every number that may be it could be read")
-        reason = "such a number is there, but from before" if candidates else "no such number is there"
+        if not complete:
+            return unclear("not every number that may be the requested one could be read")
+        reason = "such a number exists, but from before" if candidates else "no such number exists"
         return Reconciled(outcome=WriteOutcome.NOT_DONE, reason=reason)
 
-    def of_changed(self, number: N, *, as_wanted: bool) -> Reconciled[N]:
-        """Judge a number that was to be changed."""
-        if as_wanted:
-            return Reconciled(
-                outcome=WriteOutcome.DONE, number=number, reason="all fields are as they were asked for"
-            )
+    def evaluate_updated(self, number: N, *, matches_request: bool) -> Reconciled[N]:
+        """Evaluate a number that was to be changed."""
+        if matches_request:
+            return Reconciled(outcome=WriteOutcome.DONE, number=number, reason="all fields are as requested")
         changed = max(filter(None, (number.created_at, number.updated_at)), default=None)
         # Two changes within a second look like one where the vendor writes whole seconds.
         untouched = changed is not None and changed == self.write.version and changed.microsecond != 0
-        if untouched or self.age(changed) is Age.BEFORE:
+        if untouched or self.timing_of(changed) is Timing.BEFORE:
             return Reconciled(outcome=WriteOutcome.NOT_DONE, reason="nothing has changed it since")
-        return unclear("its fields are not as asked for, but somebody may have changed them since", number)
+        return unclear("its fields are not as requested, but others may have changed them since", number)
 
-    def of_left(self, number: N) -> Reconciled[N]:
-        """Judge a number that was to be deleted and is there."""
-        if self.age(number.created_at) is Age.SINCE:
-            return unclear("it is there, but was created since", number)
-        return Reconciled(outcome=WriteOutcome.NOT_DONE, reason="it is still there")
+    def evaluate_remaining(self, number: N) -> Reconciled[N]:
+        """Evaluate a number that was to be deleted and exists."""
+        if self.timing_of(number.created_at) is Timing.SINCE:
+            return unclear("the number exists, but was created since", number)
+        return Reconciled(outcome=WriteOutcome.NOT_DONE, reason="the number still exists")
 
 
-def _cut(moment: datetime, *, like: datetime) -> datetime:
-    """Cut off what a vendor cuts off that writes times like this one: of seconds, or of milliseconds."""
+def _truncate(moment: datetime, *, like: datetime) -> datetime:
+    """Cut fractions of a second to the precision of a vendor that writes times like `like`."""
     kept = 1_000_000 if like.microsecond == 0 else 1000 if like.microsecond % 1000 == 0 else 1
     return moment.replace(microsecond=moment.microsecond // kept * kept)
 
 
-class Candidate(NamedTuple, Generic[N]):
-    """A number that a write may have made, and whether all that was asked for is true of it."""
-
-    number: N
-    as_wanted: bool
-
-
 def unclear(reason: str, *candidates: N) -> Reconciled[N]:
-    """Say that it cannot be told."""
+    """Return an outcome that people have to decide."""
     return Reconciled(outcome=WriteOutcome.UNCLEAR, reason=reason, candidates=candidates)
 
 
-def gone() -> Reconciled[Any]:
-    """Say that what was to be deleted is not there."""
-    return Reconciled(outcome=WriteOutcome.DONE, reason="it is not there")
+def deleted() -> Reconciled[Any]:
+    """Return the outcome of a deletion whose number does not exist."""
+    return Reconciled(outcome=WriteOutcome.DONE, reason="the number does not exist")
 
 
 def same_text(one: object, other: object) -> bool:
-    """Compare words as vendors keep them: without white space around, and empty as good as none."""
-    return _plain(one) == _plain(other)
+    """Compare words as vendors keep them: surrounding white space is ignored, and empty equals none."""
+    return _collapse_spaces(one) == _collapse_spaces(other)
 
 
-def _plain(text: object) -> str:
+def _collapse_spaces(text: object) -> str:
     return " ".join(str(text or "").split())
 
 
 def same_number(one: str, other: str | None) -> bool:
-    """Compare phone numbers by their digits: what was sent as E.164 may come back otherwise."""
+    """Compare phone numbers by their digits: E.164 that was sent may come back in another spelling."""
     return other is not None and _digits(one) == _digits(other)
 
 

@@ -1,4 +1,4 @@
-"""Reading rows: a page of them all at once, or one by one where a row is bad."""
+"""Decoding of rows one by one, for pages with a bad row."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ if TYPE_CHECKING:
 R = TypeVar("R")
 
 MAX_UNREADABLE = 10_000
-"""An answer with more bad rows than this is not a page with bad rows in it."""
+"""Above this many bad rows, the response as a whole is an error."""
 
-_One: TypeAlias = str | float | int | bool | None
-Untyped: TypeAlias = _One | dict[str, _One]
-"""What no vendor promises the type of: kept as it came where that is one value, or an object of such."""
+_Scalar: TypeAlias = str | float | int | bool | None
+Untyped: TypeAlias = _Scalar | dict[str, _Scalar]
+"""A field of undocumented type: a single value, or an object of such, kept as it came."""
 
 _split = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
-def row_reader(kind: type[R], *doubtful: str) -> Callable[[bytes | msgspec.Raw], R]:
-    """Make the function that reads one row; fields that are `doubtful` never cost it.
+def row_decoder(kind: type[R], *doubtful: str) -> Callable[[bytes | msgspec.Raw], R]:
+    """Return a decoder of one row. Fields that are `doubtful` never make it unreadable.
 
-    Where it cannot be read, it is read once more without those of them that are no text.
+    If the row cannot be decoded, it is decoded again without those of them that are not text.
     """
     decode = msgspec.json.Decoder(kind, strict=False).decode
 
@@ -54,32 +54,32 @@ def _is_text(raw: msgspec.Raw) -> bool:
 def decode_rows_individually(
     rows: Iterable[msgspec.Raw], read: Callable[[msgspec.Raw], R]
 ) -> tuple[tuple[R, ...], tuple[UnreadableRow, ...]]:
-    """Read each row by itself, and keep those that cannot be read, as they came and with the reason.
+    """Decode each row by itself. Keep unreadable rows raw, with the reason.
 
-    Raises DecodeError where that would be most of an endless answer.
+    Raises DecodeError above MAX_UNREADABLE of them.
     """
     good: list[R] = []
     bad: list[UnreadableRow] = []
-    reasons: dict[str, str] = {}  # each once: thousands of rows may have the same
+    reasons: dict[str, str] = {}  # interned: thousands of rows may have the same one
     for row in rows:
         try:
             good.append(read(row))
         except UNREADABLE as failure:
             if len(bad) == MAX_UNREADABLE:
-                raise _hopeless(bad[0]) from None
+                raise _too_many_unreadable(bad[0]) from None
             reason = str(failure)[:SHOWN]
             raw = bytes(memoryview(row)[:EXCERPT])
             bad.append(UnreadableRow(raw=raw, reason=reasons.setdefault(reason, reason)))
     return tuple(good), tuple(bad)
 
 
-def _hopeless(first: UnreadableRow) -> DecodeError:
+def _too_many_unreadable(first: UnreadableRow) -> DecodeError:
     return DecodeError(
         f"more than {MAX_UNREADABLE:,} rows cannot be read, the first for: {first.reason}", body=first.raw
     )
 
 
 def check_depth(*values: Any) -> None:
-    """Raise ValueError, which msgspec tells as its own, for objects that nobody could print or pickle."""
+    """Raise ValueError, which msgspec raises as its own, for objects too deep to print or pickle."""
     if any(map(exceeds_depth, values)):
         raise ValueError(f"nested more than {MAX_DEPTH} deep")

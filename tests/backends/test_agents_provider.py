@@ -20,7 +20,7 @@ from phonesys import (
     PhoneSystem,
     RepeatedPage,
 )
-from phonesys.backends.agents.provider import _following, _next
+from phonesys.backends.agents.provider import _next_page, _next_pages
 from phonesys.backends.agents.wire import Paging, Rows
 from phonesys.model import UnreadableRow as RejectedRow
 from phonesys.sandbox import Sandbox, drop_after
@@ -87,8 +87,8 @@ def rows(count: int, bad: int = 0, **paging: Any) -> Rows[AgentNumber]:
     ],
 )
 def test_where_next(number: int, answer: Rows[AgentNumber], following: tuple[int, ...]) -> None:
-    """Everything at once where the vendor counts, one after the other where it does not."""
-    assert _next(number, 10, answer) == following
+    """All pages are named at once if the vendor counts, else each page names the next."""
+    assert _next_pages(number, 10, answer) == following
 
 
 @settings(deadline=None)
@@ -99,7 +99,7 @@ def test_where_next(number: int, answer: Rows[AgentNumber], following: tuple[int
     says=st.sets(st.sampled_from(["total", "limit", "pages", "has_more"])),
 )
 def test_every_number_is_read_once(numbers: int, page_size: int, cap: int, says: set[str]) -> None:
-    """Whatever the vendor says of its paging, as long as it is true."""
+    """Any true statement of the vendor about its paging leads to every number once."""
     theirs = min(page_size, cap) if says & {"pages", "has_more"} or {"total", "limit"} <= says else page_size
     if "pages" not in says and "limit" not in says and theirs < page_size:
         says = says - {"total"}  # a total alone says nothing if the page size is not the one asked for
@@ -115,7 +115,7 @@ def test_every_number_is_read_once(numbers: int, page_size: int, cap: int, says:
             "has_more": number * theirs < numbers,
         }
         answer = rows(count, **{name: truth[name] for name in says})
-        for cursor in _next(number, page_size, answer):
+        for cursor in _next_pages(number, page_size, answer):
             assert isinstance(cursor, int)
             assert cursor not in named
             named.add(cursor)
@@ -125,8 +125,8 @@ def test_every_number_is_read_once(numbers: int, page_size: int, cap: int, says:
 
 def test_following_goes_on_until_the_count() -> None:
     """The list of agents is read one page after the other."""
-    assert _following(1, 10, rows(10, pages=3)) == (2,)
-    assert _following(3, 10, rows(10, pages=3)) == ()
+    assert _next_page(1, 10, rows(10, pages=3)) == (2,)
+    assert _next_page(3, 10, rows(10, pages=3)) == ()
 
 
 # On the sandbox.
@@ -209,11 +209,11 @@ async def test_the_life_of_an_assignment(envelope: Envelope) -> None:
                 with pytest.raises(NotFound):
                     await ask
             with pytest.raises(NotFound):
-                await an.of_agent("nobody")
+                await an.of_agent("unknown")
 
 
 async def test_status_narrows_the_list(vendor: Sandbox) -> None:
-    """By the vendor's word, on every page."""
+    """The filter is the vendor's word and is sent with every page."""
     async with opened(vendor, status="INACTIVE", page_size=2) as an:
         found = await whole(an)
     assert found
@@ -221,14 +221,14 @@ async def test_status_narrows_the_list(vendor: Sandbox) -> None:
 
 
 async def test_agents_can_be_narrowed(vendor: Sandbox) -> None:
-    """By status and by words in their names."""
+    """Agents are filtered by status and by words in their names."""
     async with opened(vendor, page_size=2) as an:
         assert [agent.name for agent in await an.agents(search="agent 3")] == ["Agent 3"]
         assert {agent.status for agent in await an.agents(status="ACTIVE")} == {"ACTIVE"}
 
 
 async def test_one_key_is_one_account(vendor: Sandbox) -> None:
-    """It is called `default` unless it is given a name; `PerAccount` makes several of several keys."""
+    """The account is `default` unless named; `PerAccount` opens several accounts with several keys."""
     async with opened(vendor) as an:
         assert [account async for account in an.accounts()] == ["default"]
     async with opened(vendor, account="acme") as an:
@@ -237,7 +237,7 @@ async def test_one_key_is_one_account(vendor: Sandbox) -> None:
 
 
 async def test_the_key_travels_in_its_own_header() -> None:
-    """`X-API-Key`, of the account that is asked about."""
+    """Each call carries the `X-API-Key` of its account."""
     from phonesys import ApiKey
 
     keys: list[str | None] = []
@@ -276,7 +276,7 @@ async def test_cursors_are_its_own(vendor: Sandbox, cursor: Any) -> None:
 
 
 async def test_what_no_vendor_could_take_is_refused_before_any_request(vendor: Sandbox) -> None:
-    """Numbers that are not E.164, updates of nothing, ids that are none."""
+    """Numbers that are not E.164, empty updates and empty ids are refused before any request."""
     async with opened(vendor) as an:
         for attempt in (
             an.assign(phone_number="4155552671", agent_id="agent_1"),
@@ -291,17 +291,17 @@ async def test_what_no_vendor_could_take_is_refused_before_any_request(vendor: S
 
 
 async def test_the_vendors_refusals_are_its_own(vendor: Sandbox) -> None:
-    """An agent that is not there, in the vendor's words."""
+    """An unknown agent is an error in the vendor's words."""
     number = next(iter(vendor.world.assignments))
     async with opened(vendor) as an:
         with pytest.raises(BadRequest, match="Agent not found"):
-            await an.update(number, agent_id="nobody")
+            await an.update(number, agent_id="unknown")
         with pytest.raises(NotFound, match="Agent not found"):
-            await an.assign(phone_number=FRESH, agent_id="nobody")
+            await an.assign(phone_number=FRESH, agent_id="unknown")
 
 
 async def test_a_lost_assignment_is_not_repeated(vendor: Sandbox) -> None:
-    """It routes live calls: the error says how to find out, and nothing is sent twice."""
+    """An assignment routes live calls: it is not sent twice, and the error says how to find out."""
     vendor.script("agents.assign", drop_after(), repeat=True)
     async with opened(vendor) as an:
         with pytest.raises(OutcomeUnknown, match="to find out: find"):
@@ -357,7 +357,7 @@ async def test_agents_behind_a_flag() -> None:
 
 
 async def test_bad_rows_reach_the_page() -> None:
-    """They are kept beside the good ones, and count towards a full page."""
+    """Unreadable rows are kept beside the good ones, and count towards a full page."""
     async with server(lambda request: [{"phoneNumber": FRESH}, {"id": "num_2"}]) as an:
         page = await an.page("default")
     assert [number.number for number in page.numbers] == [FRESH]
@@ -367,7 +367,7 @@ async def test_bad_rows_reach_the_page() -> None:
 
 @pytest.mark.parametrize("listed", [True, False])
 async def test_an_assignment_without_content_is_looked_up(listed: bool) -> None:
-    """The vendor documents none: the agent's numbers tell, or else what was asked for is what is known."""
+    """Without content, the assignment is found among the agent's numbers, or reported as requested."""
 
     async def made(request: web.Request) -> web.Response:
         return web.Response(status=201)

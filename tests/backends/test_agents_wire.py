@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from phonesys import Agent, AgentNumber, Capabilities, DecodeError, NumberKind, NumberStatus, PhoneNumber
-from phonesys.backends.agents.wire import Paging, read_agents, read_number, read_numbers
+from phonesys.backends.agents.wire import Paging, decode_agents, decode_number, decode_numbers
 
 DATA = Path(__file__).parents[1] / "data" / "agents"
 
@@ -71,7 +71,7 @@ def facts(thing: object, expected: dict[str, Any]) -> dict[str, Any]:
 def test_every_envelope_is_opened(name: str) -> None:
     """The rows and the paging are found wherever they were observed."""
     rows, paging = LISTS[name]
-    read = read_numbers((DATA / name).read_bytes())
+    read = decode_numbers((DATA / name).read_bytes())
     assert [facts(row, expected) for row, expected in zip(read.rows, rows, strict=True)] == rows
     assert read.paging == paging
     assert read.rejected == ()
@@ -79,14 +79,14 @@ def test_every_envelope_is_opened(name: str) -> None:
 
 @pytest.mark.parametrize("name", ONES)
 def test_one_number_comes_bare_or_wrapped(name: str) -> None:
-    """Under `data`, `number`, both or neither."""
-    assert facts(read_number((DATA / name).read_bytes()), DESK) == DESK
+    """A single number is found under `data`, `number`, both or neither."""
+    assert facts(decode_number((DATA / name).read_bytes()), DESK) == DESK
 
 
 @pytest.mark.parametrize("name", AGENTS)
 def test_agents_are_read(name: str) -> None:
-    """Only their ids are sure, and may be numbers."""
-    assert read_agents((DATA / name).read_bytes()).rows == (
+    """Only the ids of agents are certain, and they may be integers."""
+    assert decode_agents((DATA / name).read_bytes()).rows == (
         Agent(id="agent_9", name="Reception", status="ACTIVE"),
         Agent(id=7),
     )
@@ -136,7 +136,7 @@ def test_a_row_without_an_id_goes_by_its_number() -> None:
 def test_a_bad_row_costs_only_itself(envelope: str) -> None:
     """In every envelope the others are read, and the bad ones are kept as they came."""
     rows = '[{"phoneNumber": "+14155552671"}, {"id": "num_2"}, 7, {"phoneNumber": "+14155552673"}]'
-    read = read_numbers((envelope % rows).encode())
+    read = decode_numbers((envelope % rows).encode())
     assert [row.number for row in read.rows] == ["+14155552671", "+14155552673"]
     assert [rejected.raw for rejected in read.rejected] == [b'{"id": "num_2"}', b"7"]
     assert "phoneNumber" in read.rejected[0].reason
@@ -146,7 +146,7 @@ def test_a_bad_row_costs_only_itself(envelope: str) -> None:
 def test_a_bad_date_does_not_cost_its_number(bad: object) -> None:
     """Undocumented dates of another shape are None."""
     row = {"phoneNumber": "+14155552671", "createdAt": bad, "updatedAt": bad}
-    number = read_number(msgspec.json.encode(row))
+    number = decode_number(msgspec.json.encode(row))
     assert (number.created_at, number.updated_at) == (None, None)
 
 
@@ -159,10 +159,10 @@ def test_a_bad_date_does_not_cost_its_number(bad: object) -> None:
     ],
 )
 def test_paging_that_makes_no_sense_is_as_good_as_absent(paging: dict[str, object]) -> None:
-    """Wherever it stands, it does not cost the rows."""
+    """Paging of another type is ignored in every envelope."""
     row = {"phoneNumber": "+14155552671"}
     for body in ({"data": [row], "pagination": paging}, {"data": [row], **paging}):
-        read = read_numbers(msgspec.json.encode(body))
+        read = decode_numbers(msgspec.json.encode(body))
         assert (len(read.rows), read.paging) == (1, UNSAID)
 
 
@@ -181,12 +181,12 @@ def test_anything_else_is_an_error_that_shows_what_came(body: dict[str, Any]) ->
     """A failure under a 200, rows too deep, rows under another name: never an empty list."""
     raw = msgspec.json.encode(body)
     with pytest.raises(DecodeError) as caught:
-        read_numbers(raw)
+        decode_numbers(raw)
     assert caught.value.body == raw
     assert not caught.value.transient
 
 
 def test_whitespace_around_the_parts_is_harmless() -> None:
     """Rows are found by their bracket, wherever the vendor breaks its lines."""
-    assert len(read_numbers(b' \n{ "data" :\n [ {"phoneNumber" : "+1"} ]\n}\n').rows) == 1
-    assert read_numbers(b"\n [ ] ").rows == ()
+    assert len(decode_numbers(b' \n{ "data" :\n [ {"phoneNumber" : "+1"} ]\n}\n').rows) == 1
+    assert decode_numbers(b"\n [ ] ").rows == ()

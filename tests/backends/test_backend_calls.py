@@ -105,7 +105,7 @@ def test_what_is_sent(call: Call[Any], operation: str, *, safe: bool, expected: 
 
 
 def test_calls_are_charged_to_their_account() -> None:
-    """The location's for LeadConnector, what the backend says for the others."""
+    """Calls are charged to the location for LeadConnector, and to the backend's account for the others."""
     assert leadconnector.active_numbers("loc_1").account == "loc_1"
     assert leadconnector.number_pools("loc_1").account == "loc_1"
     assert leadping.list_numbers(account="org_1").account == "org_1"
@@ -113,7 +113,7 @@ def test_calls_are_charged_to_their_account() -> None:
 
 
 def test_writes_say_how_to_find_out() -> None:
-    """What became of a write whose answer is lost can be asked by a call that exists."""
+    """The recovery hint of each write names a method that exists."""
     assert leadping.create_number(name="Line", number=NUMBER).recovery_hint == f"find('{NUMBER}')"
     assert "Line" in leadping.create_number(name="Line").recovery_hint
     assert leadping.update_number("pn_1", name="Line", number=NUMBER).recovery_hint == "get('pn_1')"
@@ -145,6 +145,6 @@ WRONG: list[tuple[str, Callable[[], object]]] = [
 
 @pytest.mark.parametrize(("expected", "build"), WRONG)
 def test_what_no_vendor_could_take_is_refused(expected: str, build: Callable[[], object]) -> None:
-    """Before anything is sent, with the form that was expected."""
+    """The error is raised before anything is sent, and states the expected form."""
     with pytest.raises(InvalidArgument, match=expected):
         build()

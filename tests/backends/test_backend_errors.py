@@ -1,4 +1,4 @@
-"""What vendors answer instead of data: the documented errors, and what proxies put in their place."""
+"""Responses instead of data: the documented errors, and what proxies put in their place."""
 
 from __future__ import annotations
 
@@ -167,7 +167,7 @@ READS: list[Call[Any]] = [
 @pytest.mark.parametrize(("raw", "transient"), NOT_DATA, ids=[repr(raw[:24]) for raw, _ in NOT_DATA])
 @pytest.mark.parametrize("call", READS, ids=[f"{call.method} {call.target}" for call in READS])
 def test_what_is_no_data_is_an_error(call: Call[Any], raw: bytes, *, transient: bool) -> None:
-    """Never an empty page, never None; the error shows what came, and knows what a proxy may mend."""
+    """The error shows the response and is transient if a proxy may have caused it."""
     with pytest.raises(DecodeError) as caught:
         call.decode(raw)
     assert caught.value.transient is transient
@@ -178,7 +178,7 @@ def test_what_is_no_data_is_an_error(call: Call[Any], raw: bytes, *, transient: 
 
 @pytest.mark.parametrize("call", [*READS[:4], *READS[5:8], *READS[11:]])
 def test_an_array_is_data_for_lists_of_agent_numbers_only(call: Call[Any]) -> None:
-    """Nobody else answers one, so `[]` is no empty page."""
+    """No other operation returns a bare array, so `[]` is no empty page."""
     with pytest.raises(DecodeError):
         call.decode(b"[]")
 
@@ -189,13 +189,13 @@ def test_an_array_is_data_for_lists_of_agent_numbers_only(call: Call[Any]) -> No
 @pytest.mark.parametrize("call", [leadconnector.number_pools("loc_1"), agents.list_numbers()])
 def test_rows_under_a_failure_are_no_rows(call: Call[Any], raw: bytes) -> None:
     """A 200 that says it failed is an error even where an empty list stands beside it."""
-    with pytest.raises(DecodeError, match="no success"):
+    with pytest.raises(DecodeError, match="`success` is false"):
         call.decode(raw)
 
 
 @pytest.mark.parametrize("call", [leadping.delete_number("pn_1"), agents.delete_number("num_1")])
 def test_nothing_is_what_deleting_answers(call: Call[None]) -> None:
-    """No content, or any that the vendor likes; but a proxy's page does not mean that it is gone."""
+    """Any content but a proxy's page confirms a deletion."""
     for raw in (b"", b"{}", b'{"success": true}', b"OK", b"null"):
         call.decode(raw)
     with pytest.raises(DecodeError):
@@ -246,7 +246,7 @@ async def test_errors_know_their_call(vendor: Sandbox) -> None:
     ids=name_of,
 )
 async def test_leadconnector_raises_them(vendor: Sandbox, case: Case) -> None:
-    """Also with an empty body and no content type; PhoneSystemMissing is told from other 404s."""
+    """An empty body without a content type is enough; PhoneSystemMissing differs from other 404s."""
     raw = (DATA / case.file).read_bytes()
     fault = status(case.status, raw, case.headers, case.content_type or "")
     vendor.script("leadconnector.numbers", fault)
@@ -275,7 +275,7 @@ async def test_leadping_raises_them(vendor: Sandbox, case: Case) -> None:
     "case", [case for case in CASES if case.file.startswith(("agents", "proxy"))], ids=name_of
 )
 async def test_agent_numbers_raises_them(vendor: Sandbox, case: Case) -> None:
-    """Every shape that was observed."""
+    """The message is found in every shape that was observed."""
     raw = (DATA / case.file).read_bytes()
     vendor.script("agents.list", status(case.status, raw, case.headers, case.content_type or ""))
     async with AgentNumbers(vendor.agents_key, base_url=vendor.agents_url, http=ONCE) as an:
@@ -285,7 +285,7 @@ async def test_agent_numbers_raises_them(vendor: Sandbox, case: Case) -> None:
 
 
 async def test_a_page_that_is_no_data_is_an_error_over_the_wire(vendor: Sandbox) -> None:
-    """HTML with status 200, also under the content type of JSON."""
+    """HTML with status 200 is an error, also under the content type of JSON."""
     page = (DATA / "proxy/challenge.html").read_bytes()
     for content_type in ("text/html", "application/json"):
         vendor.script("agents.list", body(page, content_type))
@@ -296,7 +296,7 @@ async def test_a_page_that_is_no_data_is_an_error_over_the_wire(vendor: Sandbox)
 
 
 async def test_a_write_that_answers_no_data_is_of_unknown_outcome(vendor: Sandbox) -> None:
-    """It is not sent again, and the error says how to find out."""
+    """A lost write is not sent again, and the error says how to find out."""
     vendor.script("leadping.create", body("<html>", "text/html"), repeat=True)
     async with Leadping(vendor.leadping_key, base_url=vendor.leadping_url) as lp:
         with pytest.raises(OutcomeUnknown, match=r"find\('\+14155552671'\)") as caught:

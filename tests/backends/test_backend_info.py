@@ -28,7 +28,7 @@ BACKENDS = (LeadConnector, Leadping, AgentNumbers)
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_what_can_be_configured_is_a_keyword_of_the_constructor(backend: type[Any]) -> None:
-    """The credential, every option, and those that every configurable backend has."""
+    """So are the credential and the keywords that every configurable backend has."""
     info: BackendInfo = backend.info
     keywords = inspect.signature(backend).parameters
     common = {"auth", "base_url", "limit", "http", "name"} | ({"account"} if info.one_account else set())
@@ -39,7 +39,7 @@ def test_what_can_be_configured_is_a_keyword_of_the_constructor(backend: type[An
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_one_credential_becomes_an_auth(backend: type[Any]) -> None:
-    """Of which several make a PerAccount."""
+    """Several of them make a PerAccount."""
     auth = PerAccount({"a": backend.info.make_auth(Secret("k", what="a key"))})
     assert backend(auth=auth).http.auth.accounts() == ("a",)
 
@@ -52,7 +52,7 @@ def oauth(**options: Any) -> Any:
 
 
 def test_an_agency_and_single_locations_are_configured_by_one_table() -> None:
-    """Each with its own option."""
+    """Each kind of installation has its own option."""
     agency = oauth(company_id="c1", app_id="other")
     assert isinstance(agency, AgencyTokens)
     assert (agency.company_id, agency.app_id) == ("c1", "other")
@@ -75,7 +75,7 @@ def test_options_that_do_not_fit_together_are_refused(options: dict[str, Any], m
 
 @pytest.mark.parametrize("backend", BACKENDS)
 async def test_a_backend_over_the_sandbox_lists_what_it_holds(backend: type[Any]) -> None:
-    """And its numbers make the same records by column and one by one."""
+    """Its numbers make the same records by column and one by one."""
     async with Sandbox(locations=2, numbers=3, leadping=5, agents=4) as sandbox:
         async with backend.from_sandbox(sandbox) as made:
             accounts = [account async for account in made.accounts()]
@@ -95,12 +95,12 @@ def _page_of(page: Page[Any], number: Any) -> Page[Any]:
 
 @pytest.mark.parametrize("word", ["toll-free", "tollFree", "toll_free", "Toll Free", "TOLLFREE"])
 def test_words_are_compared_without_case_and_separators(word: str) -> None:
-    """As vendors spell them differently from one answer to the next."""
+    """Vendors spell words differently from one response to the next."""
     assert fold(word) == "tollfree"
     assert kind_of(word) is NumberKind.TOLL_FREE
 
 
 def test_an_unknown_word_means_what_was_said_for_those() -> None:
-    """None as well."""
+    """So does None."""
     colours = Vocabulary({"Light Blue": 1}, 0)
     assert [colours(word) for word in ("light-blue", "Light Blue", "blue", None)] == [1, 1, 0, 0]

@@ -30,7 +30,7 @@ from phonesys import (
     Write,
     WriteOutcome,
 )
-from phonesys.backends.reconcile import look_up_until_settled
+from phonesys.backends.reconcile import poll_until_done
 from phonesys.provider import ReconcilesWrites, require
 from phonesys.sandbox import Sandbox, drop, drop_after, faults, status
 from phonesys.sandbox.leadping_wire import Schema
@@ -92,7 +92,7 @@ async def vendors(**options: Any) -> AsyncIterator[Vendors]:
 @pytest.mark.parametrize("write", WRITES)
 @pytest.mark.parametrize("carried_out", [True, False])
 async def test_a_lost_answer_is_cleared_up(write: str, carried_out: bool) -> None:
-    """By the error itself: done, with the number as it is now, or not done."""
+    """The error itself looks it up: done, with the current number, or not done."""
     async with vendors() as there:
         lost = await there.lose(write, drop_after() if carried_out else drop())
         found = await lost.reconcile(grace_period=0)
@@ -107,7 +107,7 @@ async def test_a_lost_answer_is_cleared_up(write: str, carried_out: bool) -> Non
 
 @pytest.mark.parametrize("write", WRITES)
 async def test_an_error_that_crossed_a_process_is_cleared_up_by_a_backend(write: str) -> None:
-    """The facts travel with it, and the backend does not; no credential is among them."""
+    """The facts survive pickling, the backend does not, and no credential is among them."""
     async with vendors() as there:
         lost = await there.lose(write, drop_after())
         raw = pickle.dumps(lost)
@@ -121,7 +121,7 @@ async def test_an_error_that_crossed_a_process_is_cleared_up_by_a_backend(write:
 
 
 async def test_facts_alone_are_enough() -> None:
-    """Who cut a write off with a time-out of their own has no error, and can say what it was."""
+    """A caller that cancelled the write has no error, but can describe the write."""
     async with vendors() as there:
         facts = Write(kind="create", account="default", number=FRESH, wanted={"name": "Desk"})
         there.sandbox.faults.add(faults.Latency(seconds=5, route="leadping.create"))
@@ -132,10 +132,10 @@ async def test_facts_alone_are_enough() -> None:
 
 
 async def test_what_a_backend_has_not_written_it_does_not_look_up() -> None:
-    """Another's error, an operation without facts, and writes that the vendor has not."""
+    """Errors of another backend, operations without facts and unsupported writes are refused."""
     async with vendors() as there:
         lost = await there.lose("create", drop())
-        with pytest.raises(UsageError, match="'leadping' that lost this answer, not 'agents'"):
+        with pytest.raises(UsageError, match="'leadping' lost this response, not 'agents'"):
             await there.agents.reconcile(lost)
         assert lost.write is not None
         with pytest.raises(UsageError, match="'agents' has no 'create'; it has assign, update, delete"):
@@ -159,17 +159,17 @@ async def test_what_a_backend_has_not_written_it_does_not_look_up() -> None:
     ],
 )
 async def test_facts_that_nothing_can_be_found_by_are_refused(facts: Write) -> None:
-    """Before any request: somebody may have written them down themselves."""
+    """A write made by hand is validated before any request."""
     async with vendors() as there:
         with pytest.raises(InvalidArgument, match="write: "):
             await there.leadping.reconcile(facts)
-        with pytest.raises(InvalidArgument, match="what to look for"):
+        with pytest.raises(InvalidArgument, match="to look for"):
             await there.agents.reconcile(Write(kind="assign", account="default", number=FRESH))
         assert not there.sandbox.requests
 
 
 def test_a_slow_vendor_is_waited_for(jumping: Run) -> None:
-    """What is carried out after the client has given up is seen before the request is taken to be over."""
+    """A write executed after the client gave up is seen within the grace period."""
 
     async def main() -> tuple[Reconciled[Any], Reconciled[Any], float]:
         async with vendors(timeout=2) as there:
@@ -188,7 +188,7 @@ def test_a_slow_vendor_is_waited_for(jumping: Run) -> None:
 
 
 def test_looks_are_spread_over_the_time_that_is_allowed(jumping: Run) -> None:
-    """They double their distance, the last one is told so, and the first that finds it ends them."""
+    """Pauses double, the last lookup is marked so, and the first success ends the polling."""
     write = Write(kind="create", account="default")
 
     async def main(done_at: int) -> list[tuple[float, bool]]:
@@ -199,7 +199,7 @@ def test_looks_are_spread_over_the_time_that_is_allowed(jumping: Run) -> None:
             looks.append((clock() - started, last))
             return Reconciled(outcome=DONE if len(looks) == done_at else UNCLEAR)
 
-        await look_up_until_settled(look, write, 10.0)
+        await poll_until_done(look, write, 10.0)
         return looks
 
     assert [round(at) for at, _ in jumping(main(99))] == [0, 1, 3, 7, 10]
@@ -215,7 +215,7 @@ async def test_what_only_was_read_before_a_change_is_harmless() -> None:
             await there.leadping.update(there.held, name="Desk")
         assert caught.value.not_executed
         with pytest.raises(NotFound):
-            await there.leadping.update("nobody", name="Desk")
+            await there.leadping.update("unknown", name="Desk")
 
 
 async def test_a_change_that_cannot_be_read_back_is_not_taken_for_one_that_failed() -> None:
@@ -236,7 +236,7 @@ async def test_a_change_that_cannot_be_read_back_is_not_taken_for_one_that_faile
     ("code", "proven"), [(301, True), (302, False), (303, False), (307, True), (308, True)]
 )
 async def test_a_redirect_proves_only_what_it_says(code: int, proven: bool) -> None:
-    """That the request belongs elsewhere; 302 and 303 lead to the result of one that was carried out."""
+    """301, 307 and 308 prove that nothing happened; 302 and 303 may lead to the result of a write."""
     async with vendors() as there:
         there.sandbox.script("leadping.create", status(code, headers={"Location": "/phone-numbers/pn_1"}))
         with pytest.raises(UnexpectedRedirect if proven else OutcomeUnknown) as caught:
@@ -249,7 +249,7 @@ async def test_a_redirect_proves_only_what_it_says(code: int, proven: bool) -> N
 
 
 async def test_siblings_without_a_number_are_not_mistaken_for_each_other() -> None:
-    """Two of one name, of which one is lost and never made: the other's number is not handed out twice."""
+    """If one of two numbers of one name is lost, the other one is not mistaken for it."""
     async with Sandbox(locations=0, leadping=2, agents=0, leadping_schema="2025") as sandbox:
         async with Leadping(sandbox.leadping_key, base_url=sandbox.leadping_url) as leadping:
             sandbox.script("leadping.create", drop())
@@ -296,20 +296,20 @@ LOST = Write(kind="create", account="default", number=FRESH, wanted={"name": "De
     ],
 )
 async def test_what_cannot_be_read_may_be_it(listing: Any) -> None:
-    """A row without its number, or its id, or a list that never ends."""
+    """A row without number or id, or an endless list, makes the outcome unclear."""
     async with _leadping(lambda _: web.json_response(listing)) as leadping:
         assert (await leadping.reconcile(LOST, grace_period=0)).outcome is UNCLEAR
 
 
 async def test_an_empty_token_ends_the_list() -> None:
-    """As it does for a sweep."""
+    """An empty token ends the list, as it does for a sweep."""
     listing = {"items": [], "continuationToken": ""}
     async with _leadping(lambda _: web.json_response(listing)) as leadping:
         assert (await leadping.reconcile(LOST, grace_period=0)).outcome is NOT_DONE
 
 
 async def test_a_number_that_is_deleted_while_it_is_looked_at_is_not_there() -> None:
-    """Listed a moment ago, and gone when it is fetched."""
+    """A number that was listed and is not found any more does not exist."""
 
     def answer(request: web.Request) -> web.Response:
         if request.method == "GET":
@@ -326,7 +326,7 @@ ASSIGNED = Write(kind="assign", account="default", number=FRESH, wanted={"agent_
 
 
 async def test_an_assignment_that_cannot_be_read_may_be_it() -> None:
-    """Of the agent, who need not exist, or of anybody."""
+    """An unreadable row of the agent or of the whole list makes the outcome unclear."""
 
     def answer(request: web.Request) -> web.Response:
         if request.path == "/numbers":
@@ -389,7 +389,7 @@ async def test_an_agents_numbers_are_read_on_where_the_answer_says_more(says: st
 
 
 async def test_more_that_never_comes_is_an_error() -> None:
-    """An answer that says that there is more, and always is the same, is not taken for the whole."""
+    """A response that always announces more and repeats itself is an error."""
     rows = {"data": [{"id": "num_1", "phoneNumber": FRESH}], "total": 7}
     async with vendor(lambda _: web.json_response(rows)) as agents:
         with pytest.raises(RepeatedPage, match="page 2 brings nothing new") as caught:

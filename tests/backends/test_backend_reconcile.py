@@ -1,4 +1,4 @@
-"""What looking up a lost write may say, whatever others write at the same time."""
+"""Lookups of lost writes while other clients write at the same time."""
 
 from __future__ import annotations
 
@@ -48,15 +48,15 @@ Step = tuple[Any, ...]
 
 @dataclass
 class World:
-    """What a vendor holds, on a clock of its own, while others write; times count from our write's start."""
+    """A vendor's numbers, on its own clock, while others write; times count from our write's start."""
 
     ahead: float = 0.0
-    """How far the vendor's clock is ahead of ours."""
+    """Seconds by which the vendor's clock is ahead of ours."""
     digits: int = 3
-    """Of a second, that the vendor writes; None of the times at all if negative."""
+    """Decimal places of the seconds that the vendor writes; no times at all if negative."""
     rows: list[Row] = field(default_factory=list[Row])
     steps: list[Step] = field(default_factory=list[Step])
-    """What others do while the numbers are looked up: one of it before each answer."""
+    """Writes of others during the lookup: one before each response."""
     made: int = 0
 
     def add(self, number: str, name: str, agent: str, by: str, at: float, *, front: bool = False) -> Row:
@@ -66,7 +66,7 @@ class World:
         return row
 
     def act(self, step: Step, at: float) -> None:
-        """Let somebody else do something."""
+        """Perform a write of another client."""
         what, which, *rest = step
         if what == "add":
             number, name, agent, front = rest
@@ -100,7 +100,7 @@ class World:
 
 
 class FakeLeadping(Leadping):
-    """Asks a world instead of the network."""
+    """A backend that asks a world instead of the network."""
 
     def __init__(self, world: World) -> None:
         super().__init__("sk_1")
@@ -218,7 +218,7 @@ def played(
     during: Sequence[Step],
     ours: Callable[[], object] | None,
 ) -> None:
-    """Let the others act before our write, then ours if it is carried out, then the others again."""
+    """Perform the others' writes before ours, then ours if it is executed, then the others' again."""
     for at, step in sorted(before, key=lambda one: one[0]):
         world.act(step, at)
     if ours is not None:
@@ -252,7 +252,7 @@ def test_a_creation_is_never_guessed(
 def test_an_assignment_is_never_guessed(
     world: World, before: Any, since: Any, during: Any, carried_out: bool
 ) -> None:
-    """The same, while rows move from page to page."""
+    """The outcome is never wrong while rows move from page to page."""
     ours = (lambda: world.add(NUMBER, "Line", "a", OURS, 0.5)) if carried_out else None
     played(world, before, since, during, ours)
     found = look(FakeAgents(world), ASSIGNMENT)
@@ -279,7 +279,7 @@ def _is_ours_or_its_twin(world: World, row_id: str, label: str, ours: list[Row])
 def test_a_change_is_never_guessed(
     world: World, before: Any, since: Any, during: Any, carried_out: bool, fetched: bool, agents: bool
 ) -> None:
-    """Not done only where it never was, even if somebody has undone it since; done only where it shows."""
+    """Not done only if it never was, even if others have undone it since; done only if it shows."""
     row = world.add(NUMBER, "Before", "a", THEIRS, -250.0)
     for at, step in sorted(before, key=lambda one: one[0]):
         world.act(step, at)
@@ -308,7 +308,7 @@ def test_a_change_is_never_guessed(
 @settings(max_examples=300, deadline=None)
 @given(WORLDS, SINCE, st.booleans())
 def test_a_deletion_is_never_guessed(world: World, since: Any, carried_out: bool) -> None:
-    """Done where it is gone, whoever did it."""
+    """A number that does not exist is deleted, by any client."""
     world.add(NUMBER, "Line", "a", THEIRS, -250.0)
     played(world, (), since, (), world.rows.clear if carried_out else None)
     write = msgspec.structs.replace(UPDATE, kind="delete", wanted={})
@@ -316,7 +316,7 @@ def test_a_deletion_is_never_guessed(world: World, since: Any, carried_out: bool
     assert (found.outcome is DONE) is (world.of("id_1") is None)
 
 
-# Where nobody else writes, the answer is not merely true, but there.
+# Without other clients, the outcome is not merely true, but definite.
 
 
 @pytest.mark.parametrize("digits", [0, 3, 6])
@@ -353,7 +353,7 @@ def test_alone_it_is_always_told(digits: int, carried_out: bool, kind: str) -> N
 
 
 def test_a_number_that_was_there_before_is_not_ours() -> None:
-    """It stands in the way of ours, which was refused."""
+    """An older number that stands in the way of ours is not ours."""
     world = World()
     world.add(NUMBER, "Line", "a", THEIRS, -250.0)
     for backend, write in ((FakeLeadping(world), creation()), (FakeAgents(world), ASSIGNMENT)):
@@ -385,14 +385,14 @@ def test_names_that_others_bear_tell_nothing() -> None:
 def test_a_time_in_the_future_says_nothing() -> None:
     """A clock that is wrong by hours cannot tell before from since."""
     judge = OutcomeEvaluator(creation(), SKEW)
-    assert judge.age(datetime.now(UTC) + timedelta(hours=3)).name == "UNKNOWN"
+    assert judge.timing_of(datetime.now(UTC) + timedelta(hours=3)).name == "UNKNOWN"
 
 
 @pytest.mark.parametrize(
     "options", [{"grace_period": -1.0}, {"grace_period": float("nan")}, {"clock_skew": -1.0}]
 )
 async def test_wrong_options_are_refused(options: dict[str, float]) -> None:
-    """Before any request."""
+    """The error is raised before any request."""
     with pytest.raises(InvalidArgument, match="expected seconds"):
         await FakeLeadping(World()).reconcile(creation(), **options)
 
@@ -407,7 +407,7 @@ def test_of_two_alike_neither_is_taken() -> None:
 
 
 def test_a_row_that_is_listed_twice_is_one() -> None:
-    """As it is where rows move, or where a vendor repeats itself."""
+    """Moving rows and repeated pages list a number twice."""
     world = World()
     row = world.add(NUMBER, "Line", "a", OURS, 0.5)
     world.rows.append(row)
@@ -416,14 +416,14 @@ def test_a_row_that_is_listed_twice_is_one() -> None:
 
 
 def test_an_old_number_that_was_changed_since_may_be_ours() -> None:
-    """A vendor may assign by changing what is there."""
+    """A vendor may assign by changing an existing row."""
     world = World()
     world.add(NUMBER, "Line", "a", THEIRS, -250.0).updated = 0.5
     assert look(FakeAgents(world), ASSIGNMENT).outcome is UNCLEAR
 
 
 def test_what_was_made_again_may_have_been_deleted() -> None:
-    """Under an id that came back."""
+    """Its id may have been reused."""
     world = World()
     world.add(NUMBER, "Line", "a", THEIRS, 0.5)
     write = msgspec.structs.replace(UPDATE, kind="delete", wanted={})
@@ -432,7 +432,7 @@ def test_what_was_made_again_may_have_been_deleted() -> None:
 
 @pytest.mark.parametrize(("digits", "outcome"), [(0, UNCLEAR), (3, NOT_DONE)])
 def test_a_version_tells_only_where_its_clock_is_fine_enough(digits: int, outcome: WriteOutcome) -> None:
-    """Of whole seconds, ours and somebody's after it may fall into the one in which it was fetched."""
+    """With whole seconds, our change and another may fall into the second of the fetch."""
     world = World(digits=digits)
     row = world.add(NUMBER, "Before", "", THEIRS, -0.1)
     version = datetime.fromisoformat(world.written(row.created) or "")
@@ -440,7 +440,7 @@ def test_a_version_tells_only_where_its_clock_is_fine_enough(digits: int, outcom
 
 
 def test_not_every_number_of_a_common_name_is_fetched() -> None:
-    """It would be a request for each."""
+    """Fetching each would cost a request per number."""
     world = World()
     for _ in range(21):
         world.add(OTHER, "Line", "", THEIRS, -250.0)

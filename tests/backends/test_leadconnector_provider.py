@@ -110,7 +110,7 @@ def test_where_next(index: int, read: Listing, following: tuple[int, ...]) -> No
 def test_every_number_is_read_once(
     numbers: int, page_size: int, speculate: int, cap: int | None, *, says_total: bool
 ) -> None:
-    """However many there are, with and without totals, and whatever page size the vendor makes of ours."""
+    """Every number is read once, with and without totals, at any page size of the vendor's."""
     provider = offline(page_size=page_size, speculate=speculate)
     theirs = min(page_size, cap or page_size)
     work, named, read = [0], {0}, 0
@@ -142,7 +142,7 @@ def test_every_number_is_read_once(
     ],
 )
 def test_wrong_settings_are_refused(options: dict[str, Any], expected: str) -> None:
-    """When the backend is made, and the message says what was expected."""
+    """The constructor raises, and the message states what was expected."""
     with pytest.raises(InvalidArgument, match=expected):
         offline(**options)
 
@@ -183,7 +183,7 @@ async def whole(provider: LeadConnector, account: str) -> list[LeadConnectorPage
 @pytest.mark.parametrize("version", ["2021-07-28", "v3"])
 @pytest.mark.parametrize("page_size", [1000, 7, 1])
 async def test_all_numbers_of_a_location(vendor: Sandbox, version: str, page_size: int) -> None:
-    """In both versions and any page size; pages say whose they are and where they began."""
+    """Both versions and any page size work; pages bear account, backend and cursor."""
     account = connected(vendor)
     async with opened(vendor, version=version, page_size=page_size, name="agency") as lc:
         pages = await whole(lc, account)
@@ -199,7 +199,7 @@ async def test_all_numbers_of_a_location(vendor: Sandbox, version: str, page_siz
 
 
 async def test_pages_beyond_the_end_are_no_error(vendor: Sandbox) -> None:
-    """They are what speculation costs."""
+    """Pages beyond the end are empty: the cost of speculation."""
     account = connected(vendor)
     async with opened(vendor, page_size=7) as lc:
         page = await lc.page(account, 99)
@@ -260,7 +260,7 @@ async def test_pools_are_fetched_anew_with_each_first_page(vendor: Sandbox) -> N
 
 
 async def test_pools_of_few_locations_are_remembered() -> None:
-    """Between two pages of one location, and not for as long as the program runs."""
+    """Pools are cached between two pages of one location, and not for the whole run."""
     async with Sandbox(locations=270, numbers=1, pools=1, enforce_limits=False) as vendor:
         async with opened(vendor, with_pools=True) as lc:
             for account in vendor.location_ids:
@@ -321,7 +321,7 @@ async def test_accounts_must_come_from_somewhere(vendor: Sandbox) -> None:
 
 
 async def test_search_asks_the_vendor(vendor: Sandbox) -> None:
-    """With `searchFilter`, whose plus is encoded; also through the facade."""
+    """The search uses `searchFilter`, whose plus is encoded; also through the facade."""
     account = connected(vendor)
     wanted = min(vendor.truth["leadconnector", account])
     async with opened(vendor) as lc:
@@ -337,7 +337,7 @@ async def test_search_asks_the_vendor(vendor: Sandbox) -> None:
 
 @pytest.mark.parametrize("number", ["4155552671", "", "+1 415 555 2671", "+1415555267\n"])
 async def test_search_wants_e164(vendor: Sandbox, number: str) -> None:
-    """Before any request."""
+    """The error is raised before any request."""
     async with opened(vendor) as lc:
         with pytest.raises(InvalidArgument, match=r"E\.164"):
             await lc.search("loc_1", number)
@@ -354,15 +354,15 @@ async def test_cursors_are_its_own(vendor: Sandbox, cursor: Any) -> None:
 
 
 async def test_the_vendors_list_of_complaints_is_one_message(vendor: Sandbox) -> None:
-    """A location that nobody has is a 400, in the vendor's words."""
+    """An unknown location is a 400, in the vendor's words."""
     async with opened(vendor) as lc:
         with pytest.raises(BadRequest, match="Invalid locationId format") as caught:
-            await lc.page("nobody")
+            await lc.page("unknown")
     assert caught.value.status == 400
 
 
 async def test_rcs_senders_are_asked_for_in_v3(vendor: Sandbox) -> None:
-    """They stand beside the numbers, and are none."""
+    """Senders are listed beside the numbers and are not counted as such."""
     account = connected(vendor)
     async with opened(vendor, version="v3", include_rcs_senders=True) as lc:
         page = await lc.page(account)
@@ -402,7 +402,7 @@ async def test_every_request_bears_the_headers() -> None:
 
 
 async def test_a_suspended_account() -> None:
-    """What the vendor says once for the page is known of each of its numbers."""
+    """The state of the account is set on each of its numbers."""
     body = {"numbers": [{"phoneNumber": "+14155552671"}], "accountStatus": "suspended", "isUnderGhl": False}
     async with server(body, {**body, "accountStatus": "active"}) as (url, _):
         async with LeadConnector("pit-1", base_url=url) as lc:
@@ -415,7 +415,7 @@ async def test_a_suspended_account() -> None:
 
 
 async def test_bad_rows_reach_the_page() -> None:
-    """They are kept beside the good ones, and count towards a full page."""
+    """Unreadable rows are kept beside the good ones, and count towards a full page."""
     rows = [{"phoneNumber": "+14155552671"}, {"sid": "PN2"}]
     async with server({"numbers": rows}) as (url, _):
         async with LeadConnector("pit-1", base_url=url, page_size=2, speculate=1) as lc:
@@ -426,7 +426,7 @@ async def test_bad_rows_reach_the_page() -> None:
 
 
 async def test_empty_pages_ask_for_no_pools() -> None:
-    """There is nothing to say on numbers that are not there."""
+    """An empty page needs no pools."""
     async with server({"numbers": [], "total": 0}) as (url, requests):
         async with LeadConnector("pit-1", base_url=url, with_pools=True, http=HttpOptions(retries=0)) as lc:
             assert not (await lc.page("loc_1")).numbers

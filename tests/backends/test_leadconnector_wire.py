@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from phonesys import Capabilities, LeadConnectorNumber, NumberKind, NumberStatus, PhoneNumber
-from phonesys.backends.leadconnector.wire import Listing, RcsSender, read_listing, read_pools
+from phonesys.backends.leadconnector.wire import Listing, RcsSender, decode_listing, decode_pools
 from phonesys.model import InboundService, NumberPool
 
 DATA = Path(__file__).parents[1] / "data" / "leadconnector"
@@ -108,7 +108,7 @@ def facts(thing: object, expected: dict[str, Any]) -> dict[str, Any]:
 
 
 def listing(*rows: object, **beside: object) -> Listing:
-    return read_listing(msgspec.json.encode({"numbers": rows, **beside}))
+    return decode_listing(msgspec.json.encode({"numbers": rows, **beside}))
 
 
 def row(**fields: object) -> dict[str, object]:
@@ -119,7 +119,7 @@ def row(**fields: object) -> dict[str, object]:
 def test_documented_pages_say_what_they_say(name: str) -> None:
     """Both versions' documented pages are read to the last fact."""
     page, rows = PAGES[name]
-    read = read_listing((DATA / name).read_bytes())
+    read = decode_listing((DATA / name).read_bytes())
     assert facts(read, page) == page
     assert [facts(number, expected) for number, expected in zip(read.numbers, rows, strict=True)] == rows
     assert read.rejected == ()
@@ -169,7 +169,7 @@ def test_a_number_is_in_the_state_of_its_account(word: str | None, status: Numbe
 
 
 def test_unknown_fields_are_ignored() -> None:
-    """What the vendor adds tomorrow breaks nothing today."""
+    """Fields that the vendor adds later break nothing."""
     read = listing(row(emoji="☎", nested={"a": [1]}), tomorrow=True)
     assert [number.number for number in read.numbers] == ["+14155552671"]
     assert read.rejected == ()
@@ -188,7 +188,7 @@ def test_a_bad_row_costs_only_itself() -> None:
 
 def test_bytes_that_are_not_text_cost_one_row() -> None:
     """Bad UTF-8 inside a string is that row's problem."""
-    read = read_listing(b'{"numbers":[{"phoneNumber":"+1\xff"},{"phoneNumber":"+14155552671"}]}')
+    read = decode_listing(b'{"numbers":[{"phoneNumber":"+1\xff"},{"phoneNumber":"+14155552671"}]}')
     assert [number.number for number in read.numbers] == ["+14155552671"]
     assert read.rejected[0].raw == b'{"phoneNumber":"+1\xff"}'
 
@@ -204,7 +204,7 @@ def test_a_bad_row_does_not_cost_the_senders() -> None:
 
 @pytest.mark.parametrize("total", ["many", 2.5, None, [], {}])
 def test_a_total_that_is_no_number_costs_nothing(total: object) -> None:
-    """Its page is read as if there were none."""
+    """A wrong type of a page's own field is ignored."""
     read = listing(row(), total=total)
     assert (len(read.numbers), read.total, read.rejected) == (1, None, ())
 
@@ -214,7 +214,7 @@ def test_a_total_that_is_no_number_costs_nothing(total: object) -> None:
     ["yesterday", "2023-13-45T00:00:00Z", "2023-01-15", "2023-01-15T10:30:00", "", 0, {}, [], True, None],
 )
 def test_a_bad_date_does_not_cost_its_number(bad: object) -> None:
-    """What is no time, or a time without its zone, is None."""
+    """A value that is no time, or a time without a zone, is None."""
     (number,) = listing(row(dateAdded=bad, dateUpdated=bad)).numbers
     assert (number.created_at, number.updated_at) == (None, None)
 
@@ -242,4 +242,4 @@ POOLS = {
 @pytest.mark.parametrize("name", POOLS)
 def test_documented_pools_say_what_they_say(name: str) -> None:
     """All fields of a pool, and the defaults of one that says next to nothing."""
-    assert read_pools((DATA / name).read_bytes()) == POOLS[name]
+    assert decode_pools((DATA / name).read_bytes()) == POOLS[name]

@@ -90,7 +90,7 @@ async def test_options_narrow_and_order_the_list(vendor: Sandbox) -> None:
 
 
 async def test_one_key_is_one_account(vendor: Sandbox) -> None:
-    """It is called `default` unless it is given a name; `PerAccount` makes several of several keys."""
+    """The account is `default` unless named; `PerAccount` opens several accounts with several keys."""
     async with opened(vendor) as lp:
         assert [account async for account in lp.accounts()] == ["default"]
     async with opened(vendor, account="acme") as lp:
@@ -103,7 +103,7 @@ async def test_one_key_is_one_account(vendor: Sandbox) -> None:
 
 
 async def test_search_asks_the_vendor(vendor: Sandbox) -> None:
-    """For the number field only, whatever the options of the list; also through the facade."""
+    """The search is on the number field only, with any options; also through the facade."""
     wanted = min(vendor.truth["leadping", "default"])
     async with opened(vendor, options=ListOptions(search="nothing has this")) as lp:
         assert [row.number for row in (await lp.search("default", wanted)).numbers] == [wanted]
@@ -143,7 +143,7 @@ async def test_the_life_of_a_number(schema: Any) -> None:
 
 
 async def test_all_fields_of_a_create_request_travel(vendor: Sandbox) -> None:
-    """Both names of the organization, the switch and the id."""
+    """Both names of the organization, the switch and the id are sent."""
     async with opened(vendor) as lp:
         made = await lp.create(
             name="Line", number=FRESH, organization_id="org_9", enabled=False, number_id="my_id"
@@ -218,7 +218,7 @@ async def test_cursors_are_its_own(vendor: Sandbox, cursor: Any) -> None:
 
 
 async def test_what_no_vendor_could_take_is_refused_before_any_request(vendor: Sandbox) -> None:
-    """Numbers that are not E.164, names that are too long, ids that are none."""
+    """Numbers that are not E.164, names that are too long and empty ids are refused."""
     async with opened(vendor) as lp:
         for attempt in (
             lp.create(name="Line", number="4155552671"),
@@ -234,7 +234,7 @@ async def test_what_no_vendor_could_take_is_refused_before_any_request(vendor: S
 
 
 def test_wrong_settings_are_refused() -> None:
-    """When the backend is made: the vendor allows pages of 100, and there is one credential."""
+    """The constructor raises: the vendor allows pages of 100, and there is one credential."""
     for size in (0, 101, "9", None):
         with pytest.raises(InvalidArgument, match="from 1 to 100"):
             Leadping("sk_1", page_size=size)  # type: ignore[arg-type]
@@ -243,7 +243,7 @@ def test_wrong_settings_are_refused() -> None:
 
 
 async def test_bad_rows_reach_the_page() -> None:
-    """They are kept beside the good ones, and the next page is known nevertheless."""
+    """Unreadable rows are kept beside the good ones, and the next page is known nevertheless."""
 
     async def answer(request: web.Request) -> web.Response:
         assert request.headers["Authorization"] == "Bearer sk_1"

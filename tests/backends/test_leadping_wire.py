@@ -10,16 +10,16 @@ import pytest
 from phonesys import Capabilities, LeadpingNumber, LeadpingRow, NumberKind, NumberStatus, PhoneNumber
 from phonesys.backends.leadping.wire import (
     Billing,
-    Can,
+    CapabilityFlags,
     Event,
     IdName,
     Location,
     Readiness,
     Routing,
     TenDlc,
-    read_listing,
-    read_number,
-    read_status,
+    decode_listing,
+    decode_number,
+    decode_status,
 )
 
 DATA = Path(__file__).parents[1] / "data" / "leadping"
@@ -69,7 +69,7 @@ NUMBERS: dict[str, dict[str, Any]] = {
         "provider_synced_at": MOMENT,
         "provider_released_at": None,
         "inventory_state": "Ready for SMS",
-        "can": Can(sms=True, voice=False, warmup=True, testing=False),
+        "capability_flags": CapabilityFlags(sms=True, voice=False, warmup=True, testing=False),
         "routing": Routing(
             sms_enabled=True,
             voice_enabled=True,
@@ -249,14 +249,14 @@ def facts(thing: object, expected: dict[str, Any]) -> dict[str, Any]:
 
 
 def one(**fields: object) -> LeadpingNumber:
-    return read_number(msgspec.json.encode({"number": "+14155552671", **fields}))
+    return decode_number(msgspec.json.encode({"number": "+14155552671", **fields}))
 
 
 @pytest.mark.parametrize("name", NUMBERS)
 def test_full_answers_say_what_they_say(name: str) -> None:
-    """All generations, every field; also the vendor's own example, whose scores are no numbers."""
+    """Every field of all generations is decoded; also the vendor's example, whose scores are no numbers."""
     expected = NUMBERS[name]
-    assert facts(read_number((DATA / name).read_bytes()), expected) == expected
+    assert facts(decode_number((DATA / name).read_bytes()), expected) == expected
 
 
 @pytest.mark.parametrize(
@@ -272,14 +272,14 @@ def test_no_documented_field_is_dropped(name: str) -> None:
 def test_lists_say_what_they_say(name: str) -> None:
     """Rows with demo numbers and unknown words, the token of the next page, the count where there is one."""
     rows, token, total = LISTS[name]
-    read = read_listing((DATA / name).read_bytes())
+    read = decode_listing((DATA / name).read_bytes())
     assert [facts(row, expected) for row, expected in zip(read.rows, rows, strict=True)] == rows
     assert (read.token, read.total, read.rejected) == (token, total, ())
 
 
 def test_status_says_what_it_says() -> None:
-    """What a number can send now; the metrics stay the vendor's own objects."""
-    read = read_status((DATA / "status.json").read_bytes())
+    """Capacity is typed; the metrics stay plain objects."""
+    read = decode_status((DATA / "status.json").read_bytes())
     assert (read.number, read.messages_possible, read.calls_possible) == ("+14155552671", 150, 20)
     assert read.sms_warmup is not None
     assert (read.sms_warmup.status, read.sms_warmup.health_status) == ("In Progress", "Evaluating")
@@ -299,7 +299,7 @@ def test_status_says_what_it_says() -> None:
 
 def test_warmup_without_its_optional_parts() -> None:
     """The parts that the vendor may leave null are None, and no events are no events."""
-    read = read_status((DATA / "warmup.json").read_bytes())
+    read = decode_status((DATA / "warmup.json").read_bytes())
     assert (read.sms_warmup, read.outbound_capacity, read.recent_events) == (None, None, ())
 
 
@@ -375,7 +375,7 @@ def test_kinds(word: str | None, kind: NumberKind) -> None:
 
 @pytest.mark.parametrize("written", ["12", 12, 12.0])
 def test_scores_are_numbers_however_written(written: object) -> None:
-    """Strings in one generation, integers in the other."""
+    """Scores are strings in one generation, integers in the other."""
     number = one(warmupHealthScore=written, warmup={"healthScore": written})
     assert number.warmup_health_score == 12
     assert number.warmup is not None
@@ -384,7 +384,7 @@ def test_scores_are_numbers_however_written(written: object) -> None:
 
 @pytest.mark.parametrize("bad", ["yesterday", "2023-02-30T00:00:00Z", "2023-11-07T05:31:56", 17, {}, None])
 def test_a_bad_date_does_not_cost_its_number(bad: object) -> None:
-    """What is no time, or a time without its zone, is None."""
+    """A value that is no time, or a time without a zone, is None."""
     number = one(createdAt=bad, modifiedAt=bad)
     assert (number.created_at, number.updated_at) == (None, None)
 
@@ -397,7 +397,7 @@ def test_a_bad_row_costs_only_itself() -> None:
         "totalCount": "5",
         "continuationToken": "next",
     }
-    read = read_listing(msgspec.json.encode(body))
+    read = decode_listing(msgspec.json.encode(body))
     assert [row.number for row in read.rows] == ["+14155552671", "+14155552673"]
     assert [msgspec.json.decode(r.raw) for r in read.rejected] == bad
     assert "warmup" in read.rejected[1].reason
@@ -406,12 +406,12 @@ def test_a_bad_row_costs_only_itself() -> None:
 
 def test_bytes_that_are_not_text_cost_one_row() -> None:
     """Bad UTF-8 inside a string is that row's problem."""
-    read = read_listing(b'{"items":[{"number":"+1","name":"\xff"},{"number":"+14155552671"}]}')
+    read = decode_listing(b'{"items":[{"number":"+1","name":"\xff"},{"number":"+14155552671"}]}')
     assert [row.number for row in read.rows] == ["+14155552671"]
     assert len(read.rejected) == 1
 
 
 def test_unknown_fields_are_ignored() -> None:
-    """What the vendor adds tomorrow breaks nothing today."""
+    """Fields that the vendor adds later break nothing."""
     assert one(tomorrow={"a": [1]}).number == "+14155552671"
-    assert not read_listing(b'{"items":[{"number":"+1","new":[]}],"new":{}}').rejected
+    assert not decode_listing(b'{"items":[{"number":"+1","new":[]}],"new":{}}').rejected

@@ -89,7 +89,7 @@ def test_what_no_vendor_uses_as_an_id_is_refused(value: str) -> None:
 
 @pytest.mark.parametrize("value", [None, 7, b"loc_1", ["loc_1"]])
 def test_what_is_no_string_is_refused(value: Any) -> None:
-    """By each operation, and the message names the type."""
+    """Each operation refuses it, and the message names the type."""
     for build, *_ in BUILDERS.values():
         with pytest.raises(InvalidArgument, match=f"expected a string, got {type(value).__name__}"):
             build(value)
@@ -97,7 +97,7 @@ def test_what_is_no_string_is_refused(value: Any) -> None:
 
 @pytest.mark.parametrize(("value", "expected"), ENCODED.items())
 def test_what_would_mean_something_is_encoded(value: str, expected: str) -> None:
-    """As one segment, whatever it holds."""
+    """Any other text becomes one path segment."""
     assert encode_segment(value, "id") == expected
 
 

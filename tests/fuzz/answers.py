@@ -1,6 +1,6 @@
 """Answers of the vendors' shapes, and what a hostile vendor, or a broken one, makes of them.
 
-Whoever mutates hands in the `random.Random` to draw from: hypothesis's, which can shrink, or a seeded one.
+Each mutation draws from the `random.Random` it is given: hypothesis's, which can shrink, or a seeded one.
 """
 
 from __future__ import annotations
@@ -150,7 +150,7 @@ def _replace(holder: Any, draw: Random) -> None:
 
 
 def _retype(holder: Any, draw: Random) -> None:
-    """Say the same in another type: a number as a string, a string as a list, a switch as a word."""
+    """Replace a value by another type: a number by a string, a string by a list, a switch by a word."""
     key = _key(holder, draw)
     value = holder[key]
     holder[key] = draw.choice((str(value), [value], {"value": value}, _as_number(value)))
@@ -241,7 +241,7 @@ class Bomb(NamedTuple):
 
     @property
     def is_many(self) -> bool:
-        """Whether it is made to cost memory: many things, each as small as can be."""
+        """True for bombs that cost memory: many values, each as small as can be."""
         return self.name.endswith(("names", "ones", "empty rows"))
 
 

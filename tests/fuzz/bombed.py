@@ -1,4 +1,4 @@
-"""A program that asks a hostile vendor for one bomb after the other, and tells what became of it.
+"""Program that requests one bomb after the other from a hostile vendor, and reports each result.
 
     python -m tests.fuzz.bombed http://127.0.0.1:PORT gzip endless-body …
 
@@ -19,7 +19,7 @@ from phonesys import HttpOptions, LeadConnector, PhonesysError
 CAP = 2**20
 PATIENCE = 30.0
 SLOW = {"endless-chunk-size", "endless-chunk-extension", "endless-greeting"}
-"""What only the time-out ends: nothing comes that could be counted."""
+"""Bombs that only the time-out ends: no bytes arrive that could be counted."""
 _SOON = 0.5
 
 

@@ -1,4 +1,4 @@
-"""What hypothesis draws here: the same in every run, so that a failure is never somebody else's surprise."""
+"""Hypothesis settings: the same examples in every run, so that a failure is reproducible."""
 
 from __future__ import annotations
 

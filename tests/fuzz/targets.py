@@ -1,7 +1,7 @@
-"""What functions that read foreign bytes promise: functions of bytes that raise where a promise is broken.
+"""Fuzz targets: functions of foreign bytes that raise if a promise is broken.
 
-An error of ours is an answer like any other; whatever else comes out is a finding. So is an error too large
-to send elsewhere, and a number that raises when somebody looks at it.
+A PhonesysError is an ordinary result; any other exception is a finding. So is an error too large to send
+elsewhere, and a number whose attributes raise.
 """
 
 from __future__ import annotations
@@ -75,8 +75,8 @@ def small(error: PhonesysError) -> None:
     assert "\n" not in str(error)
 
 
-def told(complaint: UsageError) -> None:
-    """Look at a complaint about what somebody wrote, which may quote it."""
+def show(complaint: UsageError) -> None:
+    """Encode a complaint about a user's text, which it may quote."""
     assert str(complaint).encode()
     assert pickle.dumps(complaint)
 
@@ -106,7 +106,7 @@ def number(one: PhoneNumber) -> None:
 
 def listing(body: bytes) -> None:
     """Every reader of data, on the same bytes."""
-    for read in (leadconnector.read_listing, leadping.read_listing, agents.read_numbers):
+    for read in (leadconnector.decode_listing, leadping.decode_listing, agents.decode_numbers):
         page: Any = decoded(read, body)
         if page is None:
             continue
@@ -117,11 +117,16 @@ def listing(body: bytes) -> None:
             assert row.reason
         assert pickle.dumps(page)
         assert repr(page)
-    for read_one in (leadping.read_number, agents.read_number):
+    for read_one in (leadping.decode_number, agents.decode_number):
         one = decoded(read_one, body)
         if one is not None:
             number(one)
-    for read_other in (leadconnector.read_pools, leadping.read_status, agents.read_agents, expect_no_content):
+    for read_other in (
+        leadconnector.decode_pools,
+        leadping.decode_status,
+        agents.decode_agents,
+        expect_no_content,
+    ):
         other = decoded(read_other, body)
         assert repr(other)
         assert pickle.dumps(other)
@@ -262,7 +267,7 @@ def config(raw: bytes) -> None:
         try:
             assert repr(configured(path))
         except UsageError as complaint:
-            told(complaint)
+            show(complaint)
 
 
 def plan(raw: bytes) -> None:
@@ -270,7 +275,7 @@ def plan(raw: bytes) -> None:
     try:
         assert isinstance(FaultPlan.parse(raw, form="json"), FaultPlan)
     except UsageError as complaint:
-        told(complaint)
+        show(complaint)
 
 
 GROUPS: dict[str, tuple[Target, ...]] = {
@@ -280,4 +285,4 @@ GROUPS: dict[str, tuple[Target, ...]] = {
     "config": (config,),
     "plan": (plan,),
 }
-"""What is run on the same bytes."""
+"""Targets that run on the same bytes."""

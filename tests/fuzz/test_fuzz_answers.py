@@ -30,14 +30,14 @@ if TYPE_CHECKING:
 
 NUMBER = "+14155552671"
 READERS: dict[str, Callable[[bytes], Any]] = {
-    "leadconnector numbers": leadconnector.read_listing,
-    "leadconnector pools": leadconnector.read_pools,
-    "leadping rows": leadping.read_listing,
-    "leadping number": leadping.read_number,
-    "leadping status": leadping.read_status,
-    "agent numbers": agents.read_numbers,
-    "agents": agents.read_agents,
-    "agent number": agents.read_number,
+    "leadconnector numbers": leadconnector.decode_listing,
+    "leadconnector pools": leadconnector.decode_pools,
+    "leadping rows": leadping.decode_listing,
+    "leadping number": leadping.decode_number,
+    "leadping status": leadping.decode_status,
+    "agent numbers": agents.decode_numbers,
+    "agents": agents.decode_agents,
+    "agent number": agents.decode_number,
     "locations": decode_locations,
     "token": lambda body: decode_token(body, clock=lambda: 1000.0),
     "error": lambda body: error_from_response(500, {}, body),
@@ -100,7 +100,7 @@ REJECTED_ROOM = 1_000_000
 
 @pytest.mark.parametrize("bomb", bombs(SIZE), ids=str)
 def test_no_answer_costs_more_than_its_size_deserves(bomb: Bomb) -> None:
-    """What is nested, endless, or many: processor time and memory grow with the bytes, and by no power."""
+    """Processor time and memory grow linearly with the bytes of nested, endless or numerous values."""
     for target in ALL:
         before = time.process_time()
         target(bomb.body)
@@ -142,7 +142,7 @@ def test_nesting_exhausts_no_stack(left: bytes) -> None:
 
 def test_a_page_of_nothing_but_bad_rows_is_no_page() -> None:
     """Some bad rows are kept with their reasons; millions of them would be gigabytes of reasons."""
-    few = leadping.read_listing(b'{"items":[' + b"7," * (MAX_UNREADABLE - 1) + b"7]}")
+    few = leadping.decode_listing(b'{"items":[' + b"7," * (MAX_UNREADABLE - 1) + b"7]}")
     assert len(few.rejected) == MAX_UNREADABLE
     for reader, holder in (
         ("leadconnector numbers", b"numbers"),
@@ -181,27 +181,29 @@ def test_a_date_of_any_shape_costs_neither_its_number_nor_the_stack(date: bytes)
 def test_dates_beside_a_strange_one_stay() -> None:
     """Only what is no text goes."""
     row = '{"phoneNumber":"%s","dateAdded":"2024-01-01T00:00:00Z","dateUpdated":[]}' % NUMBER  # noqa: UP031
-    (number,) = leadconnector.read_listing(f'{{"numbers":[{row}]}}'.encode()).numbers
+    (number,) = leadconnector.decode_listing(f'{{"numbers":[{row}]}}'.encode()).numbers
     assert (number.date_added, number.date_updated) == ("2024-01-01T00:00:00Z", None)
 
 
 def test_another_field_of_a_wrong_type_still_costs_the_row() -> None:
-    """What is wrong with it is said of the row as it came."""
-    listing = leadconnector.read_listing(b'{"numbers":[{"phoneNumber":7,"dateAdded":[]},{"phoneNumber":7}]}')
+    """The reason is that of the row as it came."""
+    listing = leadconnector.decode_listing(
+        b'{"numbers":[{"phoneNumber":7,"dateAdded":[]},{"phoneNumber":7}]}'
+    )
     assert [bad.reason for bad in listing.rejected] == ["Expected `str`, got `int` - at `$.phoneNumber`"] * 2
 
 
 def test_what_vendors_keep_in_objects_is_shallow() -> None:
-    """What nobody could print or pickle from a deeper stack is not taken for data."""
+    """Objects too deep to print or pickle are not accepted as data."""
     deep = b'{"a":' * (MAX_DEPTH + 1) + b"1" + b"}" * (MAX_DEPTH + 1)
     for field in (b"outboundCapacity", b"optOutMetrics", b"trafficMetrics"):
         with pytest.raises(DecodeError, match="nested more than 32 deep"):
-            leadping.read_status(b'{"number":"+1","%b":%b}' % (field, deep))
+            leadping.decode_status(b'{"number":"+1","%b":%b}' % (field, deep))
     with pytest.raises(DecodeError, match="nested more than 32 deep"):
-        leadping.read_status(b'{"number":"+1","smsWarmup":{"uiState":%b}}' % deep)
+        leadping.decode_status(b'{"number":"+1","smsWarmup":{"uiState":%b}}' % deep)
     with pytest.raises(DecodeError, match="nested more than 32 deep"):
-        leadping.read_status(b'{"number":"+1","recentEvents":[%b]}' % deep)
-    listing = leadconnector.read_listing(
+        leadping.decode_status(b'{"number":"+1","recentEvents":[%b]}' % deep)
+    listing = leadconnector.decode_listing(
         b'{"numbers":[],"rcsSenderIds":[{"number":"a","rcsMeta":%b}]}' % deep
     )
     assert listing.rcs_senders == ()
@@ -219,7 +221,7 @@ def test_depth_is_counted(value: Any) -> None:
 
 @pytest.mark.parametrize("text", ["0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59"])
 def test_a_moment_that_utc_has_no_year_for_is_no_date(text: str) -> None:
-    """It could not be stored, nor compared in UTC, by anybody."""
+    """Such a time could not be stored, nor compared in UTC."""
     assert parse_time(text) is None
     assert parse_time(text.replace("0001", "0002").replace("9999", "9998")) is not None
 
@@ -261,7 +263,7 @@ def test_a_page_of_a_large_error_is_not_read_whole() -> None:
 
 def test_where_a_number_belongs_never_costs_the_number() -> None:
     """Rows of the newest generation say it in words, full answers of the oldest as an object."""
-    (row,) = leadping.read_listing(b'{"items":[{"number":"+1","location":"Austin, TX"}]}').rows
+    (row,) = leadping.decode_listing(b'{"items":[{"number":"+1","location":"Austin, TX"}]}').rows
     assert row.location == "Austin, TX"
-    (strange,) = leadping.read_listing(b'{"items":[{"number":"+1","location":{"a":{"b":[]}}}]}').rows
+    (strange,) = leadping.decode_listing(b'{"items":[{"number":"+1","location":{"a":{"b":[]}}}]}').rows
     assert strange.location is None

@@ -101,7 +101,7 @@ BY_NUMBER: dict[str, Callable[[str], Awaitable[Any]]] = {
 
 
 def refusal(attempt: Callable[[], Awaitable[Any]]) -> InvalidArgument:
-    """What a call is refused with, having sent nothing and waited for nothing."""
+    """Return the error of a call that sent nothing and waited for nothing."""
 
     async def run() -> None:
         await attempt()
@@ -185,7 +185,7 @@ CREDENTIALS: dict[str, Callable[[str], Any]] = {
 @pytest.mark.parametrize("pattern", BROKEN, ids=ascii)
 @pytest.mark.parametrize("where", CREDENTIALS)
 def test_a_credential_that_no_header_can_carry_is_refused(where: str, pattern: str) -> None:
-    """Wherever it is given; nothing of it is in the message, nor in a traceback with all that it names."""
+    """No part of the credential is in the message, nor in a traceback with all its variables."""
     with pytest.raises(UsageError) as caught:
         CREDENTIALS[where](pattern.format(PLANTED))
     assert str(caught.value).isprintable()
@@ -209,7 +209,7 @@ def test_a_base_url_that_would_leak_is_refused(url: Any) -> None:
 
 
 async def test_a_hostile_account_is_a_failure_of_its_own(tmp_path: Path) -> None:
-    """Of a sweep over ids that somebody else wrote, the good ones are read, and each bad one is told."""
+    """In a sweep over hostile ids, the good ones are read and each bad one is reported."""
     from phonesys import PhoneSystem
     from phonesys.sandbox import Sandbox
 

@@ -79,7 +79,7 @@ BOMBS: dict[str, tuple[Callable[[], Iterator[bytes]], set[str]]] = {
 
 
 async def _serve(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
-    """Send the bomb that the path names, until whoever asked has enough."""
+    """Send the bomb that the path names, until the client closes the connection."""
     try:
         head = await source.readuntil(b"\r\n\r\n")
         name = head.split(b"/", 2)[1].split(b" ")[0].decode()
@@ -116,7 +116,7 @@ async def test_no_answer_without_end_takes_memory_without_end() -> None:
 
 @pytest.mark.parametrize("cap", [1, 100, 10_000])
 async def test_a_small_cap_holds_for_what_is_decompressed(cap: int) -> None:
-    """Whatever comes of one piece of a compressed body."""
+    """The cap holds for any expansion of one piece of a compressed body."""
     server = await asyncio.start_server(_serve, "127.0.0.1", 0)
     url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/gzip"
     options = HttpOptions(max_body=cap, retries=0)

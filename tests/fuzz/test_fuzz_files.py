@@ -1,4 +1,4 @@
-"""Files that somebody damaged, or wrote to do damage: an error of ours that names the file, nothing else."""
+"""Damaged or hostile files raise an error of ours that names the file, and nothing else."""
 
 from __future__ import annotations
 

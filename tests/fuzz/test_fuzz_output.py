@@ -1,4 +1,4 @@
-"""What vendors wrote, on its way to a terminal, a log or a spreadsheet: text, and never instructions."""
+"""Vendors' text on its way to a terminal, a log or a spreadsheet is text, and never instructions."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def number(text: str) -> LeadpingRow:
 
 
 def drawn(what: RenderableType) -> str:
-    """What is drawn, having made sure that a terminal has nothing to obey in it."""
+    """Return the drawn text, free of terminal control sequences."""
     text = as_text(what).decode()
     assert all(char in ALLOWED or char == clean(char) for char in text)
     return text

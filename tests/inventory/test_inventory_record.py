@@ -30,7 +30,7 @@ from phonesys import (
 from phonesys.backends.agents.wire import AgentNumber
 from phonesys.backends.leadconnector import record as columns
 from phonesys.backends.leadconnector.wire import LeadConnectorNumber
-from phonesys.backends.leadping.wire import read_listing, read_number
+from phonesys.backends.leadping.wire import decode_listing, decode_number
 from phonesys.cli.rows import NumberRow
 from phonesys.inventory.record import (
     NumberRecord,
@@ -81,12 +81,12 @@ def test_a_pool_routes_its_numbers() -> None:
 
 def test_a_full_leadping_number_has_billing_warm_up_and_registration() -> None:
     """Both generations of the API fill in the fields that audits use."""
-    record = to_record(read_number((DATA / "leadping" / "number-2025.json").read_bytes()), "leadping")
+    record = to_record(decode_number((DATA / "leadping" / "number-2025.json").read_bytes()), "leadping")
     assert record.ten_dlc_registered is True
     assert record.ten_dlc_status == "Approved"
     assert record.billed is not None
     assert record.warmup_state is not None
-    newer = to_record(read_number((DATA / "leadping" / "number-2026.json").read_bytes()), "leadping")
+    newer = to_record(decode_number((DATA / "leadping" / "number-2026.json").read_bytes()), "leadping")
     assert newer.warmup_state is not None
     assert newer.billed is None
 
@@ -94,7 +94,7 @@ def test_a_full_leadping_number_has_billing_warm_up_and_registration() -> None:
 def test_a_leadping_row_has_fewer_fields() -> None:
     """Rows have the status of the campaign and a routing summary, but no billing."""
     first, second, *_ = (
-        to_record(row, "lp") for row in read_listing((DATA / "leadping" / "list.json").read_bytes()).rows
+        to_record(row, "lp") for row in decode_listing((DATA / "leadping" / "list.json").read_bytes()).rows
     )
     assert (first.ten_dlc_registered, first.ten_dlc_status) == (True, "Approved")
     assert second.ten_dlc_registered is False
@@ -119,7 +119,7 @@ def test_a_leadping_row_has_fewer_fields() -> None:
 def test_amounts_are_exact_decimals_or_none(amount: Any, written: str | None, billed: bool | None) -> None:
     """A decimal keeps the vendor's digits. Any other value is dropped alone."""
     body = f'{{"number": "+14155552671", "billing": {{"monthlyAmount": {amount!r}}}}}'.replace("'", '"')
-    record = to_record(read_number(body.encode()), "leadping")
+    record = to_record(decode_number(body.encode()), "leadping")
     assert (record.monthly_amount, record.billed or None) == (written, billed or None)
 
 
@@ -140,7 +140,8 @@ POOLS = st.none() | st.builds(
 SWITCH = st.none() | st.booleans()
 NUMBERS = st.builds(
     LeadConnectorNumber, number=st.sampled_from(["+1", "+2"]), sid=WORDS, label=WORDS, type=WORDS,
-    can=st.none() | st.builds(Capabilities, voice=SWITCH, fax=SWITCH), is_default=SWITCH, linked_user=WORDS,
+    capability_flags=st.none() | st.builds(Capabilities, voice=SWITCH, fax=SWITCH), is_default=SWITCH,
+    linked_user=WORDS,
     linked_ring_all_users=st.none() | st.sampled_from([(), ("u1",), ("u1", "u2")]), inbound=SERVICES,
     forwarding_number=WORDS, date_added=TIMES, date_updated=TIMES, date_created=TIMES, origin=WORDS,
     account=st.sampled_from("ab"), account_status=WORDS, pool=POOLS,

@@ -217,7 +217,11 @@ async def test_the_view_shows_every_field_of_a_record(where: str) -> None:
     rows_ = [
         full(),
         full(
-            number="+14155550101", sid="PN2", date_added="2024-02-29T18:29:59Z", label='it\'s "x"', can=None
+            number="+14155550101",
+            sid="PN2",
+            date_added="2024-02-29T18:29:59Z",
+            label='it\'s "x"',
+            capability_flags=None,
         ),
         full(number="+14155550102", sid="PN3", date_added="2024-02-29T18:29:59.5Z", forwarding_number="+1"),
         full(number="+14155550103", sid="PN4", pool=None, inbound=None, linked_user="u1"),

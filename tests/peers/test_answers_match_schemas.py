@@ -1,4 +1,4 @@
-"""What the sandbox answers is what the vendors' own OpenAPI documents describe, to the letter.
+"""The sandbox's responses match the vendors' own OpenAPI documents, to the letter.
 
 `data` holds those documents, reduced to the answers of what the sandbox serves. They are read strictly here:
 a field that they do not name is a mistake as well.
@@ -90,7 +90,7 @@ async def world() -> AsyncIterator[World]:
         yield World(sandbox, session)
 
 
-def checked(document: Document, operation: str, answered: tuple[str, Any]) -> Any:
+def validated(document: Document, operation: str, answered: tuple[str, Any]) -> Any:
     label, body = answered
     status, content_type = label.split()
     document.check(f"{operation} {status}", content_type, body)
@@ -103,7 +103,7 @@ async def test_leadconnector_numbers(world: World, document: Callable[..., Docum
     spec = document("leadconnector-phone-system-2021-07-28")
     for location in world.sandbox.location_ids:
         answered = await world.leadconnector("GET", f"/phone-system/numbers/location/{location}{query}")
-        checked(spec, f"GET {NUMBERS}", answered)
+        validated(spec, f"GET {NUMBERS}", answered)
 
 
 async def test_leadconnector_numbers_in_v3(world: World, document: Callable[..., Document]) -> None:
@@ -114,17 +114,17 @@ async def test_leadconnector_numbers_in_v3(world: World, document: Callable[...,
             path = (
                 f"/phone-system/numbers/location/{location}?page={page}&pageSize=20&includeRcsSenderIds=true"
             )
-            checked(spec, f"GET {NUMBERS}", await world.leadconnector("GET", path, "v3"))
+            validated(spec, f"GET {NUMBERS}", await world.leadconnector("GET", path, "v3"))
 
 
 async def test_leadconnector_errors(world: World, document: Callable[..., Document]) -> None:
     """400 (of one sentence), 401, and 404."""
     spec = document("leadconnector-phone-system-2021-07-28")
     (missing,) = world.sandbox.not_connected
-    stranger = {"Authorization": "Bearer nobody"}
+    stranger = {"Authorization": "Bearer unknown"}
     for path, headers in (("nowhere", {}), (world.here, stranger), (missing, {})):
         answered = await world.leadconnector("GET", f"/phone-system/numbers/location/{path}", headers=headers)
-        checked(spec, f"GET {NUMBERS}", answered)
+        validated(spec, f"GET {NUMBERS}", answered)
 
 
 async def test_leadconnector_pools(world: World, document: Callable[..., Document]) -> None:
@@ -132,18 +132,18 @@ async def test_leadconnector_pools(world: World, document: Callable[..., Documen
     spec = document("leadconnector-phone-system-2021-07-28")
     for location in world.sandbox.location_ids:
         answered = await world.leadconnector("GET", f"/phone-system/number-pools?locationId={location}")
-        checked(spec, "GET /phone-system/number-pools", answered)
+        validated(spec, "GET /phone-system/number-pools", answered)
 
 
 async def test_leadconnector_shop(world: World, document: Callable[..., Document]) -> None:
-    """What is offered, and what a purchase answers, in both versions."""
+    """The offer and the response to a purchase match the schemas of both versions."""
     spec, v3 = (document(f"leadconnector-phone-system-{v}") for v in ("2021-07-28", "v3"))
     path = f"/phone-system/numbers/location/{world.here}"
     offered = await world.leadconnector("GET", f"{path}/available?countryCode=US")
-    numbers = checked(spec, f"GET {NUMBERS}/available", offered)["numbers"]
+    numbers = validated(spec, f"GET {NUMBERS}/available", offered)["numbers"]
     body = {"phoneNumber": numbers[0]["phoneNumber"]}
     answered = await world.leadconnector("POST", f"{path}/purchase", json=body)
-    checked(spec, f"POST {NUMBERS}/purchase", answered)
+    validated(spec, f"POST {NUMBERS}/purchase", answered)
     refused = await world.leadconnector("POST", f"{path}/purchase", json=body)
     assert refused[0] == "400 application/json"
     whole = dict.fromkeys(
@@ -155,7 +155,7 @@ async def test_leadconnector_shop(world: World, document: Callable[..., Document
     )  # fmt: skip
     body = {**whole, "phoneNumber": numbers[1]["phoneNumber"]}
     answered = await world.leadconnector("POST", f"{path}/purchase", "v3", json=body)
-    checked(v3, f"POST {NUMBERS}/purchase", answered)
+    validated(v3, f"POST {NUMBERS}/purchase", answered)
 
 
 async def test_leadconnector_tokens(world: World, document: Callable[..., Document]) -> None:
@@ -167,49 +167,49 @@ async def test_leadconnector_tokens(world: World, document: Callable[..., Docume
         "grant_type": "refresh_token",
         "refresh_token": oauth.company()["refresh_token"],
     }
-    token = checked(spec, "POST /oauth/token", await world.leadconnector("POST", "/oauth/token", data=form))
+    token = validated(spec, "POST /oauth/token", await world.leadconnector("POST", "/oauth/token", data=form))
     signed = {"Authorization": f"Bearer {token['access_token']}"}
     app = oauth.client_id.partition("-")[0]
     installed = await world.leadconnector(
         "GET", f"/oauth/installedLocations?companyId={oauth.company_id}&appId={app}", headers=signed
     )
-    checked(spec, "GET /oauth/installedLocations", installed)
+    validated(spec, "GET /oauth/installedLocations", installed)
     searched = await world.leadconnector("GET", "/locations/search", headers=signed)
-    checked(document("leadconnector-locations-2021-07-28"), "GET /locations/search", searched)
+    validated(document("leadconnector-locations-2021-07-28"), "GET /locations/search", searched)
 
 
 async def test_leadping_numbers(world: World, document: Callable[..., Document]) -> None:
     """Lists, records, reports, offers, and changes; that some are demo numbers is beyond the document."""
     spec = document("leadping-phone-numbers", optional=("isDemo",))
     listed = await world.leadping("POST", "/phone-numbers/all/organization", json={"includeCount": True})
-    rows = checked(spec, "POST /phone-numbers/all/organization", listed)["items"]
+    rows = validated(spec, "POST /phone-numbers/all/organization", listed)["items"]
     item = "/phone-numbers/{phoneNumberId}"
     for row in rows:
-        checked(spec, f"GET {item}", await world.leadping("GET", f"/phone-numbers/{row['id']}"))
+        validated(spec, f"GET {item}", await world.leadping("GET", f"/phone-numbers/{row['id']}"))
     path = f"/phone-numbers/{rows[0]['id']}"
-    checked(spec, f"GET {item}/warmup", await world.leadping("GET", f"{path}/warmup"))
+    validated(spec, f"GET {item}/warmup", await world.leadping("GET", f"{path}/warmup"))
     status = await world.leadping("GET", f"/phone-numbers/{rows[0]['number'].replace('+', '%2B')}/status")
-    checked(spec, "GET /phone-numbers/{phoneNumber}/status", status)
+    validated(spec, "GET /phone-numbers/{phoneNumber}/status", status)
     body = {"name": "New", "number": "+15005550006"}
-    made = checked(spec, "POST /phone-numbers", await world.leadping("POST", "/phone-numbers", json=body))
-    checked(spec, f"PUT {item}", await world.leadping("PUT", f"/phone-numbers/{made['id']}", json=body))
+    made = validated(spec, "POST /phone-numbers", await world.leadping("POST", "/phone-numbers", json=body))
+    validated(spec, f"PUT {item}", await world.leadping("PUT", f"/phone-numbers/{made['id']}", json=body))
     found = await world.leadping("POST", "/phone-numbers/search", json={"phoneNumber": "+1"})
-    checked(spec, "POST /phone-numbers/search", found)
+    validated(spec, "POST /phone-numbers/search", found)
     available = await world.leadping(
         "POST", "/phone-numbers/is-available-for-purchase", json={"phoneNumber": "+15005550006"}
     )
-    checked(spec, "POST /phone-numbers/is-available-for-purchase", available)
+    validated(spec, "POST /phone-numbers/is-available-for-purchase", available)
 
 
 async def test_leadping_errors(world: World, document: Callable[..., Document]) -> None:
     """400, 401, 404 and 429, each under a content type that is declared for it."""
     spec, item = document("leadping-phone-numbers"), "/phone-numbers/{phoneNumberId}"
-    stranger = {"Authorization": "Bearer nobody"}
-    checked(spec, "POST /phone-numbers", await world.leadping("POST", "/phone-numbers", json={"name": 5}))
+    stranger = {"Authorization": "Bearer unknown"}
+    validated(spec, "POST /phone-numbers", await world.leadping("POST", "/phone-numbers", json={"name": 5}))
     for method in ("GET", "DELETE"):
-        checked(spec, f"{method} {item}", await world.leadping(method, "/phone-numbers/nothing"))
+        validated(spec, f"{method} {item}", await world.leadping(method, "/phone-numbers/nothing"))
         answered = await world.leadping(method, "/phone-numbers/nothing", headers=stranger)
-        checked(spec, f"{method} {item}", answered)
+        validated(spec, f"{method} {item}", answered)
     for _ in range(300):
         world.sandbox.limits["leadping"].take("default")
-    checked(spec, f"GET {item}", await world.leadping("GET", "/phone-numbers/nothing"))
+    validated(spec, f"GET {item}", await world.leadping("GET", "/phone-numbers/nothing"))

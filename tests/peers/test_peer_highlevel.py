@@ -59,7 +59,7 @@ async def test_it_lists_and_pages_through(highlevel: Any, vendors: Sandbox, here
 
 
 async def test_it_buys_a_number(highlevel: Any, vendors: Sandbox, here: str) -> None:
-    """What is offered can be bought once, and is listed from then on."""
+    """An offered number can be bought once, and is listed from then on."""
     client = highlevel.HighLevel(private_integration_token=vendors.leadconnector_token)
     offered = await client.phone_system.list_available_numbers_for_a_country(
         location_id=here,

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from phonesys._validation import validate_e164
-from phonesys.backends.agents.wire import Agent, AgentNumber, Rows, read_agents, read_number, read_numbers
+from phonesys.backends.agents.wire import (
+    Agent,
+    AgentNumber,
+    Rows,
+    decode_agents,
+    decode_number,
+    decode_numbers,
+)
 from phonesys.errors import InvalidArgument
 from phonesys.http.call import Call, encode_json, encode_query, encode_segment
 from phonesys.http.response import expect_no_content
 
-_FIND_OUT = "get(number_id), or list the numbers"
+_RECOVERY_HINT = "get(number_id), or list the numbers"
 
 
 def list_numbers(
@@ -20,7 +27,7 @@ def list_numbers(
         operation="list_numbers",
         method="GET",
         target="/numbers" + encode_query(parameters),
-        decode=read_numbers,
+        decode=decode_numbers,
         account=account,
     )
 
@@ -39,18 +46,18 @@ def list_agents(
         operation="list_agents",
         method="GET",
         target="/agents" + encode_query(parameters),
-        decode=read_agents,
+        decode=decode_agents,
         account=account,
     )
 
 
 def numbers_of_agent(agent_id: str, *, page: int | None = None, account: str = "") -> Call[Rows[AgentNumber]]:
-    """`GET /agents/{id}/numbers`; the vendor documents no pages of it."""
+    """`GET /agents/{id}/numbers`; not documented to be paged."""
     return Call(
         operation="numbers_of_agent",
         method="GET",
         target=f"/agents/{encode_segment(agent_id, 'agent id')}/numbers" + encode_query({"page": page}),
-        decode=read_numbers,
+        decode=decode_numbers,
         account=account,
     )
 
@@ -58,21 +65,25 @@ def numbers_of_agent(agent_id: str, *, page: int | None = None, account: str = "
 def get_number(number_id: str, *, account: str = "") -> Call[AgentNumber]:
     """`GET /numbers/{id}`."""
     return Call(
-        operation="get_number", method="GET", target=_number(number_id), decode=read_number, account=account
+        operation="get_number",
+        method="GET",
+        target=_number_path(number_id),
+        decode=decode_number,
+        account=account,
     )
 
 
 def assign_number(
     *, phone_number: str, agent_id: str, friendly_name: str | None = None, account: str = ""
 ) -> Call[AgentNumber | None]:
-    """`POST /numbers`: routes live calls to the agent, so it is never repeated on a guess."""
-    encode_segment(agent_id, "agent id")  # one rule for what an id may be, in a path or not
+    """`POST /numbers`: routes live calls to the agent, so it is not idempotent."""
+    encode_segment(agent_id, "agent id")  # validates it: the rule is the same as in a path
     body = {"phoneNumber": validate_e164(phone_number), "agentId": agent_id, "friendlyName": friendly_name}
     return Call(
         operation="assign_number",
         method="POST",
         target="/numbers",
-        decode=read_changed,
+        decode=decode_changed,
         idempotent=False,
         body=encode_json(body),
         account=account,
@@ -88,39 +99,39 @@ def update_number(
     status: str | None = None,
     account: str = "",
 ) -> Call[AgentNumber | None]:
-    """`PUT /numbers/{id}`: only the fields that are given."""
+    """`PUT /numbers/{id}`, with only the given fields."""
     body = {"friendlyName": friendly_name, "agentId": agent_id, "status": status}
     if not any(value is not None for value in body.values()):
         raise InvalidArgument("update: expected at least one of friendly_name, agent_id, status")
     return Call(
         operation="update_number",
         method="PUT",
-        target=_number(number_id),
-        decode=read_changed,
+        target=_number_path(number_id),
+        decode=decode_changed,
         idempotent=False,
         body=encode_json(body),
         account=account,
-        recovery_hint=_FIND_OUT,
+        recovery_hint=_RECOVERY_HINT,
     )
 
 
 def delete_number(number_id: str, *, account: str = "") -> Call[None]:
-    """`DELETE /numbers/{id}`, which answers without content."""
+    """`DELETE /numbers/{id}`; the response has no content."""
     return Call(
         operation="delete_number",
         method="DELETE",
-        target=_number(number_id),
+        target=_number_path(number_id),
         decode=expect_no_content,
         idempotent=False,
         account=account,
-        recovery_hint=_FIND_OUT,
+        recovery_hint=_RECOVERY_HINT,
     )
 
 
-def read_changed(body: bytes) -> AgentNumber | None:
-    """Read the number that was changed; None where the vendor answers without content."""
-    return read_number(body) if body.strip() else None
+def decode_changed(body: bytes) -> AgentNumber | None:
+    """Decode a number that was changed; None if the response has no content."""
+    return decode_number(body) if body.strip() else None
 
 
-def _number(number_id: str) -> str:
+def _number_path(number_id: str) -> str:
     return f"/numbers/{encode_segment(number_id, 'number id')}"

@@ -1,89 +1,76 @@
-"""What became of a write to agent numbers whose answer was lost."""
+"""Lookup of writes to agent numbers whose response was lost."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from phonesys.backends.reconcile import Candidate, gone, same_number, same_text, unclear
+from phonesys.backends.agents.wire import AgentNumber
+from phonesys.backends.reconcile import Candidate, WriteLookup, same_number, same_text
 from phonesys.errors import NotFound
 from phonesys.writes import WriteOutcome
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    from phonesys.backends.agents.wire import AgentNumber, Rows
+    from phonesys.backends.agents.wire import Rows
     from phonesys.backends.reconcile import OutcomeEvaluator
     from phonesys.writes import Reconciled
 
     Pages = Sequence[Rows[AgentNumber]]
 
-_READINGS = 4
+_MAX_PASSES = 4
 
 
-class AgentLookup:
-    """Looks at what is assigned now: `get` one number, the `of_agent` pages, or `everything`."""
+class AgentLookup(WriteLookup[AgentNumber]):
+    """Looks up one write among the agent's numbers, and the last time among all numbers."""
 
     def __init__(
         self,
-        judge: OutcomeEvaluator,
+        evaluator: OutcomeEvaluator,
         *,
         get: Callable[[str], Awaitable[AgentNumber]],
         of_agent: Callable[[str], Awaitable[Pages]],
-        everything: Callable[[], Awaitable[Pages]],
+        all_numbers: Callable[[], Awaitable[Pages]],
     ) -> None:
-        self._judge, self._write = judge, judge.write
-        self._get, self._of_agent, self._everything = get, of_agent, everything
+        super().__init__(evaluator, get)
+        self._of_agent, self._all_numbers = of_agent, all_numbers
 
-    async def __call__(self, last: bool) -> Reconciled[AgentNumber]:
-        """Look once: at the agent's numbers, and the last time at all numbers."""
-        if self._write.kind == "assign":
-            found = self._assigned(await self._agents_pages(), whole=False)
-            if found.outcome is WriteOutcome.DONE or not last:
-                return found
-            return await self._assigned_to_anybody()
-        number = await self._number()
-        if self._write.kind == "delete":
-            return gone() if number is None else self._judge.of_left(number)
-        if number is None:
-            return unclear("it is not there any more")
-        return self._judge.of_changed(number, as_wanted=self._as_wanted(number))
+    async def _look_up_new(self, *, is_last: bool) -> Reconciled[AgentNumber]:
+        found = self._evaluate_assigned(await self._numbers_of_agent(), complete=False)
+        if found.outcome is WriteOutcome.DONE or not is_last:
+            return found
+        return await self._find_in_all_numbers()
 
-    async def _agents_pages(self) -> Pages:
+    async def _numbers_of_agent(self) -> Pages:
         try:
             return await self._of_agent(str(self._write.wanted["agent_id"]))
         except NotFound:
             return ()  # no such agent, so that nothing is assigned to it
 
-    async def _assigned_to_anybody(self) -> Reconciled[AgentNumber]:
-        """Read the whole list until two readings are alike: rows that move meanwhile may hide one.
+    async def _find_in_all_numbers(self) -> Reconciled[AgentNumber]:
+        """Read the whole list until two passes agree: rows that move meanwhile may hide one.
 
-        Of two like readings each page was the same before the one ended and after the other began, hence all
-        of them at that moment. Rows that are added at the end move no other.
+        If two passes agree, each page was the same before the first pass ended and after the second began.
+        At that moment the list was as read. Rows appended at the end move no other row.
         """
-        before, pages = None, await self._everything()
-        for _ in range(_READINGS):
+        previous, pages = None, await self._all_numbers()
+        for _ in range(_MAX_PASSES):
             rows = [row.id for page in pages for row in page.rows]
-            if len(pages) == 1 or (before is not None and rows[: len(before)] == before):
-                return self._assigned(pages, whole=not any(page.rejected for page in pages))
-            before, pages = rows, await self._everything()
-        return self._assigned(pages, whole=False)
+            if len(pages) == 1 or (previous is not None and rows[: len(previous)] == previous):
+                return self._evaluate_assigned(pages, complete=not any(page.rejected for page in pages))
+            previous, pages = rows, await self._all_numbers()
+        return self._evaluate_assigned(pages, complete=False)
 
-    def _assigned(self, pages: Pages, *, whole: bool) -> Reconciled[AgentNumber]:
+    def _evaluate_assigned(self, pages: Pages, *, complete: bool) -> Reconciled[AgentNumber]:
         rows = [row for page in pages for row in page.rows if same_number(row.number, self._write.number)]
         for row in rows:
             row.account = self._write.account
-        each = {row.row_id: row for row in rows if row.row_id is not None}.values()
-        nameless = [row for row in rows if row.row_id is None]
-        mine = [Candidate(row, self._as_wanted(row)) for row in (*each, *nameless)]
-        return self._judge.of_new(mine, whole=whole)
+        with_id = {row.row_id: row for row in rows if row.row_id is not None}.values()
+        without_id = [row for row in rows if row.row_id is None]
+        candidates = [Candidate(row, self._matches_request(row)) for row in (*with_id, *without_id)]
+        return self._evaluator.evaluate_created(candidates, complete=complete)
 
-    async def _number(self) -> AgentNumber | None:
-        try:
-            return await self._get(self._write.number_id or "")
-        except NotFound:
-            return None
-
-    def _as_wanted(self, number: AgentNumber) -> bool:
+    def _matches_request(self, number: AgentNumber) -> bool:
         wanted = self._write.wanted
         state = wanted.get("status")
         return (

@@ -1,7 +1,7 @@
-"""Agent numbers as structs, and the envelopes that they come in.
+"""Agent numbers as structs, and the envelopes around them.
 
-The vendor documents no answers; every envelope that was observed is accepted, and anything else is an
-error that shows what came, never an empty list.
+The vendor's documents and observed responses disagree on the envelope, so all of them are accepted. Anything
+else is an error that shows the response, never an empty list.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import msgspec
 
-from phonesys.backends.rows import Untyped, decode_rows_individually, row_reader
+from phonesys.backends.rows import Untyped, decode_rows_individually, row_decoder
 from phonesys.http.response import UNREADABLE, decode_error
 from phonesys.model import NO_CAPABILITIES, Capabilities, NumberKind, NumberStatus, UnreadableRow, parse_time
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# The states are undocumented; these words are what the field uses, and any other stays on `state`.
+# Words that APIs of this kind use. Any other word is kept on `state`.
 _STATUS = {
     "active": NumberStatus.ACTIVE,
     "inactive": NumberStatus.INACTIVE,
@@ -46,7 +46,7 @@ _RENAMED = {
 
 
 class AgentNumber(msgspec.Struct, rename=_RENAMED, gc=False, kw_only=True):
-    """One number and the agent that answers it."""
+    """One number and its agent."""
 
     number: str
     row_id: str | int | None = None
@@ -54,7 +54,7 @@ class AgentNumber(msgspec.Struct, rename=_RENAMED, gc=False, kw_only=True):
     state: str | None = None
     """The vendor's word for `status`."""
     label: str | None = None
-    # Undocumented, so that a date of another shape must not cost the number.
+    # Undocumented: a date of another shape must not make the number unreadable.
     created: Untyped = None
     updated: Untyped = None
 
@@ -66,7 +66,7 @@ class AgentNumber(msgspec.Struct, rename=_RENAMED, gc=False, kw_only=True):
 
     @property
     def id(self) -> str:
-        """The vendor's id as a string; the number itself where there is none."""
+        """The vendor's id as a string; the number itself if there is none."""
         return self.number if self.row_id is None else str(self.row_id)
 
     @property
@@ -111,7 +111,7 @@ class AgentNumber(msgspec.Struct, rename=_RENAMED, gc=False, kw_only=True):
 
 
 class Agent(msgspec.Struct, frozen=True, kw_only=True):
-    """One agent, of whose fields only the id is sure."""
+    """One agent. Only its id is certain."""
 
     id: str | int
     name: str | None = None
@@ -119,7 +119,7 @@ class Agent(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Paging(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a page stands among the others, as far as the vendor says."""
+    """A page's place among the others, as far as the vendor says."""
 
     page: int | None = None
     limit: int | None = None
@@ -129,15 +129,15 @@ class Paging(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Rows(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
-    """The rows of a page."""
+    """Rows of a page, and its paging."""
 
     rows: tuple[T, ...]
     rejected: tuple[UnreadableRow, ...] = ()
     paging: Paging = Paging()
 
 
-_HOLDERS = ("data", "numbers", "items", "results", "agents")
-_NOTHING: dict[str, msgspec.Raw] = {}
+_ROW_KEYS = ("data", "numbers", "items", "results", "agents")
+_EMPTY: dict[str, msgspec.Raw] = {}
 _PAGING = ("pagination", "meta")
 _DATES = ("createdAt", "updatedAt")
 
@@ -145,10 +145,10 @@ _split = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _split_array = msgspec.json.Decoder(tuple[msgspec.Raw, ...]).decode
 
 
-def rows_reader(kind: type[T]) -> Callable[[bytes], Rows[T]]:
-    """Make the function that reads a page of rows of this type out of any envelope."""
+def page_decoder(kind: type[T]) -> Callable[[bytes], Rows[T]]:
+    """Return a decoder of a page of such rows in any envelope."""
     decode_all = msgspec.json.Decoder(tuple[kind, ...], strict=False).decode  # type: ignore[valid-type]
-    decode_one = row_reader(kind, *_DATES)
+    decode_one = row_decoder(kind, *_DATES)
 
     def read(body: bytes) -> Rows[T]:
         array, paging = _find_rows(body)
@@ -161,18 +161,18 @@ def rows_reader(kind: type[T]) -> Callable[[bytes], Rows[T]]:
     return read
 
 
-def one_reader(kind: type[T], *holders: str) -> Callable[[bytes], T]:
-    """Make the function that reads one row: bare, or under one of the holders."""
-    decode = row_reader(kind, *_DATES)
+def single_decoder(kind: type[T], *keys: str) -> Callable[[bytes], T]:
+    """Return a decoder of one row: bare, or under one of the keys."""
+    decode = row_decoder(kind, *_DATES)
 
     def read(body: bytes) -> T:
         try:
             parts = _split(body)
-            held = next((parts[key] for key in holders if _opens(parts.get(key), b"{")), None)
+            held = next((parts[key] for key in keys if _begins_with(parts.get(key), b"{")), None)
             if held is None:
                 return decode(body)
             inner = _split(held)
-            return decode(next((inner[key] for key in holders if _opens(inner.get(key), b"{")), held))
+            return decode(next((inner[key] for key in keys if _begins_with(inner.get(key), b"{")), held))
         except UNREADABLE as failure:
             raise decode_error(body, str(failure)) from None
 
@@ -180,34 +180,34 @@ def one_reader(kind: type[T], *holders: str) -> Callable[[bytes], T]:
 
 
 def _find_rows(body: bytes) -> tuple[msgspec.Raw, Paging]:
-    """Find the array of rows: the body itself, or under a known key, at most one level down."""
+    """Return the array of rows: the body itself, or under a known key, at most one level down."""
     try:
         if body.lstrip()[:1] == b"[":
             _split_array(body)
             return msgspec.Raw(body), Paging()
         outer = _split(body)
         if _scalar(outer.get("success"), bool) is False:
-            raise decode_error(body, "it says that it is no success")
-        holder = next((key for key in _HOLDERS if _opens(outer.get(key), b"{")), None)
-        inner = _split(outer[holder]) if holder else _NOTHING
+            raise decode_error(body, "its `success` is false")
+        holder = next((key for key in _ROW_KEYS if _begins_with(outer.get(key), b"{")), None)
+        inner = _split(outer[holder]) if holder else _EMPTY
         for parts in (outer, inner):
-            for key in _HOLDERS:
-                if _opens(parts.get(key), b"["):
+            for key in _ROW_KEYS:
+                if _begins_with(parts.get(key), b"["):
                     return parts[key], _find_paging(outer, inner)
     except UNREADABLE as failure:
         raise decode_error(body, str(failure)) from None
-    raise decode_error(body, f"no array under any of {', '.join(_HOLDERS)}")
+    raise decode_error(body, f"no array under any of {', '.join(_ROW_KEYS)}")
 
 
-def _opens(raw: msgspec.Raw | None, bracket: bytes) -> bool:
+def _begins_with(raw: msgspec.Raw | None, bracket: bytes) -> bool:
     return raw is not None and bytes(memoryview(raw)[:1]) == bracket
 
 
 def _find_paging(outer: dict[str, msgspec.Raw], inner: dict[str, msgspec.Raw]) -> Paging:
-    """Read the paging wherever it is; what is not a number there is as good as absent."""
+    """Decode the paging wherever it is; values of another type are ignored."""
     for parts in (outer, inner):
         for key in _PAGING:
-            if _opens(parts.get(key), b"{"):
+            if _begins_with(parts.get(key), b"{"):
                 return _paging(_split(parts[key]))
     return _paging(inner | outer)
 
@@ -232,6 +232,6 @@ def _scalar(raw: msgspec.Raw | None, kind: type[T]) -> T | None:
         return None
 
 
-read_numbers = rows_reader(AgentNumber)
-read_agents = rows_reader(Agent)
-read_number = one_reader(AgentNumber, "data", "number")
+decode_numbers = page_decoder(AgentNumber)
+decode_agents = page_decoder(Agent)
+decode_number = single_decoder(AgentNumber, "data", "number")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from phonesys.backends.leadconnector.wire import Listing, read_listing, read_pools
+from phonesys.backends.leadconnector.wire import Listing, decode_listing, decode_pools
 from phonesys.http.call import Call, encode_query, encode_segment
 
 if TYPE_CHECKING:
@@ -23,22 +23,22 @@ def active_numbers(  # one parameter for each of the vendor's
 ) -> Call[Listing]:
     """`GET /phone-system/numbers/location/{locationId}`, scope `phonenumbers.read`.
 
-    `page` counts from 0. `page_size` is always sent, since the vendor's page names two defaults, and so is
-    `skip_number_pool`: the vendor's default leaves the numbers that sit in a pool out.
+    `page` counts from 0. `page_size` is always sent, since the vendor documents two different defaults.
+    `skip_number_pool` is always sent, since the vendor's default leaves out numbers in pools.
     """
-    asked = _asked(page, page_size, search_filter, skip_number_pool, include_rcs_sender_ids)
+    query = _numbers_query(page, page_size, search_filter, skip_number_pool, include_rcs_sender_ids)
     return Call(
         operation="active_numbers",
         method="GET",
-        target=f"/phone-system/numbers/location/{encode_segment(location_id, 'location id')}{asked}",
-        decode=read_listing,
+        target=f"/phone-system/numbers/location/{encode_segment(location_id, 'location id')}{query}",
+        decode=decode_listing,
         account=location_id,
     )
 
 
-# A sweep asks every location the same; encoding it anew costs a sixth of sending it.
+# The same for every location of a sweep; encoding it each time costs a sixth of sending the request.
 @lru_cache(typed=True)
-def _asked(page: int, page_size: int, search: str | None, skip: bool, rcs: bool | None) -> str:
+def _numbers_query(page: int, page_size: int, search: str | None, skip: bool, rcs: bool | None) -> str:
     parameters = {
         "pageSize": page_size,
         "page": page,
@@ -51,11 +51,11 @@ def _asked(page: int, page_size: int, search: str | None, skip: bool, rcs: bool 
 
 def number_pools(location_id: str) -> Call[tuple[NumberPool, ...]]:
     """`GET /phone-system/number-pools`, scope `numberpools.read`; not paged."""
-    encode_segment(location_id, "location id")  # one rule for what an id may be, in a path or not
+    encode_segment(location_id, "location id")  # validates it: the rule is the same as in a path
     return Call(
         operation="number_pools",
         method="GET",
         target="/phone-system/number-pools" + encode_query({"locationId": location_id}),
-        decode=read_pools,
+        decode=decode_pools,
         account=location_id,
     )

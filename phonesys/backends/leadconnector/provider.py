@@ -36,12 +36,12 @@ if TYPE_CHECKING:
     from phonesys.secret import Secret
 
 _VERSIONS = ("2021-07-28", "v3")
-_LARGEST_PAGE = 1000
-_REMEMBERED = 256  # locations whose pools are kept between two of their pages
+_MAX_PAGE_SIZE = 1000
+_MAX_CACHED_POOLS = 256  # locations whose pools are kept between two of their pages
 
 _NO_POOLS: Mapping[str, NumberPool] = {}
 
-# The vendor's sentence for a location without a phone system; other 404s are faults.
+# From the vendor's sentence for a location without a phone system; other 404s are faults.
 _NOT_CONNECTED = "not connected"
 
 
@@ -75,15 +75,15 @@ def _oauth(
 class LeadConnector(HttpBackend):
     """Numbers and number pools of HighLevel's locations.
 
-    `token` is a Private Integration Token or any static Bearer token, for every location it is good for;
-    `auth` is for everything else, such as a token for each location.
+    `token` is a Private Integration Token or any other static Bearer token. `auth` is for everything else,
+    such as a token for each location.
 
     - `locations`: the location ids that `accounts()` lists.
-    - `company_id`: with an agency's Private Integration Token, whose locations `accounts()` searches for.
-    - `include_pooled`: numbers in pools too, which the vendor leaves out by default.
-    - `with_pools`: fetch each location's pools as well, and say on `number.pool` which one it sits in.
+    - `company_id`: the agency whose locations `accounts()` searches for, with its Private Integration Token.
+    - `include_pooled`: list numbers in pools too, which the vendor leaves out by default.
+    - `with_pools`: fetch each location's pools as well, for `number.pool`.
     - `include_rcs_senders`: with version v3, ask for the RCS sender ids (`page.rcs_senders`).
-    - `speculate`: how many pages beyond a full one are fetched at once, since answers bear no total.
+    - `speculate`: pages fetched at once beyond a full one, since responses have no total.
     - `limit`: 100 requests per 10 s and location (vendor's page on OAuth, "Rate limits").
     """
 
@@ -120,7 +120,7 @@ class LeadConnector(HttpBackend):
         auth: Auth | None = None,
         base_url: str = "https://services.leadconnectorhq.com",
         version: str = "2021-07-28",
-        page_size: int = _LARGEST_PAGE,
+        page_size: int = _MAX_PAGE_SIZE,
         include_pooled: bool = True,
         with_pools: bool = False,
         include_rcs_senders: bool = False,
@@ -145,7 +145,7 @@ class LeadConnector(HttpBackend):
             http=http,
             session=session,
         )
-        self.page_size = validate_page_size(page_size, _LARGEST_PAGE)
+        self.page_size = validate_page_size(page_size, _MAX_PAGE_SIZE)
         self.include_pooled = include_pooled
         self.with_pools = with_pools
         self.include_rcs_senders = include_rcs_senders
@@ -165,57 +165,58 @@ class LeadConnector(HttpBackend):
         )
 
     async def accounts(self) -> AsyncIterator[str]:
-        """Yield the locations that the backend was made for, or that its credentials name or can list.
+        """Yield the locations given to the constructor, or those that the credentials name or can list.
 
-        With AgencyTokens those are the ones where the app is installed; with `company_id`, all that a search
-        finds. Raises UsageError otherwise: a static token does not say which locations it opens.
+        AgencyTokens list the locations where the app is installed. With `company_id`, all locations of the
+        agency are searched for. Raises UsageError otherwise: a static token does not say which locations it
+        opens.
         """
         named = self.http.auth.accounts() if self._locations is None else self._locations
         if named or self._locations is not None:
             for location in named:
                 yield location
             return
-        async for location in self._discovered():
+        async for location in self._discover_accounts():
             yield location
 
-    def _discovered(self) -> AsyncIterator[str]:
+    def _discover_accounts(self) -> AsyncIterator[str]:
         if isinstance(auth := self.http.auth, ListsLocations):
             return auth.locations()
         if self._company_id is not None:
             company_id = self._company_id
             return location_ids(lambda skip, limit: self.send(search_locations(company_id, skip, limit)))
         raise UsageError(
-            f"backend {self.name!r} does not know its locations: give them to the sweep, as in "
+            f"backend {self.name!r} does not know its locations; pass them to the sweep, as in "
             f"sweep({self.name}=[…]), or to LeadConnector(locations=[…]), or let AgencyTokens list them"
         )
 
     async def page(self, account: str, cursor: Cursor | None = None) -> LeadConnectorPage:
-        """Fetch one page of a location's active numbers; `cursor` is its index, from 0.
+        """Fetch one page of a location's active numbers. `cursor` is its index, from 0.
 
-        Raises PhoneSystemMissing where the location has no phone system.
+        Raises PhoneSystemMissing if the location has no phone system.
         """
-        index = _index(cursor)
-        listing = await self._connected(self._call(account, index))
+        index = _page_index(cursor)
+        listing = await self._send_listing(self._listing_call(account, index))
         return await self._page(account, cursor, index, listing)
 
     async def search(self, account: str, number: str, cursor: Cursor | None = None) -> LeadConnectorPage:
         """Fetch a page of the location's numbers that contain this one (`searchFilter`)."""
-        index = _index(cursor)
-        listing = await self._connected(self._call(account, index, search=validate_e164(number)))
+        index = _page_index(cursor)
+        listing = await self._send_listing(self._listing_call(account, index, search=validate_e164(number)))
         return await self._page(account, cursor, index, listing)
 
     async def has_row_at(self, account: str, offset: int, row: str) -> bool:
-        """Check the row at an offset of a location's list."""
-        listing = await self._connected(self._call(account, offset, page_size=1))
-        if _rows(listing) > 1:
-            return True  # the vendor has its own idea of a page's size
+        """Return True if the row is still at that offset of the location's list."""
+        listing = await self._send_listing(self._listing_call(account, offset, page_size=1))
+        if _row_count(listing) > 1:
+            return True  # the vendor ignores the page size
         return [number.number for number in listing.numbers] == [row]
 
     async def pools(self, location_id: str) -> tuple[NumberPool, ...]:
         """Fetch the number pools of a location."""
         return await self.send(number_pools(location_id))
 
-    def _call(
+    def _listing_call(
         self, location_id: str, index: int, *, search: str | None = None, page_size: int | None = None
     ) -> Call[Listing]:
         return active_numbers(
@@ -227,8 +228,8 @@ class LeadConnector(HttpBackend):
             include_rcs_sender_ids=self.include_rcs_senders or None,
         )
 
-    async def _connected(self, call: Call[Listing]) -> Listing:
-        """Send the call, and tell a location without a phone system from one that does not exist."""
+    async def _send_listing(self, call: Call[Listing]) -> Listing:
+        """Send the call. Raises PhoneSystemMissing for a 404 that says so."""
         try:
             return await self.send(call)
         except NotFound as error:
@@ -237,7 +238,7 @@ class LeadConnector(HttpBackend):
             raise as_phone_system_missing(error) from None
 
     async def _pools_by_number(self, location_id: str, *, again: bool) -> Mapping[str, NumberPool]:
-        """Fetch the location's pools with its first page, and remember them for those that follow."""
+        """Fetch the location's pools with its first page, and cache them for its other pages."""
         known = self._pools.get(location_id)
         if known is not None and not again:
             return known
@@ -245,7 +246,7 @@ class LeadConnector(HttpBackend):
         found = {number: pool for pool in pools for number in pool.numbers}
         self._pools[location_id] = found
         self._pools.move_to_end(location_id)
-        if len(self._pools) > _REMEMBERED:
+        if len(self._pools) > _MAX_CACHED_POOLS:
             self._pools.popitem(last=False)
         return found
 
@@ -254,16 +255,16 @@ class LeadConnector(HttpBackend):
     ) -> LeadConnectorPage:
         wanted = self.with_pools and listing.numbers
         pools = await self._pools_by_number(account, again=index == 0) if wanted else _NO_POOLS
-        _complete(listing, account, pools)
+        _fill_in(listing, account, pools)
         size = effective_page_size(self.page_size, listing.page_size)
-        total = plausible_total(listing.total, index * size + _rows(listing))
+        total = plausible_total(listing.total, index * size + _row_count(listing))
         return LeadConnectorPage(
             account=account,
             provider=self.name,
             cursor=cursor,
             offset=index * size,
             numbers=listing.numbers,
-            next=self._next(index, size, _rows(listing), total),
+            next=self._next(index, size, _row_count(listing), total),
             total=total,
             rejected=listing.rejected,
             account_status=listing.account_status,
@@ -272,10 +273,10 @@ class LeadConnector(HttpBackend):
         )
 
     def _next(self, index: int, size: int, rows: int, total: int | None) -> tuple[Cursor, ...]:
-        """Name the pages to fetch from here.
+        """Return the pages to fetch after this one.
 
-        With a total, the first page names all others. Without one, a short page is the last; a full first
-        page names the next few, and each of those that is full one more, so that a few are always under way.
+        With a total, the first page names all others. Without one, a short page is the last. A full first
+        page names the next few, and each full page after it one more, so that a few are always in flight.
         """
         if rows and total is not None and total <= MAX_PAGES * size:
             return tuple(range(1, (total - 1) // size + 1)) if index == 0 else ()
@@ -286,22 +287,22 @@ class LeadConnector(HttpBackend):
         return (index + self.speculate,)
 
 
-def _index(cursor: Cursor | None) -> int:
+def _page_index(cursor: Cursor | None) -> int:
     index = 0 if cursor is None else cursor
     if not isinstance(index, int) or index < 0:
         raise InvalidArgument(f"cursor: expected the index of a page, from 0, got {cursor!r}")
     return index
 
 
-def _rows(listing: Listing) -> int:
+def _row_count(listing: Listing) -> int:
     return len(listing.numbers) + len(listing.rejected)
 
 
-def _complete(listing: Listing, account: str, pools: Mapping[str, NumberPool]) -> None:
-    """Write on each number what the vendor says once for the whole page."""
+def _fill_in(listing: Listing, account: str, pools: Mapping[str, NumberPool]) -> None:
+    """Set on each number what the vendor says once for the whole page."""
     for number in listing.numbers:
         number.account = account
-    if listing.account_status not in {None, "active"}:  # rarely, and each attribute costs a big page 3 %
+    if listing.account_status not in {None, "active"}:  # rare, and each attribute costs a big page 3 %
         for number in listing.numbers:
             number.account_status = listing.account_status
     if pools:
@@ -310,7 +311,7 @@ def _complete(listing: Listing, account: str, pools: Mapping[str, NumberPool]) -
 
 
 def as_phone_system_missing(error: NotFound) -> PhoneSystemMissing:
-    """Keep what the error knows, under the name that it deserves."""
+    """Return the same error as a PhoneSystemMissing."""
     other = PhoneSystemMissing(error.message)
     other.__dict__.update(error.__dict__)
     return other

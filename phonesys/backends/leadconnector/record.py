@@ -36,7 +36,7 @@ VENDOR_FIELDS = (
 _GETTERS = {
     name: attrgetter(name)
     for name in (
-        "number", "sid", "label", "country", "can", "type", "is_default", "linked_user",
+        "number", "sid", "label", "country", "capability_flags", "type", "is_default", "linked_user",
         "linked_ring_all_users", "inbound", "forwarding_number", "date_added", "date_updated", "origin",
         "account_status", "pool",
     )
@@ -49,29 +49,29 @@ def record_columns(numbers: Sequence[LeadConnectorNumber]) -> dict[str, Sequence
     """Return columns by record field, a value per number in each."""
     if not numbers:
         return {}
-    said = {name: list(map(get, numbers)) for name, get in _GETTERS.items()}
-    can = [one or NO_CAPABILITIES for one in said["can"]]
+    values = {name: list(map(get, numbers)) for name, get in _GETTERS.items()}
+    capabilities = [one or NO_CAPABILITIES for one in values["capability_flags"]]
     return {
         "provider": [numbers[0].provider] * len(numbers),
-        "id": [sid or number for sid, number in zip(said["sid"], said["number"], strict=True)],
-        "number": said["number"],
-        "label": said["label"],
-        "country": said["country"],
-        "kind": [_KINDS[word] for word in said["type"]],
-        "status": [_STATUSES[word] for word in said["account_status"]],
-        **{name: list(map(get, can)) for name, get in _CAPABILITIES.items()},
-        "assignee": said["linked_user"],
-        "created_at": _created(numbers, said["date_added"]),
-        "updated_at": _times(said["date_updated"]),
-        **_vendor_columns(said),
+        "id": [sid or number for sid, number in zip(values["sid"], values["number"], strict=True)],
+        "number": values["number"],
+        "label": values["label"],
+        "country": values["country"],
+        "kind": [_KINDS[word] for word in values["type"]],
+        "status": [_STATUSES[word] for word in values["account_status"]],
+        **{name: list(map(get, capabilities)) for name, get in _CAPABILITIES.items()},
+        "assignee": values["linked_user"],
+        "created_at": _created(numbers, values["date_added"]),
+        "updated_at": _times(values["date_updated"]),
+        **_vendor_columns(values),
     }
 
 
-def _vendor_columns(said: dict[str, list[Any]]) -> dict[str, Sequence[Any]]:
-    pools = _pool_columns(said["pool"])
+def _vendor_columns(values: dict[str, list[Any]]) -> dict[str, Sequence[Any]]:
+    pools = _pool_columns(values["pool"])
     routes = list(
-        map(_route, said["inbound"], said["forwarding_number"], said["linked_ring_all_users"],
-            said["linked_user"])
+        map(_route, values["inbound"], values["forwarding_number"], values["linked_ring_all_users"],
+            values["linked_user"])
     )  # fmt: skip
     return {
         "inbound": routes,
@@ -79,11 +79,13 @@ def _vendor_columns(said: dict[str, list[Any]]) -> dict[str, Sequence[Any]]:
             here is not None or there is not None
             for here, there in zip(routes, pools["pool_route"], strict=True)
         ],
-        "forwarding_number": [to or None for to in said["forwarding_number"]],
-        "ring_users": [" ".join(users) or None if users else None for users in said["linked_ring_all_users"]],
-        "is_default": said["is_default"],
-        "vendor_status": said["account_status"],
-        "origin": said["origin"],
+        "forwarding_number": [to or None for to in values["forwarding_number"]],
+        "ring_users": [
+            " ".join(users) or None if users else None for users in values["linked_ring_all_users"]
+        ],
+        "is_default": values["is_default"],
+        "vendor_status": values["account_status"],
+        "origin": values["origin"],
         **pools,
     }
 
@@ -110,14 +112,14 @@ _Times = list[Annotated[datetime, msgspec.Meta(tz=True)] | None]
 _TEXT_TYPES = {str, NoneType}
 
 
-def _times(said: Sequence[Any]) -> list[datetime | None]:
+def _times(texts: Sequence[Any]) -> list[datetime | None]:
     """Parse times all at once; one by one where something else is among them."""
-    if set(map(type, said)) <= _TEXT_TYPES:
+    if set(map(type, texts)) <= _TEXT_TYPES:
         try:
-            return msgspec.convert(said, _Times)
+            return msgspec.convert(texts, _Times)
         except (msgspec.ValidationError, UnicodeEncodeError):
             pass
-    return [parse_time(value) for value in said]
+    return [parse_time(value) for value in texts]
 
 
 def _created(numbers: Sequence[LeadConnectorNumber], added: Sequence[Any]) -> list[datetime | None]:

@@ -1,7 +1,7 @@
-"""LeadConnector's answers as structs, in both versions of its API.
+"""LeadConnector's responses as structs, in both versions of its API.
 
-Both were read off the vendor's pages "List active numbers" and "List Number Pools", and its OpenAPI files
-of version 2021-07-28 and v3.
+Sources: the vendor's pages "List active numbers" and "List Number Pools", and its OpenAPI files of version
+2021-07-28 and v3.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import msgspec
 
 from phonesys.backends.leadconnector import record
 from phonesys.backends.leadconnector.words import status_of
-from phonesys.backends.rows import Untyped, check_depth, decode_rows_individually, row_reader
+from phonesys.backends.rows import Untyped, check_depth, decode_rows_individually, row_decoder
 from phonesys.backends.words import kind_of
 from phonesys.http.response import UNREADABLE, decode_error, json_decoder
 from phonesys.model import (
@@ -32,7 +32,7 @@ from phonesys.model import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-# A row's account, its account's status and its pool are not on the wire: names that no vendor would use.
+# Account, account status and pool are not on the wire, so they get names that no vendor would use.
 _RENAMED = {
     "account": "phonesys:account",
     "account_status": "phonesys:account-status",
@@ -40,7 +40,7 @@ _RENAMED = {
     "number": "phoneNumber",
     "label": "friendlyName",
     "country": "countryCode",
-    "can": "capabilities",
+    "capability_flags": "capabilities",
     "linked_user": "linkedUser",
     "linked_ring_all_users": "linkedRingAllUsers",
     "inbound": "inboundCallService",
@@ -56,17 +56,17 @@ _RENAMED = {
 
 
 class LeadConnectorNumber(msgspec.Struct, rename=_RENAMED, gc=False, kw_only=True):
-    """One number of one location; only `number` is sure to be there."""
+    """One number of one location. Only `number` is certain."""
 
     number: str
     sid: str | None = None
     label: str | None = None
     country: str | None = None
-    can: Capabilities | None = None
+    capability_flags: Capabilities | None = None
     type: str | None = None
     """The vendor's word for `kind`."""
     is_default: bool | None = None
-    """Whether outbound calls and messages of the location use it by default."""
+    """True if the location uses it by default for outbound calls and messages."""
     linked_user: str | None = None
     linked_ring_all_users: tuple[str, ...] | None = None
     """Users whose phones all ring."""
@@ -75,7 +75,7 @@ class LeadConnectorNumber(msgspec.Struct, rename=_RENAMED, gc=False, kw_only=Tru
     is_group_conversation_enabled: bool | None = None
     address_sid: str | None = None
     bundle_sid: str | None = None
-    # v3 declares these as objects and shows strings; whatever they are must not cost the number.
+    # v3 declares objects and shows strings; no type here may make the number unreadable.
     date_added: Untyped = None
     date_updated: Untyped = None
     date_created: Untyped = None
@@ -84,9 +84,9 @@ class LeadConnectorNumber(msgspec.Struct, rename=_RENAMED, gc=False, kw_only=Tru
 
     account: str = ""
     account_status: str | None = None
-    """That of the location's phone system where it is not `active`: `suspended` or `closed`."""
+    """State of the location's phone system unless it is `active`: `suspended` or `closed`."""
     pool: NumberPool | None = None
-    """The pool it sits in, where pools were asked for."""
+    """Its pool, if pools were requested."""
 
     @property
     def provider(self) -> str:
@@ -94,7 +94,7 @@ class LeadConnectorNumber(msgspec.Struct, rename=_RENAMED, gc=False, kw_only=Tru
 
     @property
     def id(self) -> str:
-        """The vendor's sid; the number itself where v3 leaves it out."""
+        """The vendor's sid; the number itself if v3 leaves it out."""
         return self.sid or self.number
 
     @property
@@ -103,11 +103,11 @@ class LeadConnectorNumber(msgspec.Struct, rename=_RENAMED, gc=False, kw_only=Tru
 
     @property
     def capabilities(self) -> Capabilities:
-        return self.can or NO_CAPABILITIES
+        return self.capability_flags or NO_CAPABILITIES
 
     @property
     def status(self) -> NumberStatus:
-        """That of its account: the vendor lists active numbers only."""
+        """Status of its account: the vendor lists active numbers only."""
         return status_of(self.account_status)
 
     @property
@@ -134,7 +134,7 @@ class LeadConnectorNumber(msgspec.Struct, rename=_RENAMED, gc=False, kw_only=Tru
 
 
 class RcsSender(msgspec.Struct, rename="camel", frozen=True, kw_only=True):
-    """A sender of rich messages: listed beside the numbers, and not one of them."""
+    """A sender of rich messages, listed beside the numbers."""
 
     number: str
     number_type: str | None = None
@@ -146,20 +146,20 @@ class RcsSender(msgspec.Struct, rename="camel", frozen=True, kw_only=True):
 
 
 class LeadConnectorPage(Page[LeadConnectorNumber], frozen=True, kw_only=True):
-    """A page of a location's numbers, and what the vendor says of the location beside them."""
+    """A page of a location's numbers, and the state of its phone system."""
 
     account_status: str | None = None
     is_under_ghl: bool | None = None
-    """Whether LeadConnector manages the phone system; v3 calls it `isUnderLc`."""
+    """True if LeadConnector manages the phone system; v3 calls it `isUnderLc`."""
     rcs_senders: tuple[RcsSender, ...] = ()
 
 
 class Listing(msgspec.Struct, frozen=True, kw_only=True):
-    """What a page says, in either version."""
+    """A decoded page of either version."""
 
     numbers: tuple[LeadConnectorNumber, ...]
     page_size: int | None = None
-    """As the vendor counts it, which may be less than what was asked for."""
+    """Rows per page by the vendor's count, which may be fewer than requested."""
     total: int | None = None
     account_status: str | None = None
     is_under_ghl: bool | None = None
@@ -167,8 +167,8 @@ class Listing(msgspec.Struct, frozen=True, kw_only=True):
     rejected: tuple[UnreadableRow, ...] = ()
 
 
-class _Body(msgspec.Struct, rename="camel", frozen=True, kw_only=True):
-    """What both versions' pages hold, bare or under `data`; empty pages omit all but the numbers."""
+class _PageBody(msgspec.Struct, rename="camel", frozen=True, kw_only=True):
+    """Fields of both versions, bare or under `data`; empty pages omit all but the numbers."""
 
     numbers: tuple[LeadConnectorNumber, ...] | msgspec.UnsetType = msgspec.UNSET
     page_size: int | None = None
@@ -179,11 +179,11 @@ class _Body(msgspec.Struct, rename="camel", frozen=True, kw_only=True):
     rcs_sender_ids: tuple[RcsSender, ...] | None = None
 
 
-class _Answer(_Body, rename="camel", frozen=True, kw_only=True):
-    data: _Body | None = None
+class _ListingBody(_PageBody, rename="camel", frozen=True, kw_only=True):
+    data: _PageBody | None = None
 
 
-class _RawBody(msgspec.Struct, rename="camel", frozen=True, kw_only=True):
+class _RawPageBody(msgspec.Struct, rename="camel", frozen=True, kw_only=True):
     numbers: tuple[msgspec.Raw, ...] | msgspec.UnsetType = msgspec.UNSET
     page_size: Any = None
     total: Any = None
@@ -193,23 +193,23 @@ class _RawBody(msgspec.Struct, rename="camel", frozen=True, kw_only=True):
     rcs_sender_ids: tuple[msgspec.Raw, ...] | None = None
 
 
-class _RawAnswer(_RawBody, rename="camel", frozen=True, kw_only=True):
-    data: _RawBody | None = None
+class _RawListingBody(_RawPageBody, rename="camel", frozen=True, kw_only=True):
+    data: _RawPageBody | None = None
 
 
-# Not strict: whole numbers may be written as floats.
-_decode = msgspec.json.Decoder(_Answer, strict=False).decode
-_read_raw = json_decoder(_RawAnswer)
-_read_row = row_reader(LeadConnectorNumber, "dateAdded", "dateUpdated", "dateCreated")
-_read_sender = msgspec.json.Decoder(RcsSender, strict=False).decode
+# Not strict: integers may be written as floats.
+_decode = msgspec.json.Decoder(_ListingBody, strict=False).decode
+_decode_raw = json_decoder(_RawListingBody)
+_decode_row = row_decoder(LeadConnectorNumber, "dateAdded", "dateUpdated", "dateCreated")
+_decode_sender = msgspec.json.Decoder(RcsSender, strict=False).decode
 
 
-def read_listing(body: bytes) -> Listing:
-    """Read a page, whole; row by row only where that fails."""
+def decode_listing(body: bytes) -> Listing:
+    """Decode a page as a whole; row by row only if that fails."""
     try:
         answer = _decode(body)
     except UNREADABLE:
-        return _read_rows(body)
+        return _decode_rows(body)
     page = answer.data if answer.data is not None else answer
     if page.numbers is msgspec.UNSET:
         raise decode_error(body, "no `numbers` in it")
@@ -223,12 +223,12 @@ def read_listing(body: bytes) -> Listing:
     )
 
 
-def _read_rows(body: bytes) -> Listing:
-    answer = _read_raw(body)
+def _decode_rows(body: bytes) -> Listing:
+    answer = _decode_raw(body)
     page = answer.data if answer.data is not None else answer
     if page.numbers is msgspec.UNSET:
         raise decode_error(body, "no `numbers` in it")
-    numbers, rejected = decode_rows_individually(page.numbers, _read_row)
+    numbers, rejected = decode_rows_individually(page.numbers, _decode_row)
     status = page.account_status
     under = page.is_under_lc if page.is_under_ghl is None else page.is_under_ghl
     return Listing(
@@ -238,7 +238,7 @@ def _read_rows(body: bytes) -> Listing:
         total=parse_whole(page.total),
         account_status=status if isinstance(status, str) else None,
         is_under_ghl=under if isinstance(under, bool) else None,
-        rcs_senders=decode_rows_individually(page.rcs_sender_ids or (), _read_sender)[0],
+        rcs_senders=decode_rows_individually(page.rcs_sender_ids or (), _decode_sender)[0],
     )
 
 
@@ -264,14 +264,14 @@ class _Pools(msgspec.Struct, frozen=True):
     success: bool | None = None
 
 
-_read_pools = json_decoder(_Pools, strict=False)
+_decode_pools = json_decoder(_Pools, strict=False)
 
 
-def read_pools(body: bytes) -> tuple[NumberPool, ...]:
-    """Read the pools of a location."""
-    answer = _read_pools(body)
+def decode_pools(body: bytes) -> tuple[NumberPool, ...]:
+    """Decode the pools of a location."""
+    answer = _decode_pools(body)
     if answer.success is False:
-        raise decode_error(body, "it says that it is no success")
+        raise decode_error(body, "its `success` is false")
     return tuple(
         NumberPool(
             id=pool.id,

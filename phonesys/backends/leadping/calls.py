@@ -12,9 +12,9 @@ from phonesys.backends.leadping.wire import (
     LeadpingNumber,
     LeadpingStatus,
     Listing,
-    read_listing,
-    read_number,
-    read_status,
+    decode_listing,
+    decode_number,
+    decode_status,
 )
 from phonesys.errors import InvalidArgument
 from phonesys.http.call import Call, encode_json, encode_query, encode_segment
@@ -23,9 +23,9 @@ from phonesys.http.response import expect_no_content
 if TYPE_CHECKING:
     from datetime import date
 
-_LONGEST_NAME = 255
-_EVERYTHING = ListOptions()
-# Once: msgspec evaluates the annotations anew whenever it is asked, which takes 80 µs.
+_MAX_NAME_LENGTH = 255
+_NO_OPTIONS = ListOptions()
+# Once: msgspec evaluates the annotations on each call, which takes 80 µs.
 _OPTIONS = tuple((field.name, field.encode_name) for field in msgspec.structs.fields(ListOptions))
 
 
@@ -33,17 +33,17 @@ def list_numbers(
     *,
     page_size: int = 100,
     continuation_token: str | None = None,
-    options: ListOptions = _EVERYTHING,
+    options: ListOptions = _NO_OPTIONS,
     account: str = "",
 ) -> Call[Listing]:
-    """`POST /phone-numbers/all/organization`: a POST that only reads, and is safe to repeat."""
-    asked = {wire: getattr(options, name) for name, wire in _OPTIONS}
+    """`POST /phone-numbers/all/organization`: a POST that only reads, so it is idempotent."""
+    requested = {wire: getattr(options, name) for name, wire in _OPTIONS}
     return Call(
         operation="list_numbers",
         method="POST",
         target="/phone-numbers/all/organization",
-        decode=read_listing,
-        body=encode_json({"pageSize": page_size, "continuationToken": continuation_token, **asked}),
+        decode=decode_listing,
+        body=encode_json({"pageSize": page_size, "continuationToken": continuation_token, **requested}),
         account=account,
     )
 
@@ -58,9 +58,9 @@ def create_number(
     number_id: str | None = None,
     account: str = "",
 ) -> Call[LeadpingNumber]:
-    """`POST /phone-numbers`: may cost money, has no idempotency key, and is never repeated on a guess."""
+    """`POST /phone-numbers`: may cost money and has no idempotency key, so it is not idempotent."""
     body = {
-        "name": _checked_name(name),
+        "name": _validate_name(name),
         "number": None if number is None else validate_e164(number),
         "organizationId": organization_id,
         "businessId": business_id,
@@ -71,7 +71,7 @@ def create_number(
         operation="create_number",
         method="POST",
         target="/phone-numbers",
-        decode=read_number,
+        decode=decode_number,
         idempotent=False,
         body=encode_json(body),
         account=account,
@@ -82,7 +82,11 @@ def create_number(
 def get_number(number_id: str, *, account: str = "") -> Call[LeadpingNumber]:
     """`GET /phone-numbers/{phoneNumberId}`."""
     return Call(
-        operation="get_number", method="GET", target=_number(number_id), decode=read_number, account=account
+        operation="get_number",
+        method="GET",
+        target=_number_path(number_id),
+        decode=decode_number,
+        account=account,
     )
 
 
@@ -96,9 +100,9 @@ def update_number(
     enabled: bool | None = None,
     account: str = "",
 ) -> Call[LeadpingNumber]:
-    """`PUT /phone-numbers/{phoneNumberId}`, which takes the whole request: name and number are required."""
+    """`PUT /phone-numbers/{phoneNumberId}` replaces the whole record: name and number are required."""
     body = {
-        "name": _checked_name(name),
+        "name": _validate_name(name),
         "number": validate_e164(number),
         "organizationId": organization_id,
         "businessId": business_id,
@@ -108,8 +112,8 @@ def update_number(
     return Call(
         operation="update_number",
         method="PUT",
-        target=_number(number_id),
-        decode=read_number,
+        target=_number_path(number_id),
+        decode=decode_number,
         idempotent=False,
         body=encode_json(body),
         account=account,
@@ -118,15 +122,15 @@ def update_number(
 
 
 def delete_number(number_id: str, *, account: str = "") -> Call[None]:
-    """`DELETE /phone-numbers/{phoneNumberId}`, which answers 204."""
+    """`DELETE /phone-numbers/{phoneNumberId}`; the response is 204."""
     return Call(
         operation="delete_number",
         method="DELETE",
-        target=_number(number_id),
+        target=_number_path(number_id),
         decode=expect_no_content,
         idempotent=False,
         account=account,
-        recovery_hint=f"get({number_id!r}), which is NotFound once it is gone",
+        recovery_hint=f"get({number_id!r}), which raises NotFound once it is deleted",
     )
 
 
@@ -138,7 +142,7 @@ def number_status(
     end_date: date | None = None,
     account: str = "",
 ) -> Call[LeadpingStatus]:
-    """`GET /phone-numbers/{phoneNumber}/status`: by the number itself, not its id."""
+    """`GET /phone-numbers/{phoneNumber}/status`, by the number itself instead of its id."""
     path = f"/phone-numbers/{encode_segment(validate_e164(phone_number), 'phone number')}/status"
     return _status("number_status", path, window_days, start_date, end_date, account)
 
@@ -153,7 +157,7 @@ def number_warmup(
 ) -> Call[LeadpingStatus]:
     """`GET /phone-numbers/{phoneNumberId}/warmup`."""
     return _status(
-        "number_warmup", f"{_number(number_id)}/warmup", window_days, start_date, end_date, account
+        "number_warmup", f"{_number_path(number_id)}/warmup", window_days, start_date, end_date, account
     )
 
 
@@ -165,24 +169,24 @@ def _status(
         operation=operation,
         method="GET",
         target=path + encode_query(parameters),
-        decode=read_status,
+        decode=decode_status,
         account=account,
     )
 
 
-def _number(number_id: str) -> str:
+def _number_path(number_id: str) -> str:
     return f"/phone-numbers/{encode_segment(number_id, 'number id')}"
 
 
-def check_fields(name: str | None, number: str | None) -> None:
-    """Raise InvalidArgument for a name or a number that is given and that the vendor could not take."""
+def validate_fields(name: str | None, number: str | None) -> None:
+    """Raise InvalidArgument for a given name or number that the vendor would not accept."""
     if name is not None:
-        _checked_name(name)
+        _validate_name(name)
     if number is not None:
         validate_e164(number)
 
 
-def _checked_name(name: str) -> str:
-    if not isinstance(name, str) or not name.strip() or len(name) > _LONGEST_NAME:
-        raise InvalidArgument(f"name: expected 1 to {_LONGEST_NAME} characters, got {name!r:.40}")
+def _validate_name(name: str) -> str:
+    if not isinstance(name, str) or not name.strip() or len(name) > _MAX_NAME_LENGTH:
+        raise InvalidArgument(f"name: expected 1 to {_MAX_NAME_LENGTH} characters, got {name!r:.40}")
     return name

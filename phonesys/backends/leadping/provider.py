@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar, Self
 
 from phonesys._validation import validate_e164
@@ -11,38 +12,40 @@ from phonesys.backends.info import BackendInfo, BackendOption
 from phonesys.backends.leadping import calls
 from phonesys.backends.leadping.lookup import LeadpingLookup
 from phonesys.backends.leadping.requests import ListOptions
-from phonesys.backends.reconcile import OutcomeEvaluator, drop_none, look_up_until_settled, write_of
+from phonesys.backends.leadping.wire import LeadpingNumber
+from phonesys.backends.reconcile import drop_none
 from phonesys.errors import CallError, InvalidArgument
 from phonesys.http.auth import Auth, Bearer
 from phonesys.http.ratelimit.window import RateLimit
 from phonesys.model import Page
-from phonesys.writes import CLOCK_SKEW, GRACE_PERIOD, Write
+from phonesys.writes import Write
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
     from datetime import date
 
     import aiohttp
 
-    from phonesys.backends.leadping.wire import LeadpingNumber, LeadpingRow, LeadpingStatus, Listing
-    from phonesys.errors import OutcomeUnknown
+    from phonesys.backends.leadping.wire import LeadpingRow, LeadpingStatus, Listing
+    from phonesys.backends.reconcile import OutcomeEvaluator
+    from phonesys.http.call import Call
     from phonesys.http.options import HttpOptions
     from phonesys.model import Cursor
     from phonesys.sandbox import Sandbox
     from phonesys.secret import Secret
-    from phonesys.writes import Reconciled
 
-_LARGEST_PAGE = 100
+_MAX_PAGE_SIZE = 100
 
 
-class Leadping(WritingBackend):
-    """An organization's phone numbers; one key reads one organization.
+class Leadping(WritingBackend[LeadpingNumber]):
+    """An organization's phone numbers. One key opens one organization.
 
-    - `account`: what that organization is called here; `"default"` unless given. With
-      `auth=PerAccount({organization: key, …})` there are several.
-    - `options`: which numbers a listing holds, and in which order.
+    - `account`: name of that organization here; `"default"` unless given. `auth=PerAccount({…: Bearer(key)})`
+      opens several.
+    - `options`: filters and order of listings.
     - `limit`: 300 requests per 60 s and organization.
     """
+
+    write_kinds = ("create", "update", "delete")
 
     info: ClassVar = BackendInfo(
         credential="api_key",
@@ -56,7 +59,7 @@ class Leadping(WritingBackend):
         *,
         auth: Auth | None = None,
         base_url: str = "https://api.leadping.ai",
-        page_size: int = _LARGEST_PAGE,
+        page_size: int = _MAX_PAGE_SIZE,
         account: str = DEFAULT_ACCOUNT,
         options: ListOptions = ListOptions(),
         limit: RateLimit | None = RateLimit(300, per=60),
@@ -66,37 +69,31 @@ class Leadping(WritingBackend):
     ) -> None:
         super().__init__(
             name,
+            account=account,
             base_url=base_url,
             auth=resolve_auth(api_key, auth, what="api_key", kind=Bearer),
             limit=limit,
             http=http,
             session=session,
         )
-        self.page_size = validate_page_size(page_size, _LARGEST_PAGE)
+        self.page_size = validate_page_size(page_size, _MAX_PAGE_SIZE)
         self.options = options
-        self._account = account
-        self._without_number: Counter[tuple[str, str]] = Counter()
+        self._created_without_number: Counter[tuple[str, str]] = Counter()
 
     @classmethod
     def from_sandbox(cls, sandbox: Sandbox, /) -> Self:
         """Make a backend that talks to the sandbox."""
         return cls(sandbox.leadping_key, base_url=sandbox.leadping_url)
 
-    async def accounts(self) -> AsyncIterator[str]:
-        """Yield the organizations that the credentials name; the one of a single key otherwise."""
-        for account in self.http.auth.accounts() or (self._account,):
-            yield account
-
     async def page(self, account: str, cursor: Cursor | None = None) -> Page[LeadpingRow]:
-        """Fetch one page; `cursor` is the vendor's continuation token, so that one page leads to the next.
+        """Fetch one page. `cursor` is the vendor's continuation token: each page names the next.
 
-        A single key reads one organization whatever it is called here: `account` is what the numbers are
-        labelled with.
+        With a single key, `account` is only the name that the numbers get.
         """
         return await self._list(account, cursor, self.options)
 
     async def search(self, account: str, number: str, cursor: Cursor | None = None) -> Page[LeadpingRow]:
-        """Fetch a page of the rows whose number matches this one."""
+        """Fetch a page of the rows whose number contains this one."""
         return await self._list(
             account, cursor, ListOptions(search=validate_e164(number), search_fields=("number",))
         )
@@ -133,11 +130,11 @@ class Leadping(WritingBackend):
         number_id: str | None = None,
         account: str | None = None,
     ) -> LeadpingNumber:
-        """Create a number, once: `name` is up to 255 characters, `number` E.164.
+        """Create a number: `name` has up to 255 characters, `number` is E.164.
 
-        `business_id` is the older generation's name for `organization_id`. Raises OutcomeUnknown where the
-        answer is lost, since the vendor has no idempotency key and every request may cost money; without a
-        `number` it can be looked up only where the name is one that nothing else bears.
+        `business_id` is the older generation's name for `organization_id`. The request is sent once: the
+        vendor has no idempotency key, and every request may cost money. Raises OutcomeUnknown if the response
+        is lost. Without a `number`, it can be looked up only if no other number bears the name.
         """
         call = calls.create_number(
             name=name,
@@ -151,16 +148,10 @@ class Leadping(WritingBackend):
         wanted = drop_none(
             name=name, organization_id=organization_id, business_id=business_id, enabled=enabled
         )
-        facts = Write(kind="create", account=self._account_or_default(account), number=number, wanted=wanted)
+        write = Write(kind="create", account=self._account_or_default(account), number=number, wanted=wanted)
         if number is None:
-            self._without_number[facts.account, name] += 1
-        return self._with_account(await self.write(call, facts), account)
-
-    async def get(self, number_id: str, *, account: str | None = None) -> LeadpingNumber:
-        """Fetch the full answer on one number."""
-        return self._with_account(
-            await self.send(calls.get_number(number_id, account=self._account_or_default(account))), account
-        )
+            self._created_without_number[write.account, name] += 1
+        return self._with_account(await self.write(call, write), account)
 
     async def update(
         self,
@@ -173,12 +164,12 @@ class Leadping(WritingBackend):
         enabled: bool | None = None,
         account: str | None = None,
     ) -> LeadpingNumber:
-        """Change the fields that are given.
+        """Update the given fields.
 
-        The vendor replaces the whole record, so that what is not given is fetched first. Raises
-        OutcomeUnknown where the answer is lost.
+        The vendor replaces the whole record, so the other fields are fetched first. Raises OutcomeUnknown if
+        the response is lost.
         """
-        calls.check_fields(name, number)  # before anything is fetched
+        calls.validate_fields(name, number)  # before anything is fetched
         wanted = drop_none(
             name=name,
             number=number,
@@ -189,14 +180,14 @@ class Leadping(WritingBackend):
         version = None
         unplaced = organization_id is None and business_id is None
         if name is None or number is None or enabled is None or unplaced:
-            now = await self._before(number_id, account)
-            version = now.updated_at or now.created_at
-            name = now.label or now.number if name is None else name
-            number = now.number if number is None else number
-            enabled = now.enabled if enabled is None else enabled
+            current = await self._fetch_current(number_id, account)
+            version = current.updated_at or current.created_at
+            name = current.label or current.number if name is None else name
+            number = current.number if number is None else number
+            enabled = current.enabled if enabled is None else enabled
             if unplaced:
-                organization_id = now.organization.id if now.organization else None
-                business_id = now.business.id if now.business else None
+                organization_id = current.organization.id if current.organization else None
+                business_id = current.business.id if current.business else None
         call = calls.update_number(
             number_id,
             name=name,
@@ -206,46 +197,22 @@ class Leadping(WritingBackend):
             enabled=enabled,
             account=self._account_or_default(account),
         )
-        facts = Write(
+        write = Write(
             kind="update",
             account=self._account_or_default(account),
             number_id=number_id,
             wanted=wanted,
             version=version,
         )
-        return self._with_account(await self.write(call, facts), account)
+        return self._with_account(await self.write(call, write), account)
 
-    async def _before(self, number_id: str, account: str | None) -> LeadpingNumber:
-        """Fetch a number that is to be changed."""
+    async def _fetch_current(self, number_id: str, account: str | None) -> LeadpingNumber:
+        """Fetch a number before it is changed."""
         try:
             return await self.get(number_id, account=account)
         except CallError as error:
-            error.not_executed = True  # nothing is changed yet
+            error.not_executed = True  # the change was not sent
             raise
-
-    async def delete(self, number_id: str, *, account: str | None = None) -> None:
-        """Delete a number; raises OutcomeUnknown where the answer is lost."""
-        facts = Write(kind="delete", account=self._account_or_default(account), number_id=number_id)
-        await self.write(calls.delete_number(number_id, account=facts.account), facts)
-
-    async def reconcile(
-        self,
-        lost: OutcomeUnknown | Write,
-        /,
-        *,
-        grace_period: float = GRACE_PERIOD,
-        clock_skew: float = CLOCK_SKEW,
-    ) -> Reconciled[LeadpingNumber]:
-        """Look up whether a write was carried out whose answer was lost.
-
-        - `grace_period`: seconds after that during which the request may still be under way. It is looked up
-          again until then, unless it is done.
-        - `clock_skew`: how many seconds the vendor's clock and this one may be apart.
-        """
-        facts = write_of(lost, self.name, ("create", "update", "delete"))
-        shared = self._without_number[facts.account, str(facts.wanted.get("name"))] > 1
-        look = LeadpingLookup(self, OutcomeEvaluator(facts, clock_skew), shared_name=shared)
-        return await look_up_until_settled(look, facts, grace_period)
 
     async def status(
         self,
@@ -256,7 +223,7 @@ class Leadping(WritingBackend):
         end_date: date | None = None,
         account: str | None = None,
     ) -> LeadpingStatus:
-        """Fetch what a number, given as E.164, can send now, and its metrics over a window of days."""
+        """Fetch a number's capacity to send and its metrics over a window of days. The number is E.164."""
         call = calls.number_status(
             phone_number,
             window_days=window_days,
@@ -275,7 +242,7 @@ class Leadping(WritingBackend):
         end_date: date | None = None,
         account: str | None = None,
     ) -> LeadpingStatus:
-        """Fetch the same by the number's id."""
+        """Fetch the same as `status`, by the number's id."""
         call = calls.number_warmup(
             number_id,
             window_days=window_days,
@@ -285,9 +252,17 @@ class Leadping(WritingBackend):
         )
         return await self.send(call)
 
-    def _account_or_default(self, account: str | None) -> str:
-        return self._account if account is None else account
+    def _get_call(self, number_id: str, account: str) -> Call[LeadpingNumber]:
+        return calls.get_number(number_id, account=account)
 
-    def _with_account(self, number: LeadpingNumber, account: str | None) -> LeadpingNumber:
-        number.account = self._account_or_default(account)
-        return number
+    def _delete_call(self, number_id: str, account: str) -> Call[None]:
+        return calls.delete_number(number_id, account=account)
+
+    def _lookup(self, evaluator: OutcomeEvaluator) -> LeadpingLookup:
+        write = evaluator.write
+        return LeadpingLookup(
+            evaluator,
+            get=partial(self.get, account=write.account),
+            list_numbers=self.send,
+            shared_name=self._created_without_number[write.account, str(write.wanted.get("name"))] > 1,
+        )

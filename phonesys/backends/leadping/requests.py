@@ -1,4 +1,4 @@
-"""What Leadping's list operation can be asked for (schema `RequestDataOptions`)."""
+"""Options of Leadping's list operation (schema `RequestDataOptions`)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class ExactMatch(msgspec.Struct, frozen=True):
 
 
 class Range(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
-    """Rows whose field lies within bounds; a bound that is not given is not sent."""
+    """Rows whose field lies within bounds; omitted bounds are not sent."""
 
     field: str
     greater_than: Scalar = None
@@ -27,14 +27,14 @@ class Range(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defa
 
 
 class OrderBy(msgspec.Struct, frozen=True):
-    """Rows in the order of a field."""
+    """Order by a field."""
 
     field: str
     direction: Literal["asc", "desc"] = "asc"
 
 
 class ListOptions(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
-    """Which rows, and in which order; what is not given is not sent."""
+    """Filters and order of a listing; omitted options are not sent."""
 
     search: str | None = None
     search_fields: tuple[str, ...] | None = None

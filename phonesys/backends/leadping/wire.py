@@ -1,8 +1,8 @@
-"""Leadping's answers as structs: list rows, and full answers of all generations of its schema.
+"""Leadping's responses as structs: list rows, and single numbers in all generations of its schema.
 
-The older generation is the one that the vendor's page "Creates a phone number" shows, the newer one that of
-its OpenAPI file, and the newest that of its own Python SDK (release 1.0.83); the vendor renames things, so
-all are read. Enum values stay the strings they are.
+The vendor renames fields, so all generations are decoded. The older one is on the vendor's page "Creates a
+phone number", the newer one in its OpenAPI file, the newest in its Python SDK (release 1.0.83). Enum values
+stay strings.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from phonesys.backends.rows import Untyped, check_depth, decode_rows_individually, row_reader
+from phonesys.backends.rows import Untyped, check_depth, decode_rows_individually, row_decoder
 from phonesys.backends.words import kind_of
 from phonesys.http.response import UNREADABLE, decode_error, json_decoder, wrap_decoder
 from phonesys.model import (
@@ -33,7 +33,7 @@ _STATUS = {
     "Expired": NumberStatus.EXPIRED,
     "Suspended": NumberStatus.SUSPENDED,
 }
-# States of the inventory that outweigh the number's status: it cannot be used as its status suggests.
+# States of the inventory that outweigh the number's status.
 _INVENTORY = {
     "Pending verification": NumberStatus.PENDING,
     "Restricted": NumberStatus.RESTRICTED,
@@ -61,7 +61,7 @@ def _is_routed(summary: str | None) -> bool | None:
 
 
 class Readiness(msgspec.Struct, rename="camel", frozen=True, kw_only=True, gc=False):
-    """How far a number is warmed up (schema `PhoneNumberReadiness`)."""
+    """Warm-up progress of a number (schema `PhoneNumberReadiness`)."""
 
     enabled: bool | None = None
     state: str | None = None
@@ -94,7 +94,7 @@ class LeadpingRow(
     gc=False,
     kw_only=True,
 ):
-    """A row of the list, which says less than the full answer (schema `PhoneNumberTableRow`)."""
+    """A list row, which has fewer fields than a single number (schema `PhoneNumberTableRow`)."""
 
     number: str
     row_id: str | None = None
@@ -111,13 +111,13 @@ class LeadpingRow(
     voice_ready: bool | None = None
     ten_dlc_campaign_status: str | None = None
     is_demo: bool | None = None
-    """Demo numbers are numbers, and listed like any other."""
+    """Demo numbers are listed like any other."""
     inventory_state: str | None = None
     state: str | None = None
     """The vendor's word for `status`, where the row has it."""
-    # The newest generation's; full answers of the oldest call an object so.
+    # Text in the newest generation; single numbers of the oldest have an object of this name.
     location: Untyped = None
-    """Where the number belongs, in words."""
+    """Place of the number, as text."""
 
     account: str = ""
 
@@ -127,7 +127,7 @@ class LeadpingRow(
 
     @property
     def id(self) -> str:
-        """The vendor's id; the number itself where there is none."""
+        """The vendor's id; the number itself if there is none."""
         return self.row_id or self.number
 
     @property
@@ -141,7 +141,7 @@ class LeadpingRow(
 
     @property
     def capabilities(self) -> Capabilities:
-        """What it is ready for."""
+        """Capabilities that the number is ready for."""
         return Capabilities(voice=self.voice_ready, sms=self.sms_ready)
 
     @property
@@ -182,14 +182,14 @@ class LeadpingRow(
 
 
 class IdName(msgspec.Struct, frozen=True, gc=False):
-    """Something that the vendor names by id."""
+    """An object that the vendor refers to by id."""
 
     id: str | None = None
     name: str | None = None
 
 
-class Can(msgspec.Struct, frozen=True, gc=False):
-    """What a number is set up for, in the older generation."""
+class CapabilityFlags(msgspec.Struct, frozen=True, gc=False):
+    """Capabilities that a number is set up for, in the older generation."""
 
     sms: bool | None = None
     voice: bool | None = None
@@ -198,7 +198,7 @@ class Can(msgspec.Struct, frozen=True, gc=False):
 
 
 class Routing(msgspec.Struct, rename="camel", frozen=True, kw_only=True):
-    """Where its traffic goes; either generation's fields."""
+    """Routes of a number's traffic; fields of both generations."""
 
     sms_enabled: bool | None = None
     voice_enabled: bool | None = None
@@ -222,7 +222,7 @@ class Routing(msgspec.Struct, rename="camel", frozen=True, kw_only=True):
 
 
 class TenDlc(msgspec.Struct, rename="camel", frozen=True, kw_only=True):
-    """Its registration for application-to-person messages in the United States."""
+    """Registration for application-to-person messages in the United States."""
 
     brand_id: str | None = None
     campaign_id: str | None = None
@@ -243,7 +243,7 @@ class TenDlc(msgspec.Struct, rename="camel", frozen=True, kw_only=True):
 
 
 class Billing(msgspec.Struct, rename="camel", frozen=True, kw_only=True):
-    """Who pays for it, and how much."""
+    """Payer and price of a number."""
 
     business_id: str | None = None
     business_name: str | None = None
@@ -251,7 +251,7 @@ class Billing(msgspec.Struct, rename="camel", frozen=True, kw_only=True):
     user_name: str | None = None
     subscription_item_id: str | None = None
     monthly_amount: str | float | None = None
-    """A decimal, which the vendor writes as a string; its currency is not said."""
+    """A decimal, which the vendor writes as a string; the currency is unknown."""
     channel: str | None = None
 
     def record_fields(self) -> dict[str, Any]:
@@ -260,7 +260,7 @@ class Billing(msgspec.Struct, rename="camel", frozen=True, kw_only=True):
 
 
 class Location(msgspec.Struct, rename="camel", frozen=True, kw_only=True):
-    """Where the number belongs."""
+    """Place of a number."""
 
     location: str | None = None
     state: str | None = None
@@ -268,7 +268,7 @@ class Location(msgspec.Struct, rename="camel", frozen=True, kw_only=True):
 
 
 class Event(msgspec.Struct, rename="camel", frozen=True, kw_only=True):
-    """Something that happened to it."""
+    """Entry of a number's history."""
 
     id: str | None = None
     type: str | None = None
@@ -283,7 +283,7 @@ _RENAMED = {
     "account": "phonesys:account",
     "number_id": "id",
     "label": "name",
-    "can": "capabilities",
+    "capability_flags": "capabilities",
     "state": "status",
     "created": "createdAt",
     "modified": "modifiedAt",
@@ -306,7 +306,7 @@ _RENAMED = {
 
 
 class LeadpingNumber(msgspec.Struct, rename=_RENAMED, kw_only=True):
-    """The full answer on one number; which fields are there depends on the generation."""
+    """A single number with all its fields, which depend on the generation of the schema."""
 
     number: str
     number_id: str | None = None
@@ -324,11 +324,11 @@ class LeadpingNumber(msgspec.Struct, rename=_RENAMED, kw_only=True):
 
     # The newest generation's.
     ownership: str | None = None
-    """Whose traffic it serves."""
+    """Owner of the traffic."""
     sms_ready: bool | None = None
     voice_ready: bool | None = None
     number_health_enabled: bool | None = None
-    """Whether the number-health add-on is paid for; the vendor's default is that it is."""
+    """True if the number-health add-on is paid for, which is the vendor's default."""
 
     # The older generation's.
     business: IdName | None = None
@@ -337,7 +337,7 @@ class LeadpingNumber(msgspec.Struct, rename=_RENAMED, kw_only=True):
     campaign_id: str | None = None
     source_id: str | None = None
     carrier: str | None = None
-    """What the vendor calls `provider`: who carries the number for it."""
+    """The carrier behind the vendor, which calls it `provider`."""
     provider_phone_number_id: str | None = None
     provider_order_id: str | None = None
     provider_order_status: str | None = None
@@ -346,7 +346,7 @@ class LeadpingNumber(msgspec.Struct, rename=_RENAMED, kw_only=True):
     provider_synced_at: str | None = None
     provider_released_at: str | None = None
     inventory_state: str | None = None
-    can: Can | None = None
+    capability_flags: CapabilityFlags | None = None
     ten_dlc: TenDlc | None = None
     billing: Billing | None = None
     is_preferred: bool | None = None
@@ -360,7 +360,7 @@ class LeadpingNumber(msgspec.Struct, rename=_RENAMED, kw_only=True):
     warmup_enabled: bool | None = None
     warmup_state: str | None = None
     health_status: str | None = None
-    # Whole numbers written as strings; the vendor's own example shows strings that are none.
+    # Integers written as strings; the vendor's own example shows strings that are none.
     score: Untyped = None
     progress: Untyped = None
     warmup_next_action_at: str | None = None
@@ -377,7 +377,7 @@ class LeadpingNumber(msgspec.Struct, rename=_RENAMED, kw_only=True):
 
     @property
     def id(self) -> str:
-        """The vendor's id; the number itself where there is none."""
+        """The vendor's id; the number itself if there is none."""
         return self.number_id or self.number
 
     @property
@@ -386,14 +386,14 @@ class LeadpingNumber(msgspec.Struct, rename=_RENAMED, kw_only=True):
 
     @property
     def kind(self) -> NumberKind:
-        """Full answers do not say; list rows do."""
+        """Single numbers do not say; list rows do."""
         return NumberKind.UNKNOWN
 
     @property
     def capabilities(self) -> Capabilities:
-        """What it is set up for, or ready for: the generation's own word, else what is routed."""
-        if self.can is not None:
-            return Capabilities(voice=self.can.voice, sms=self.can.sms)
+        """Capabilities by the generation's own field; else by its routing."""
+        if self.capability_flags is not None:
+            return Capabilities(voice=self.capability_flags.voice, sms=self.capability_flags.sms)
         if self.sms_ready is not None or self.voice_ready is not None:
             return Capabilities(voice=self.voice_ready, sms=self.sms_ready)
         if self.routing is not None:
@@ -410,7 +410,7 @@ class LeadpingNumber(msgspec.Struct, rename=_RENAMED, kw_only=True):
 
     @property
     def warmup_health_score(self) -> int | None:
-        """None where the vendor does not say, or says something that is no whole number."""
+        """None if the vendor does not say, or if the value is no integer."""
         return parse_whole(self.score)
 
     @property
@@ -449,7 +449,7 @@ class LeadpingNumber(msgspec.Struct, rename=_RENAMED, kw_only=True):
 
 
 class SmsWarmup(msgspec.Struct, rename="camel", frozen=True, kw_only=True):
-    """How far messages are warmed up (schema `SmsReadinessStatusResponse`)."""
+    """Warm-up progress of messages (schema `SmsReadinessStatusResponse`)."""
 
     phone_number_id: str | None = None
     phone_number: str | None = None
@@ -465,9 +465,9 @@ class SmsWarmup(msgspec.Struct, rename="camel", frozen=True, kw_only=True):
 
 
 class LeadpingStatus(msgspec.Struct, rename="camel", frozen=True, kw_only=True):
-    """What a number can send now and how it did (schema `PhoneNumberStatusResponse`).
+    """Current capacity and metrics of a number (schema `PhoneNumberStatusResponse`).
 
-    The metrics and capacities stay the vendor's own objects: dozens of counters that it keeps changing.
+    Metrics and capacities stay plain objects: dozens of counters that the vendor keeps changing.
     """
 
     number: str
@@ -494,39 +494,39 @@ class Listing(msgspec.Struct, frozen=True, kw_only=True):
     rejected: tuple[UnreadableRow, ...] = ()
 
 
-class _Answer(msgspec.Struct, rename="camel", frozen=True):
+class _ListingBody(msgspec.Struct, rename="camel", frozen=True):
     items: tuple[LeadpingRow, ...]
     continuation_token: str | None = None
     total_count: int | None = None
 
 
-class _RawAnswer(msgspec.Struct, rename="camel", frozen=True):
+class _RawListingBody(msgspec.Struct, rename="camel", frozen=True):
     items: tuple[msgspec.Raw, ...]
     continuation_token: str | None = None
     total_count: Any = None
 
 
-# Not strict: the older generation writes whole numbers as strings.
-_decode = msgspec.json.Decoder(_Answer, strict=False).decode
-_decode_raw = msgspec.json.Decoder(_RawAnswer).decode
-_read_row = row_reader(LeadpingRow, "location")
+# Not strict: the older generation writes integers as strings.
+_decode = msgspec.json.Decoder(_ListingBody, strict=False).decode
+_decode_raw = msgspec.json.Decoder(_RawListingBody).decode
+_decode_row = row_decoder(LeadpingRow, "location")
 
 
-def read_listing(body: bytes) -> Listing:
-    """Read a page, whole; row by row only where that fails."""
+def decode_listing(body: bytes) -> Listing:
+    """Decode a page as a whole; row by row only if that fails."""
     try:
         answer = _decode(body)
     except UNREADABLE:
-        return _read_rows(body)
+        return _decode_rows(body)
     return Listing(rows=answer.items, token=answer.continuation_token, total=answer.total_count)
 
 
-def _read_rows(body: bytes) -> Listing:
+def _decode_rows(body: bytes) -> Listing:
     try:
         answer = _decode_raw(body)
     except UNREADABLE as failure:
         raise decode_error(body, str(failure)) from None
-    rows, rejected = decode_rows_individually(answer.items, _read_row)
+    rows, rejected = decode_rows_individually(answer.items, _decode_row)
     return Listing(
         rows=rows,
         rejected=rejected,
@@ -535,7 +535,7 @@ def _read_rows(body: bytes) -> Listing:
     )
 
 
-read_number = wrap_decoder(
-    row_reader(LeadpingNumber, "createdAt", "modifiedAt", "warmupHealthScore", "warmupProgressPercent")
+decode_number = wrap_decoder(
+    row_decoder(LeadpingNumber, "createdAt", "modifiedAt", "warmupHealthScore", "warmupProgressPercent")
 )
-read_status = json_decoder(LeadpingStatus, strict=False)
+decode_status = json_decoder(LeadpingStatus, strict=False)
