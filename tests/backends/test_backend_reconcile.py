@@ -152,17 +152,20 @@ class FakeAgents(AgentNumbers):
         }  # fmt: skip
 
 
-LOOP = asyncio.Runner()  # one for all: making a loop takes longer than most examples
+RUNNERS: list[asyncio.Runner] = []  # at most one: making a loop takes longer than most examples
 
 
 @pytest.fixture(autouse=True, scope="module")
-def _closing() -> Iterator[None]:
-    yield
-    LOOP.close()
+def _runner() -> Iterator[None]:
+    """Run this module's lookups in one loop; a worker may begin and end the module several times."""
+    with asyncio.Runner() as runner:
+        RUNNERS.append(runner)
+        yield
+        RUNNERS.remove(runner)
 
 
 def look(backend: FakeLeadping | FakeAgents, write: Write, skew: float = SKEW) -> Reconciled[Any]:
-    return LOOP.run(backend.reconcile(write, grace_period=0.0, clock_skew=skew))
+    return RUNNERS[-1].run(backend.reconcile(write, grace_period=0.0, clock_skew=skew))
 
 
 def creation(number: str | None = NUMBER) -> Write:
