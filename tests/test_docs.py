@@ -22,13 +22,30 @@ ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 REPOSITORY = "https://github.com/phonesys/phonesys"
 PAGES = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
-PROSE = [*PAGES, *(ROOT / name for name in ("CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "llms.txt"))]
+OTHERS = (
+    "CHANGELOG.md",
+    "CODE_OF_CONDUCT.md",
+    "CONTRIBUTING.md",
+    "SECURITY.md",
+    "llms.txt",
+    "benchmarks/README.md",
+)
+PROSE = [*PAGES, *(ROOT / name for name in OTHERS)]
 FENCES = re.compile(r"^ *```(.*)\n((?:.*\n)*?) *```$", re.MULTILINE)
 LINKS = re.compile(r"\]\(([^)\s]+)\)")
 PROGRAM = re.compile(r'python(?: title="(\w+\.py)")?')
 # What is not Python is a command that tests/cli runs (console), or cannot run here.
 OTHER_LANGUAGES = {"console", "shell", "sql", "text", "toml"}
-DOCUMENTED = ("phonesys", "phonesys.inventory", "phonesys.oauth", "phonesys.sandbox", "phonesys.testing")
+DOCUMENTED = (
+    "phonesys",
+    "phonesys.inventory",
+    "phonesys.inventory.audit",
+    "phonesys.inventory.export",
+    "phonesys.inventory.report",
+    "phonesys.oauth",
+    "phonesys.sandbox",
+    "phonesys.testing",
+)
 
 
 def name_of(page: Path) -> str:
