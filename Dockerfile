@@ -1,7 +1,7 @@
 # The command line, run by a normal user:
 #   docker build -t phonesys .
 #   docker run --rm phonesys sweep --sandbox
-#   docker run --rm -v "$PWD:/data" -e PHONESYS_LEADPING_API_KEY phonesys sweep
+#   docker run --rm --user "$(id -u)" -v "$PWD:/data" -e PHONESYS_LEADPING_API_KEY phonesys sweep --format csv -o numbers.csv
 FROM python:3.13-slim AS build
 
 WORKDIR /src
