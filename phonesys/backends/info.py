@@ -52,6 +52,8 @@ class BackendInfo:
 
     Otherwise the configuration lists the accounts, or the backend does.
     """
+    lists_accounts: bool = False
+    """True if a single credential can list its accounts without any option."""
     discovery_options: tuple[str, ...] = ()
-    """Options with which a static credential can list its accounts."""
+    """Options with which a single credential can list its accounts."""
     oauth: OAuthInfo | None = None

@@ -1,4 +1,4 @@
-"""Account ids from a file or from stdin, one a line, read no further ahead than they are needed."""
+"""Account ids from a file or stdin, one per line, read as they are needed."""
 
 from __future__ import annotations
 
@@ -15,31 +15,31 @@ if TYPE_CHECKING:
 
 STDIN = "-"
 _CHUNK = 2**16
-_LONGEST = 1000
-"""No vendor's id comes near it; what is longer is some other kind of file."""
+_MAX_LINE = 1000
+"""No vendor's id is nearly as long. A longer line means another kind of file."""
 
 
-class AccountLines:
-    """The ids in a file, or on stdin for `-`: an async iterable, so that an endless pipe is no problem.
+class AccountFile:
+    """Account ids in a file, or on stdin for `-`, as an async iterable: a pipe may be endless.
 
-    Blank lines and lines that begin with `#` are skipped. Raises UsageError where the file cannot be read.
+    Blank lines and lines that begin with `#` are skipped. Raises UsageError if the file cannot be read.
     """
 
     def __init__(self, path: str) -> None:
         self.is_stdin = path == STDIN
         self.name = "stdin" if self.is_stdin else path
         self._path = path
-        self.ended = False
-        """Whether all lines were read."""
+        self.exhausted = False
+        """True once all lines were read."""
         if not self.is_stdin and ("\0" in path or not os.access(path, os.R_OK)):
-            raise UsageError(f"{path}: cannot read it; expected a file with an account id on each line")
+            raise UsageError(f"{path}: cannot be read; expected a file with one account id per line")
 
     async def __aiter__(self) -> AsyncIterator[str]:
         descriptor = self._open()
         try:
             async for account in self._accounts(descriptor):
                 yield account
-            self.ended = True
+            self.exhausted = True
         finally:
             if not self.is_stdin:
                 os.close(descriptor)
@@ -56,16 +56,16 @@ class AccountLines:
             *lines, rest = (rest + chunk).split(b"\n")
             for line in lines:
                 count += 1
-                if account := self._account(line, count):
+                if account := self._parse_line(line, count):
                     yield account
-            if len(rest) > _LONGEST:
-                self._account(rest, count + 1)
-        if account := self._account(rest, count + 1):
+            if len(rest) > _MAX_LINE:
+                self._parse_line(rest, count + 1)
+        if account := self._parse_line(rest, count + 1):
             yield account
 
     async def _read(self, descriptor: int) -> bytes:
-        # A file is always ready and cannot be waited for; a pipe or a terminal may keep us waiting for ever,
-        # and a thread that reads it could not be told to stop.
+        # A file is always ready and cannot be waited for. A pipe or a terminal may never be ready, and a
+        # thread that reads it could not be cancelled.
         try:
             await anyio.wait_readable(descriptor)
         except (OSError, NotImplementedError):
@@ -75,9 +75,9 @@ class AccountLines:
         except OSError as error:
             raise UsageError(f"{self.name}: {error.strerror or error}") from None
 
-    def _account(self, line: bytes, count: int) -> str:
-        """Read one line; empty for one that holds no id."""
-        if len(line) > _LONGEST:
+    def _parse_line(self, line: bytes, count: int) -> str:
+        """Return the id on a line, or an empty string for a blank line or a comment."""
+        if len(line) > _MAX_LINE:
             raise UsageError(f"{self.name}: line {count}: expected an account id, got {len(line):,} bytes")
         try:
             text = line.decode("utf-8-sig").strip()

@@ -1,51 +1,118 @@
-"""The application: every command under its name."""
+"""Application: every command under its name, imported when it is called.
+
+`phonesys --help` and completion must not wait for aiohttp and the backends, which take several times as long
+to import as typer. So each command is listed here with the first line of its help, and its module is imported
+once it is run or asked for its own help.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from importlib import import_module
+from typing import Annotated, Any, NamedTuple
 
 import typer
+from typer.core import TyperCommand, TyperGroup
 
-from phonesys.cli import show_version
-from phonesys.cli.commands import auth
-from phonesys.cli.commands.audit import audit_command, export, report
-from phonesys.cli.commands.change import assign, create, delete, update
-from phonesys.cli.commands.listing import find, get, numbers, pools
-from phonesys.cli.commands.providers import providers
-from phonesys.cli.commands.sandbox import sandbox
-from phonesys.cli.commands.snapshots import diff, snapshots
-from phonesys.cli.commands.sweep import sweep
+from phonesys.cli.startup import exit_on_interrupt, show_version
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
+_SETTINGS: dict[str, Any] = {
+    "rich_markup_mode": "rich",
+    "add_completion": False,
+    # Tracebacks that show local variables would show credentials.
+    "pretty_exceptions_enable": False,
+    "context_settings": {"help_option_names": ["--help", "-h"]},
+}
+
+
+class CommandEntry(NamedTuple):
+    """A command, in the module of `phonesys.cli.commands` that defines it."""
+
+    panel: str
+    module: str
+    help: str
+
+
+_PANELS = {
+    "Inventory": {
+        "sweep": ("sweep", "Read every number of every account of every backend."),
+        "numbers": ("numbers", "List the numbers of one backend, or of one of its accounts."),
+        "pools": ("pools", "List the number pools of an account."),
+        "find": ("numbers", "Find every backend and account that holds a number."),
+        "get": ("get", "Fetch one number by its id."),
+    },
+    "Snapshots and reports": {
+        "diff": ("snapshots", "Show numbers added, removed, moved or changed between two snapshots."),
+        "snapshots": ("snapshots", "List the snapshots in a store, newest first."),
+        "audit": ("audit", "Find numbers that are unrouted, blocked, held twice, or paid for and unused."),
+        "export": ("export", "Write every number to a file: Parquet, Arrow, CSV or JSON lines."),
+        "report": ("report", "Write an HTML page with counts, findings, changes and a searchable list."),
+    },
+    "Changes": {
+        "create": ("change", "Create a number, which may cost money."),
+        "assign": ("change", "Assign a number to an agent, which answers its calls from then on."),
+        "update": ("change", "Update a number. Supported fields depend on the vendor."),
+        "delete": ("change", "Delete a number, after confirmation."),
+    },
+    "Setup": {
+        "providers": ("providers", "Show installed and configured backends, and their abilities."),
+        "sandbox": ("sandbox", "Serve the three vendors' APIs on loopback until Ctrl-C."),
+        "auth": ("auth", "Authorize an app of yours with LeadConnector."),
+    },
+}
+COMMANDS = {
+    name: CommandEntry(panel, *entry) for panel, entries in _PANELS.items() for name, entry in entries.items()
+}
+"""Every command, in the order of the help."""
+
+
+class _LazyCommand(TyperCommand):
+    """A command whose module is imported when it is called."""
+
+    def make_context(self, *args: Any, **options: Any) -> Any:
+        """Return the context of the imported command."""
+        return load_command(self.name or "").make_context(*args, **options)
+
+
+class _LazyGroup(TyperGroup):
+    """The group of all commands."""
+
+    # Contexts and commands are click's or, since 0.26, those of a copy inside typer. Hence Any.
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Return the names of all commands."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Return a command that is imported when it is called, or None."""
+        entry = COMMANDS.get(cmd_name)
+        if entry is None:
+            return None
+        return _LazyCommand(cmd_name, help=entry.help, rich_help_panel=entry.panel)
+
+
+def load_command(name: str) -> Any:
+    """Import a command."""
+    with exit_on_interrupt():
+        module = import_module(f"phonesys.cli.commands.{COMMANDS[name].module}")
+    if isinstance(module.__dict__.get("app"), typer.Typer):
+        return typer.main.get_command(module.app)
+    single = typer.Typer(**_SETTINGS)
+    single.command(name)(getattr(module, name))
+    return typer.main.get_command(single)
+
 
 app = typer.Typer(
-    help="Which phone numbers do we hold, where, and in what state?",
     no_args_is_help=True,
-    rich_markup_mode="rich",
-    add_completion=False,
-    # Tracebacks that show local variables would show credentials.
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["--help", "-h"]},
+    cls=_LazyGroup,
+    **_SETTINGS,
 )
-
-_PANELS: dict[str, tuple[Callable[..., None], ...]] = {
-    "Inventory": (sweep, numbers, pools, find, get),
-    "What is kept": (diff, snapshots, audit_command, export, report),
-    "Changes": (create, assign, update, delete),
-    "Setup": (providers, sandbox),
-}
-for _panel, _commands in _PANELS.items():
-    for _command in _commands:
-        app.command(_command.__name__.removesuffix("_command"), rich_help_panel=_panel)(_command)
-app.add_typer(auth.app, name="auth", rich_help_panel="Setup")
 
 
 @app.callback(invoke_without_command=True)
-def options(
+def phonesys(
     *, version: Annotated[bool, typer.Option("--version", is_eager=True, help="Print the version.")] = False
 ) -> None:
-    """Handle the options that need no command."""
+    """Find out which phone numbers you hold, where, and in what state."""
     if version:
         show_version()
         raise typer.Exit

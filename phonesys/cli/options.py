@@ -1,4 +1,4 @@
-"""Options that several commands share."""
+"""Options and arguments that several commands share."""
 
 from pathlib import Path
 from typing import Annotated
@@ -7,60 +7,84 @@ import typer
 
 from phonesys.cli.output import Format
 
-Config = Annotated[
+ConfigOption = Annotated[
     Path | None,
     typer.Option(
         "--config",
         metavar="FILE",
-        help="The configuration. [dim]Default: $PHONESYS_CONFIG, or phonesys.toml here[/dim]",
+        help="Configuration. [dim]Default: $PHONESYS_CONFIG, or phonesys.toml in this directory[/dim]",
         show_default=False,
     ),
 ]
-Provider = Annotated[str, typer.Argument(help="The backend, by its name in the configuration.")]
-Providers = Annotated[
+BackendArgument = Annotated[
+    str, typer.Argument(metavar="BACKEND", help="Name of the backend in the configuration.")
+]
+BackendsOption = Annotated[
     list[str] | None,
-    typer.Option("--provider", metavar="NAME", help="Only this backend; may be given again."),
+    typer.Option("--backend", metavar="NAME", help="Only this backend. May be repeated."),
 ]
-Output = Annotated[
+NumberIdArgument = Annotated[str, typer.Argument(metavar="ID", help="Id of the number in the vendor's API.")]
+OutputOption = Annotated[
     Path | None,
-    typer.Option("--output", "-o", metavar="FILE", help="Write results here, all or nothing."),
+    typer.Option("--output", "-o", metavar="FILE", help="Write results to this file once they are complete."),
 ]
-As = Annotated[Format, typer.Option("--format", "-f", help="How results are written.")]
-Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Log every retry and wait to stderr.")]
-Account = Annotated[
+FormatOption = Annotated[Format, typer.Option("--format", "-f", help="Format of the results.")]
+VerboseOption = Annotated[bool, typer.Option("--verbose", "-v", help="Log every retry and wait to stderr.")]
+AccountOption = Annotated[
+    str | None,
+    typer.Option("--account", metavar="ID", help="Account, if the credentials are for several."),
+]
+SandboxOption = Annotated[
+    bool, typer.Option("--sandbox", help="Sweep generated data on an embedded server instead.")
+]
+StoreOption = Annotated[
     str | None,
     typer.Option(
-        "--account", metavar="ID", help="The account, where the backend's credentials are for several."
+        "--store",
+        metavar="FILE|URL",
+        help="Read the last snapshot of this store. [dim]Default: sweep now[/dim]",
     ),
 ]
-_WORLD = "Generated data"
-Locations = Annotated[
+RequiredStoreOption = Annotated[
+    str,
+    typer.Option("--store", metavar="FILE|URL", envvar="PHONESYS_STORE", help="Where snapshots are stored."),
+]
+IgnoreOption = Annotated[
+    list[str] | None,
+    typer.Option("--ignore", metavar="CODE", help="Skip this audit rule. May be repeated."),
+]
+
+_GENERATED = "Generated data"
+LocationsOption = Annotated[
     int | None,
     typer.Option(
-        min=0, metavar="N", help="How many locations. [dim]Default: 300[/dim]", rich_help_panel=_WORLD
+        min=0, metavar="N", help="Number of locations. [dim]Default: 300[/dim]", rich_help_panel=_GENERATED
     ),
 ]
-Seed = Annotated[
+SeedOption = Annotated[
     int | None,
     typer.Option(
-        metavar="N", help="The same seed gives the same data. [dim]Default: 1[/dim]", rich_help_panel=_WORLD
+        metavar="N",
+        help="Seed. The same seed generates the same data. [dim]Default: 1[/dim]",
+        rich_help_panel=_GENERATED,
     ),
 ]
-NotConnected = Annotated[
+UnconnectedOption = Annotated[
     int | None,
     typer.Option(
+        "--not-connected",
         min=0,
         metavar="N",
-        help="How many of them have no phone system. [dim]Default: one in 40[/dim]",
-        rich_help_panel=_WORLD,
+        help="Number of locations without a phone system. [dim]Default: one in 40[/dim]",
+        rich_help_panel=_GENERATED,
     ),
 ]
-Latency = Annotated[
+LatencyOption = Annotated[
     float | None,
     typer.Option(
         min=0,
         metavar="SECONDS",
-        help="How long every answer takes. [dim]Default: 0.1[/dim]",
-        rich_help_panel=_WORLD,
+        help="Duration of every response. [dim]Default: 0.1[/dim]",
+        rich_help_panel=_GENERATED,
     ),
 ]

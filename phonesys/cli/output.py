@@ -1,4 +1,4 @@
-"""Where results go: stdout, or a file that appears only once it is whole."""
+"""Destinations of results: stdout, or a file that is replaced only once it is complete."""
 
 from __future__ import annotations
 
@@ -14,19 +14,21 @@ from typing import TYPE_CHECKING, BinaryIO, Self, TextIO
 
 import anyio
 
-from phonesys.cli.terminal import complain
+from phonesys.cli.terminal import print_error, print_table, render_text
 from phonesys.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from types import TracebackType
 
-# POSIX promises that a pipe which is ready takes as much at once.
-_PIPE_ROOM = 4096
+    from rich.console import RenderableType
+
+# POSIX: a pipe that is ready accepts this much without blocking.
+_PIPE_CAPACITY = 4096
 
 
 class Format(StrEnum):
-    """How results are written."""
+    """Format of results."""
 
     TABLE = "table"
     JSONL = "jsonl"
@@ -34,14 +36,14 @@ class Format(StrEnum):
 
 
 class Stdout:
-    """Standard output; a pipe that is full keeps its reader waiting and nobody else.
+    """Standard output. A full pipe blocks only the task that writes to it.
 
-    Lines reach a pipe whole, so that whatever ends the program, the last one is valid.
+    Lines reach a pipe whole, so that the last one is valid however the program ends.
     """
 
     @property
     def is_terminal(self) -> bool:
-        """Whether somebody watches."""
+        """True if stdout is a terminal."""
         return sys.stdout.isatty()
 
     def __enter__(self) -> Self:
@@ -50,41 +52,41 @@ class Stdout:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """There is nothing to undo."""
+        """Stdout stays open."""
 
     async def write(self, lines: Iterable[bytes]) -> None:
-        """Write lines as soon as there is somebody to take them."""
+        """Write lines as soon as the pipe accepts them."""
         if self._pipe is None:
             sys.stdout.buffer.write(b"".join(lines))
             sys.stdout.buffer.flush()
             return
         for piece in _pieces(lines):
-            await _writable(self._pipe)
+            await _wait_writable(self._pipe)
             _write(self._pipe, piece)
 
 
-class File:
-    """A file that is replaced when its block ends well, and left as it was when not."""
+class OutputFile:
+    """A file that is replaced if its block ends without an exception, and left alone otherwise."""
 
     is_terminal = False
 
     def __init__(self, path: Path) -> None:
-        self._asked = path
+        self._requested = path
         self._temporary: Path | None = None
 
     def __enter__(self) -> Self:
-        # A link stays a link: what it points to is replaced.
-        self._path = Path(os.path.realpath(self._asked))
+        # A link stays a link: its target is replaced.
+        self._path = Path(os.path.realpath(self._requested))
         try:
             self._file = self._open()
         except OSError as error:
-            raise UsageError(f"--output {self._asked}: {error.strerror or error}") from None
+            raise UsageError(f"--output {self._requested}: {error.strerror or error}") from None
         return self
 
     def _open(self) -> BinaryIO:
         mode = _mode(self._path)
         if mode is not None and not stat.S_ISREG(mode):
-            return self._path.open("wb")  # a device or a pipe is written to, and not replaced
+            return self._path.open("wb")  # a device or a pipe cannot be replaced
         descriptor, name = tempfile.mkstemp(
             dir=self._path.parent, prefix=f".{self._path.name}.", suffix=".part"
         )
@@ -113,15 +115,23 @@ class File:
             if self._temporary is not None:
                 self._temporary.unlink(missing_ok=True)
             if kind is not None:
-                complain(f"{self._asked} was not written")
+                print_error(f"{self._requested} was not written")
 
 
-Destination = Stdout | File
+Destination = Stdout | OutputFile
 
 
 def destination(output: Path | None) -> Destination:
-    """Choose between a file and stdout."""
-    return Stdout() if output is None or str(output) == "-" else File(output)
+    """Return the file to write, or stdout for None and `-`."""
+    return Stdout() if output is None or str(output) == "-" else OutputFile(output)
+
+
+async def write_table(table: RenderableType, to: Destination) -> None:
+    """Write a table: in colour on a terminal, as plain text anywhere else."""
+    if to.is_terminal:
+        print_table(table)
+    else:
+        await to.write([render_text(table)])
 
 
 def _mode(path: Path) -> int | None:
@@ -138,7 +148,7 @@ def _umask() -> int:
 
 
 def _pipe_of(stream: TextIO) -> int | None:
-    """Return the stream's descriptor if it is one that can be full for long."""
+    """Return the descriptor of a stream that can block: a pipe or a socket."""
     with contextlib.suppress(OSError, ValueError):
         descriptor = stream.fileno()
         mode = os.fstat(descriptor).st_mode
@@ -148,10 +158,10 @@ def _pipe_of(stream: TextIO) -> int | None:
 
 
 def _pieces(lines: Iterable[bytes]) -> Iterator[bytes]:
-    """Join whole lines to pieces that a pipe takes at once; a longer line is a piece of its own."""
+    """Join lines to pieces that a pipe accepts at once; a longer line is a piece of its own."""
     piece = b""
     for line in lines:
-        if piece and len(piece) + len(line) > _PIPE_ROOM:
+        if piece and len(piece) + len(line) > _PIPE_CAPACITY:
             yield piece
             piece = b""
         piece += line
@@ -159,7 +169,7 @@ def _pieces(lines: Iterable[bytes]) -> Iterator[bytes]:
         yield piece
 
 
-async def _writable(descriptor: int) -> None:
+async def _wait_writable(descriptor: int) -> None:
     if not select.select([], [descriptor], [], 0)[1]:
         await anyio.wait_writable(descriptor)
 
@@ -168,5 +178,5 @@ def _write(descriptor: int, data: bytes) -> None:
     while data:
         try:
             data = data[os.write(descriptor, data) :]
-        except BlockingIOError:  # whoever gave us the pipe made it so
+        except BlockingIOError:  # the process at the other end made it non-blocking
             select.select([], [descriptor], [])

@@ -1,4 +1,4 @@
-"""How a sweep is going: a live display on a terminal, a line now and then anywhere else."""
+"""Progress of a sweep: a live display on a terminal, a line every two seconds anywhere else."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from phonesys.cli.terminal import ERR, clean, say
+from phonesys.cli.terminal import ERR, escape_controls, print_info
 from phonesys.sweep import Outcome, SweepReport
 
 if TYPE_CHECKING:
@@ -28,12 +28,12 @@ if TYPE_CHECKING:
 _REFRESH = 0.1
 _LINE_EVERY = 2.0
 _RATE_OVER = 5.0
-_SETTLED = tuple(outcome for outcome in Outcome if outcome is not Outcome.NOT_REACHED)
+_FINAL = tuple(outcome for outcome in Outcome if outcome is not Outcome.NOT_REACHED)
 
 
 @dataclass
 class Progress:
-    """What is known of a running sweep, in words; `totals` are the accounts by backend, None for unknown."""
+    """Progress of a running sweep, in words; `totals` are accounts by backend, None if unknown."""
 
     report: SweepReport
     totals: Mapping[str, int | None]
@@ -49,12 +49,12 @@ class Progress:
         return self.clock() - self.started
 
     def done(self, name: str) -> int:
-        """Count the accounts of a backend that came to something."""
+        """Return the number of accounts of a backend that have an outcome."""
         outcomes = self.report.by_provider.get(name)
-        return sum(outcomes[outcome] for outcome in _SETTLED) if outcomes else 0
+        return sum(outcomes[outcome] for outcome in _FINAL) if outcomes else 0
 
     def rate(self) -> float:
-        """Numbers a second, over the last few seconds."""
+        """Return numbers per second over the last few seconds."""
         now = self.clock()
         self._samples.append((now, self.report.numbers))
         while len(self._samples) > 1 and now - self._samples[0][0] > _RATE_OVER:
@@ -63,70 +63,68 @@ class Progress:
         return (self.report.numbers - before) / (now - then) if now > then else 0.0
 
     def facts(self) -> list[str]:
-        """Say how it is going; what did not happen is left out, except for failures."""
+        """Return the counts, without those that are zero; failures are always included."""
         report = self.report
         waiting = f" ({report.waiting:,} now)" if report.waiting else ""
         return [
-            plural(report.numbers, "number"),
-            plural(report.requests, "request"),
-            *([plural(report.retries, "retry", "retries")] if report.retries else []),
-            plural(report.waits, "wait") + waiting,
+            pluralize(report.numbers, "number"),
+            pluralize(report.requests, "request"),
+            *([pluralize(report.retries, "retry", "retries")] if report.retries else []),
+            pluralize(report.waits, "wait") + waiting,
             f"{len(report.failures):,} failed",
         ]
 
     def line(self) -> str:
-        """Say it all in one line."""
+        """Return the progress as one line."""
         done = sum(map(self.done, self.totals))
         total = sum(count for count in self.totals.values() if count is not None)
         known = None not in self.totals.values()
-        accounts = f"{done:,}/{total:,} accounts" if known else plural(done, "account")
+        accounts = f"{done:,}/{total:,} accounts" if known else pluralize(done, "account")
         return " · ".join((accounts, *self.facts(), f"{self.rate():,.0f} numbers/s"))
 
 
-def plural(count: int, one: str, many: str | None = None) -> str:
-    """Count things: 1 number, 2 numbers."""
+def pluralize(count: int, one: str, many: str | None = None) -> str:
+    """Return a count with its noun: 1 number, 2 numbers."""
     return f"{count:,} {one if count == 1 else many or one + 's'}"
 
 
-def closing_line(report: SweepReport) -> str:
-    """Say what the sweep took."""
+def summary_line(report: SweepReport) -> str:
+    """Return the numbers found, the time and the requests."""
     rate = report.numbers / report.elapsed if report.elapsed else 0.0
-    retries = f"{plural(report.retries, 'retry', 'retries')}, " if report.retries else ""
+    retries = f"{pluralize(report.retries, 'retry', 'retries')}, " if report.retries else ""
     return (
-        f"{plural(report.numbers, 'number')} in {report.elapsed:.1f} s ({rate:,.0f} numbers/s): "
-        f"{plural(report.requests, 'request')}, {retries}{plural(report.waits, 'wait')}"
+        f"{pluralize(report.numbers, 'number')} in {report.elapsed:.1f} s ({rate:,.0f} numbers/s): "
+        f"{pluralize(report.requests, 'request')}, {retries}{pluralize(report.waits, 'wait')}"
     )
 
 
 @asynccontextmanager
-async def watching(progress: Progress, *, live: bool) -> AsyncGenerator[None]:
-    """Show how it goes while the block runs."""
+async def show_progress(progress: Progress, *, live: bool) -> AsyncGenerator[None]:
+    """Show progress while the block runs."""
     if not live:
-        say(f"sweeping {', '.join(progress.totals)}")
-        async with _repeating(lambda: say(f"{progress.elapsed:6.1f} s  {progress.line()}"), _LINE_EVERY):
+        print_info(f"sweeping {', '.join(progress.totals)}")
+        async with _repeat(lambda: print_info(f"{progress.elapsed:6.1f} s  {progress.line()}"), _LINE_EVERY):
             yield
         return
     spinner = Spinner("dots", style="cyan")
     display = Live(console=ERR, transient=True, auto_refresh=False)
     with display:
-        async with _repeating(
+        async with _repeat(
             lambda: display.update(render(progress, spinner), refresh=True), _REFRESH, at_once=True
         ):
             yield
 
 
 @asynccontextmanager
-async def _repeating(
-    action: Callable[[], None], every: float, *, at_once: bool = False
-) -> AsyncGenerator[None]:
-    async def repeat() -> None:
+async def _repeat(action: Callable[[], None], every: float, *, at_once: bool = False) -> AsyncGenerator[None]:
+    async def loop() -> None:
         while True:
             await asyncio.sleep(every)
             action()
 
     if at_once:
         action()
-    task = asyncio.create_task(repeat())
+    task = asyncio.create_task(loop())
     try:
         yield
     finally:
@@ -136,7 +134,7 @@ async def _repeating(
 
 
 def render(progress: Progress, spinner: RenderableType) -> RenderableType:
-    """Draw the live display: a bar for each backend, and a line on all of them."""
+    """Render the live display: a bar per backend, and a line for all of them."""
     bars = Table.grid(padding=(0, 2, 0, 0))
     for _ in range(2):
         bars.add_column()
@@ -146,10 +144,10 @@ def render(progress: Progress, spinner: RenderableType) -> RenderableType:
         done = progress.done(name)
         count = progress.report.numbers_by_provider.get(name, 0)
         bars.add_row(
-            Text(f"  {clean(name)}"),
+            Text(f"  {escape_controls(name)}"),
             ProgressBar(total, done, width=30, complete_style="cyan", finished_style="green"),
-            Text(f"{done:,}/{total:,}" if total is not None else plural(done, "account")),
-            Text(plural(count, "number"), "dim"),
+            Text(f"{done:,}/{total:,}" if total is not None else pluralize(done, "account")),
+            Text(pluralize(count, "number"), "dim"),
         )
     return Group(_head(progress, spinner), bars, _foot(progress))
 

@@ -1,4 +1,4 @@
-"""What a row of the output holds: the columns of jsonl and csv, which are promised to stay."""
+"""Rows of jsonl and csv. Columns are stable: new ones are added at the end."""
 
 from __future__ import annotations
 
@@ -9,25 +9,33 @@ from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 
-from phonesys.cli.output import Format
+from phonesys.cli import tables
+from phonesys.cli.output import Format, destination, write_table
+from phonesys.inventory import ChangeKind, FieldChange
+from phonesys.inventory.audit import Severity
 from phonesys.model import NumberKind, NumberStatus
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from phonesys.cli.output import Destination
+    from phonesys.inventory import Change, Snapshot
+    from phonesys.inventory.audit import Finding
     from phonesys.model import NumberPool, Page, PhoneNumber
 
 _encode = msgspec.json.Encoder().encode
 
 
 class NumberRow(msgspec.Struct, frozen=True, gc=False):
-    """One number; None where the vendor does not say."""
+    """One number. None means that the vendor does not say.
+
+    The columns are the first ones of `NumberRecord`; its other fields are not printed.
+    """
 
     provider: str
     """The kind of backend, such as `leadconnector`."""
     backend: str
-    """What this one is called in the configuration."""
+    """Name in the configuration."""
     account: str
     id: str
     number: str
@@ -41,9 +49,47 @@ class NumberRow(msgspec.Struct, frozen=True, gc=False):
     fax: bool | None
     assignee: str | None
     pool: str | None
-    """The id of the pool it sits in, where pools were asked for."""
+    """Id of the number's pool, if pools were fetched."""
     created_at: datetime | None
     updated_at: datetime | None
+
+
+class ChangeRow(msgspec.Struct, frozen=True):
+    """One change between two snapshots, as a line of jsonl."""
+
+    kind: ChangeKind
+    backend: str
+    account: str
+    number: str | None
+    id: str | None
+    from_backend: str | None
+    from_account: str | None
+    topics: tuple[str, ...]
+    fields: tuple[FieldChange, ...]
+    reason: str | None
+
+
+class SnapshotRow(msgspec.Struct, frozen=True):
+    """One snapshot of a store."""
+
+    id: int
+    started_at: str
+    finished_at: str
+    backends: str
+    numbers: int
+
+
+class FindingRow(msgspec.Struct, frozen=True):
+    """One finding of an audit."""
+
+    severity: Severity
+    code: str
+    number: str | None
+    id: str | None
+    accounts: tuple[str, ...]
+    """Each as `backend:account`."""
+    evidence: str
+    advice: str
 
 
 class PoolRow(msgspec.Struct, frozen=True):
@@ -61,7 +107,7 @@ class PoolRow(msgspec.Struct, frozen=True):
 
 
 def number_row(number: PhoneNumber, backend: str) -> NumberRow:
-    """Take down one number."""
+    """Return the row of a number."""
     can = number.capabilities
     pool: NumberPool | None = getattr(number, "pool", None)
     return NumberRow(
@@ -86,12 +132,12 @@ def number_row(number: PhoneNumber, backend: str) -> NumberRow:
 
 
 def number_rows(page: Page[PhoneNumber]) -> Iterator[NumberRow]:
-    """Take down the numbers of a page; other people's backends may not write their name on it."""
+    """Return the rows of a page. Third-party backends may leave `page.provider` empty."""
     return (number_row(number, page.provider or number.provider) for number in page.numbers)
 
 
 def pool_row(pool: NumberPool, backend: str, account: str) -> PoolRow:
-    """Take down one pool."""
+    """Return the row of a pool."""
     return PoolRow(
         backend=backend,
         account=pool.account or account,
@@ -105,25 +151,61 @@ def pool_row(pool: NumberPool, backend: str, account: str) -> PoolRow:
     )
 
 
+def change_row(change: Change) -> ChangeRow:
+    """Return the row of a change."""
+    return ChangeRow(
+        change.kind, change.backend, change.account, change.number, change.id, change.from_backend,
+        change.from_account, change.topics, change.fields, change.reason,
+    )  # fmt: skip
+
+
+def snapshot_row(snapshot: Snapshot) -> SnapshotRow:
+    """Return the row of a snapshot."""
+    finished = snapshot.finished_at or snapshot.started_at
+    return SnapshotRow(
+        snapshot.id,
+        snapshot.started_at.isoformat(timespec="seconds"),
+        finished.isoformat(timespec="seconds"),
+        " ".join(snapshot.coverage),
+        snapshot.numbers,
+    )
+
+
+def finding_row(finding: Finding) -> FindingRow:
+    """Return the row of a finding."""
+    accounts = tuple(f"{backend}:{account}" for backend, account in finding.accounts)
+    return FindingRow(
+        finding.severity,
+        finding.code,
+        finding.number,
+        finding.id,
+        accounts,
+        finding.evidence,
+        finding.advice,
+    )
+
+
 def json_line(row: msgspec.Struct) -> bytes:
-    """Write a row as one line of JSON."""
+    """Encode a row as one line of JSON."""
     return _encode(row) + b"\n"
 
 
 def csv_header(kind: type[msgspec.Struct]) -> bytes:
-    """Write the names of the columns."""
+    """Encode the names of the columns."""
     return _csv(kind.__struct_fields__)
 
 
 def csv_line(row: msgspec.Struct) -> bytes:
-    """Write a row as one record of CSV (RFC 4180, UTF-8)."""
+    """Encode a row as one record of CSV (RFC 4180, UTF-8)."""
     values: dict[str, Any] = msgspec.to_builtins(row)
-    return _csv(_harmless(value) if key in _FREE_TEXT else _cell(value) for key, value in values.items())
+    return _csv(
+        _escape_formula(value) if key in _FREE_TEXT else _cell(value) for key, value in values.items()
+    )
 
 
 _FREE_TEXT = {"label", "name"}
-# What a spreadsheet takes for the beginning of a formula, and what it skips before it looks.
-_FORMULA = ("=", "@", "\t", "\r", "\n", "+", "-")
+# A spreadsheet treats these as the beginning of a formula, or skips them before it looks.
+_FORMULA_STARTS = ("=", "@", "\t", "\r", "\n", "+", "-")
 
 
 def _csv(cells: Any) -> bytes:
@@ -140,9 +222,9 @@ def _cell(value: Any) -> str:
     return " ".join(cast("list[str]", value)) if isinstance(value, list | tuple) else str(value)
 
 
-def _harmless(text: str | None) -> str:
-    """Put an apostrophe before what people wrote and a spreadsheet would run; `+1 415…` stays as it is."""
-    if not text or not text.startswith(_FORMULA):
+def _escape_formula(text: str | None) -> str:
+    """Prefix a text that a spreadsheet would run with an apostrophe; `+1 415…` stays as it is."""
+    if not text or not text.startswith(_FORMULA_STARTS):
         return text or ""
     is_number = text[0] in "+-" and not any(char.isalpha() or char in "=@|!" for char in text)
     return text if is_number else f"'{text}"
@@ -151,8 +233,17 @@ def _harmless(text: str | None) -> str:
 async def write(
     kind: type[msgspec.Struct], rows: Sequence[msgspec.Struct], format_: Format, to: Destination
 ) -> None:
-    """Write all rows of one kind as jsonl or csv."""
+    """Write rows as jsonl or csv."""
     if format_ is Format.JSONL:
         await to.write(map(json_line, rows))
     else:
         await to.write([csv_header(kind), *map(csv_line, rows)])
+
+
+async def write_number(row: NumberRow, format_: Format) -> None:
+    """Write one number to stdout."""
+    with destination(None) as stdout:
+        if format_ is Format.TABLE:
+            await write_table(tables.numbers([row]), stdout)
+        else:
+            await write(NumberRow, [row], format_, stdout)

@@ -1,4 +1,4 @@
-"""From a command to an exit status: 0 done, 1 failed, 2 usage or configuration, 130 interrupted."""
+"""Run a command and turn its end into an exit status: 0 done, 1 failed, 2 usage, 130 interrupted."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import typer
 
-from phonesys.cli.terminal import ERR, clean, complain
+from phonesys.cli.terminal import ERR, escape_controls, print_error
 from phonesys.errors import PhonesysError, UsageError
 
 if TYPE_CHECKING:
@@ -21,93 +21,94 @@ if TYPE_CHECKING:
 
 DONE, FAILED, USAGE = 0, 1, 2
 _INTERRUPTED, _TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM
-_PATIENT = 2
+_MAX_CANCELLATIONS = 2
 
 
 def run(prepare: Callable[[], Coroutine[Any, Any, int] | int], *, verbose: bool = False) -> NoReturn:
-    """Run a command and exit with its status; an error that can be expected is one line.
+    """Run a command and exit with its status; an expected error is one line.
 
-    `prepare` does what must happen before there is an event loop, such as asking somebody, and returns the
-    rest, or its status.
+    `prepare` does what must happen before the event loop starts, such as prompting. It returns a coroutine to
+    run, or an exit status.
     """
-    with _logging_to_stderr() if verbose else contextlib.nullcontext():
+    with log_to_stderr() if verbose else contextlib.nullcontext():
         raise typer.Exit(_status(prepare))
 
 
 def _status(prepare: Callable[[], Coroutine[Any, Any, int] | int]) -> int:
-    told = _Told()
+    signals = _SignalHandler()
     try:
-        rest = prepare()
-        return rest if isinstance(rest, int) else asyncio.run(_main(rest, told))
+        command = prepare()
+        return command if isinstance(command, int) else asyncio.run(_main(command, signals))
     except KeyboardInterrupt:
         return _INTERRUPTED
     except asyncio.CancelledError:
-        return told.status
+        return signals.status
     except BrokenPipeError:
-        _forget_stdout()
+        _redirect_stdout_to_null()
         return FAILED
     except (PhonesysError, OSError) as failure:
-        complain(failure)
+        print_error(failure)
         return USAGE if isinstance(failure, UsageError) else FAILED
 
 
-async def _main(rest: Coroutine[Any, Any, int], told: _Told) -> int:
-    with told.heard():
-        return await rest
+async def _main(command: Coroutine[Any, Any, int], signals: _SignalHandler) -> int:
+    with signals.installed():
+        return await command
 
 
-class _Told:
-    """Ends a command when Ctrl-C or SIGTERM say so: what it opened is closed.
+class _SignalHandler:
+    """Cancels a command on Ctrl-C or SIGTERM, so that it closes what it opened.
 
-    asyncio's own handler raises KeyboardInterrupt for the second Ctrl-C, wherever the program happens to be.
-    Here the second one cancels once more what is being closed, and the third ends the process where it is.
+    asyncio's own handler raises KeyboardInterrupt on the second Ctrl-C, wherever the program happens to be.
+    Here the second signal cancels the clean-up too, and the third one ends the process at once.
     """
 
     def __init__(self) -> None:
         self.status = _TERMINATED
-        self._times = 0
+        self._received = 0
 
     @contextlib.contextmanager
-    def heard(self) -> Generator[None]:
-        """Listen while the block runs; only the main thread can."""
+    def installed(self) -> Generator[None]:
+        """Handle signals while the block runs; only the main thread can."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
         self._loop, self._task = asyncio.get_running_loop(), asyncio.current_task()
-        before = {number: signal.signal(number, self._hear) for number in (signal.SIGINT, signal.SIGTERM)}
+        before = {number: signal.signal(number, self._handle) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
             yield
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
 
-    def _hear(self, number: int, _frame: object) -> None:
+    def _handle(self, number: int, _frame: object) -> None:
         self.status = 128 + number
-        self._times += 1
-        if self._times > _PATIENT or self._task is None:
+        self._received += 1
+        if self._received > _MAX_CANCELLATIONS or self._task is None:
             os._exit(self.status)
         self._task.cancel()
         self._loop.call_soon_threadsafe(lambda: None)  # wakes it
 
 
-def _forget_stdout() -> None:
-    """Keep the interpreter from complaining at exit that nobody reads any more."""
+def _redirect_stdout_to_null() -> None:
+    """Prevent the interpreter's own error at exit about a closed pipe."""
     with contextlib.suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-class _ToConsole(logging.Handler):
-    """Writes records above a live display instead of through it."""
+class _ConsoleHandler(logging.Handler):
+    """Writes records above a live display, without breaking it."""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Print one record as one line."""
-        line = clean(f"{record.name}: {record.getMessage()}")
+        line = escape_controls(f"{record.name}: {record.getMessage()}")
         ERR.print(line, style="dim", markup=False, highlight=False, soft_wrap=True)
 
 
 @contextlib.contextmanager
-def _logging_to_stderr() -> Generator[None]:
-    log, handler = logging.getLogger("phonesys"), _ToConsole()
+def log_to_stderr() -> Generator[None]:
+    """Write the package's log to stderr while the block runs."""
+    log, handler = logging.getLogger("phonesys"), _ConsoleHandler()
     before = log.level
     log.setLevel(logging.DEBUG)
     log.addHandler(handler)

@@ -1,16 +1,16 @@
-"""Results for people: what a sweep came to, what failed, and lists of numbers and pools."""
+"""Tables for people: the summary of a sweep, failures, numbers, pools and changes."""
 
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich import box
 from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from phonesys.cli.terminal import clean
+from phonesys.cli.terminal import escape_controls
 from phonesys.errors import CallError
 from phonesys.sweep import Outcome
 
@@ -19,13 +19,16 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
-    from phonesys.cli.rows import NumberRow, PoolRow
+    from phonesys.cli.rows import NumberRow, PoolRow, SnapshotRow
     from phonesys.errors import PhonesysError
+    from phonesys.inventory import Change
+    from phonesys.inventory.audit import Finding
     from phonesys.model import PhoneNumber
     from phonesys.sweep import Failure, SweepReport
 
-MOST_FAILURES = 20
-_MOST_GROUPS = 8
+MAX_FAILURES = 20
+_MAX_GROUPS = 8
+_MAX_FINDINGS = 200
 
 _COLUMNS = {
     "done": (Outcome.DONE, ""),
@@ -37,28 +40,29 @@ _COLUMNS = {
 
 
 class Breakdown:
-    """Counts numbers by country and by status while they go by."""
+    """Counts numbers by country and by status."""
 
     def __init__(self) -> None:
         self.countries: Counter[str] = Counter()
         self.statuses: Counter[str] = Counter()
 
     def add(self, numbers: Iterable[PhoneNumber]) -> None:
-        """Count some more."""
+        """Count these numbers."""
         for number in numbers:
             self.countries[number.country or "unknown"] += 1
             self.statuses[str(number.status)] += 1
 
 
 def summary(report: SweepReport, names: Sequence[str], breakdown: Breakdown) -> RenderableType:
-    """Draw what a sweep came to: a row for each backend, and what the numbers are."""
+    """Return a row per backend, and the numbers by country and status."""
     table = _table()
     table.add_column("backend", style="cyan", overflow="fold", vertical="bottom")
     for heading in ("accounts", *_COLUMNS, "numbers"):
         table.add_column(heading, justify="right", vertical="bottom")
     for name in names:
         table.add_row(
-            Text(clean(name)), *_counts(report.by_provider.get(name, {}), report.numbers_by_provider[name])
+            Text(escape_controls(name)),
+            *_counts(report.by_provider.get(name, {}), report.numbers_by_provider[name]),
         )
     if len(names) > 1:
         table.add_section()
@@ -80,32 +84,34 @@ def _count(count: int, style: str) -> Text:
 
 
 def _group(counter: Counter[str]) -> Text:
-    """List the largest groups; what is left is summed up."""
+    """Return the largest groups, and the sum of the others."""
     text = Text()
-    for word, count in counter.most_common(_MOST_GROUPS):
-        text.append(f"{clean(word)} ", "dim").append(f"{count:,}   ")
-    if rest := counter.total() - sum(count for _, count in counter.most_common(_MOST_GROUPS)):
+    for word, count in counter.most_common(_MAX_GROUPS):
+        text.append(f"{escape_controls(word)} ", "dim").append(f"{count:,}   ")
+    if rest := counter.total() - sum(count for _, count in counter.most_common(_MAX_GROUPS)):
         text.append("others ", "dim").append(f"{rest:,}")
     return text
 
 
 def failures(failed: Sequence[Failure]) -> RenderableType:
-    """Draw which accounts failed and why."""
+    """Return a table of accounts that failed and the reasons."""
     table = _table()
     table.add_column("backend", style="cyan")
     table.add_column("account")
-    table.add_column("why", overflow="fold")
-    for failure in failed[:MOST_FAILURES]:
-        account = "(the list of accounts)" if failure.account is None else clean(failure.account)
-        # Not as strings, whose square brackets would be taken for markup.
-        table.add_row(*map(Text, (clean(failure.provider), account, clean(_why(failure.error)))))
-    if len(failed) <= MOST_FAILURES:
+    table.add_column("reason", overflow="fold")
+    for failure in failed[:MAX_FAILURES]:
+        account = "(the list of accounts)" if failure.account is None else escape_controls(failure.account)
+        # Text, because square brackets in a string would be markup.
+        table.add_row(
+            *map(Text, (escape_controls(failure.provider), account, escape_controls(_reason(failure.error))))
+        )
+    if len(failed) <= MAX_FAILURES:
         return table
-    return Group(table, Text(f"and {len(failed) - MOST_FAILURES:,} more"))
+    return Group(table, Text(f"and {len(failed) - MAX_FAILURES:,} more"))
 
 
-def _why(error: PhonesysError) -> str:
-    """Say what went wrong without where, which the row says."""
+def _reason(error: PhonesysError) -> str:
+    """Return the message without backend and account, which have columns of their own."""
     if not isinstance(error, CallError):
         return str(error)
     where = " ".join(part for part in (error.backend, error.operation, error.account) if part)
@@ -113,16 +119,16 @@ def _why(error: PhonesysError) -> str:
 
 
 def numbers(rows: Sequence[NumberRow], hide: Collection[str] = ()) -> RenderableType:
-    """Draw a list of numbers, without the columns that the reader asked for and knows."""
+    """Return a table of numbers without the columns in `hide`."""
     texts = {
         "backend": [row.backend for row in rows],
         "account": [row.account for row in rows],
         "number": [row.number for row in rows],
         "label": [row.label or "" for row in rows],
         "country": [row.country or "" for row in rows],
-        "kind": [_known(row.kind) for row in rows],
-        "status": [_known(row.status) for row in rows],
-        "can": [_can(row) for row in rows],
+        "kind": [_unless_unknown(row.kind) for row in rows],
+        "status": [_unless_unknown(row.status) for row in rows],
+        "capabilities": [_capabilities(row) for row in rows],
         "assignee": [row.assignee or "" for row in rows],
         "pool": [row.pool or "" for row in rows],
         "id": [row.id for row in rows],
@@ -131,40 +137,106 @@ def numbers(rows: Sequence[NumberRow], hide: Collection[str] = ()) -> Renderable
 
 
 def pools(rows: Sequence[PoolRow]) -> RenderableType:
-    """Draw a list of pools."""
+    """Return a table of pools."""
     return columns(
         {
             "name": [row.name or "" for row in rows],
             "numbers": [f"{len(row.numbers):,}" for row in rows],
             "forwards to": [row.forwarding_number or "" for row in rows],
-            "active": [_yes(row.is_active) for row in rows],
-            "recording": [_yes(row.call_recording) for row in rows],
-            "whisper": [_yes(row.whisper) for row in rows],
+            "active": [_yes_no(row.is_active) for row in rows],
+            "recording": [_yes_no(row.call_recording) for row in rows],
+            "whisper": [_yes_no(row.whisper) for row in rows],
             "id": [row.id for row in rows],
         }
     )
 
 
+def snapshots(rows: Sequence[SnapshotRow]) -> RenderableType:
+    """Return a table of snapshots."""
+    return columns(
+        {
+            "id": [str(row.id) for row in rows],
+            "started_at": [row.started_at for row in rows],
+            "finished_at": [row.finished_at for row in rows],
+            "backends": [row.backends for row in rows],
+            "numbers": [f"{row.numbers:,}" for row in rows],
+        }
+    )
+
+
+def changes(found: Sequence[Change]) -> RenderableType:
+    """Return a table of changes between two snapshots."""
+    return columns(
+        {
+            "change": [change.kind.value for change in found],
+            "number": [change.number or "" for change in found],
+            "backend": [change.backend for change in found],
+            "account": [_moved_account(change) for change in found],
+            "details": [_details(change) for change in found],
+        }
+    )
+
+
+def _moved_account(change: Change) -> str:
+    if change.from_account is None:
+        return change.account
+    before = change.from_account
+    if change.from_backend != change.backend:
+        before = f"{change.from_backend} {before}"
+    return f"{before} → {change.account}"
+
+
+def _details(change: Change) -> str:
+    if change.reason is not None:
+        return change.reason
+    return "; ".join(f"{field.field}: {_value(field.old)} → {_value(field.new)}" for field in change.fields)
+
+
+def _value(value: Any) -> str:
+    if value is None:
+        return "\N{EN DASH}"
+    return _yes_no(value) if isinstance(value, bool) else str(value)
+
+
+def findings(found: Sequence[Finding]) -> RenderableType:
+    """Return a table of the first findings, and the number of the others."""
+    shown = found[:_MAX_FINDINGS]
+    table = columns(
+        {
+            "severity": [one.severity.value for one in shown],
+            "code": [one.code for one in shown],
+            "number": [one.number or "" for one in shown],
+            "accounts": [
+                ", ".join(f"{backend} {account}" for backend, account in one.accounts) for one in shown
+            ],
+            "evidence": [one.evidence for one in shown],
+        }
+    )
+    if len(found) <= _MAX_FINDINGS:
+        return table
+    return Group(table, Text(f"and {len(found) - _MAX_FINDINGS:,} more, which --format jsonl shows"))
+
+
 def columns(texts: Mapping[str, Sequence[str]]) -> RenderableType:
-    """Draw columns of text; those that say nothing are left out."""
-    said = {name: cells for name, cells in texts.items() if any(cells)}
+    """Return a table of these columns, without the empty ones."""
+    filled = {name: cells for name, cells in texts.items() if any(cells)}
     table = _table()
-    for name in said:
+    for name in filled:
         table.add_column(name, justify="right" if name == "numbers" else "left", overflow="fold")
-    for cells in zip(*said.values(), strict=True):
-        table.add_row(*(Text(clean(cell)) for cell in cells))
+    for cells in zip(*filled.values(), strict=True):
+        table.add_row(*(Text(escape_controls(cell)) for cell in cells))
     return table
 
 
-def _known(word: str) -> str:
+def _unless_unknown(word: str) -> str:
     return "" if word == "unknown" else word
 
 
-def _yes(switch: bool) -> str:
+def _yes_no(switch: bool) -> str:
     return "yes" if switch else "no"
 
 
-def _can(row: NumberRow) -> str:
+def _capabilities(row: NumberRow) -> str:
     words = {"voice": row.voice, "sms": row.sms, "mms": row.mms, "fax": row.fax}
     return " ".join(word for word, can in words.items() if can)
 

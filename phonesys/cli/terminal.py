@@ -1,4 +1,4 @@
-"""What people read: the two streams, and text that cannot play tricks on a terminal."""
+"""Text for people: the two streams, and vendors' texts that cannot control a terminal."""
 
 from __future__ import annotations
 
@@ -7,45 +7,47 @@ import unicodedata
 
 from rich.console import Console, RenderableType
 
-# Where nobody watches there is no edge: a table must not lose columns to a guess of 80.
-_WIDE = 200
+# Without a terminal there is no edge. rich would assume 80 columns and drop text.
+_WIDTH_WITHOUT_TERMINAL = 200
 
-# Vendors' texts are other people's texts. These categories are what moves cursors and hides letters.
-_UNSAFE = {"Cc", "Cf", "Cs", "Co", "Zl", "Zp"}
+# Vendors' texts were written by strangers. These categories move cursors and hide letters.
+_UNSAFE_CATEGORIES = {"Cc", "Cf", "Cs", "Co", "Zl", "Zp"}
 
 ERR = Console(stderr=True, highlight=False)
 """Everything that is not a result."""
 
 
-def clean(text: str) -> str:
-    """Show control characters as escapes instead of obeying them."""
+def escape_controls(text: str) -> str:
+    """Replace control characters with visible escapes."""
     if text.isascii() and text.isprintable():
         return text
     return "".join(
-        char.encode("unicode_escape").decode() if unicodedata.category(char) in _UNSAFE else char
+        char.encode("unicode_escape").decode() if unicodedata.category(char) in _UNSAFE_CATEGORIES else char
         for char in text
     )
 
 
-def say(text: object, style: str | None = None) -> None:
-    """Print one line to stderr, as it is: no markup, no wrapping."""
-    ERR.print(clean(str(text)), style=style, markup=False, highlight=False, soft_wrap=True)
+def print_info(text: object, style: str | None = None) -> None:
+    """Print one line to stderr, without markup and without wrapping."""
+    ERR.print(escape_controls(str(text)), style=style, markup=False, highlight=False, soft_wrap=True)
 
 
-def complain(text: object) -> None:
-    """Say what went wrong, and who says so."""
-    say(f"phonesys: {text}", "red")
+def print_error(text: object) -> None:
+    """Print one line to stderr that begins with the program's name."""
+    print_info(f"phonesys: {text}", "red")
 
 
-def show(renderable: RenderableType, *, on_stderr: bool = False) -> None:
-    """Draw a table on a terminal."""
+def print_table(renderable: RenderableType, *, on_stderr: bool = False) -> None:
+    """Print a table to stdout or stderr."""
     console = ERR if on_stderr else Console(highlight=False)
-    console.print(renderable, width=None if console.is_terminal else _WIDE)
+    console.print(renderable, width=None if console.is_terminal else _WIDTH_WITHOUT_TERMINAL)
 
 
-def as_text(renderable: RenderableType) -> bytes:
-    """Draw a table for a file or a pipe: no colours, UTF-8."""
-    console = Console(file=io.StringIO(), color_system=None, force_terminal=False, width=_WIDE)
+def render_text(renderable: RenderableType) -> bytes:
+    """Render a table for a file or a pipe: no colours, UTF-8."""
+    console = Console(
+        file=io.StringIO(), color_system=None, force_terminal=False, width=_WIDTH_WITHOUT_TERMINAL
+    )
     with console.capture() as captured:
         console.print(renderable, highlight=False)
     return "".join(f"{line.rstrip()}\n" for line in captured.get().splitlines()).encode()

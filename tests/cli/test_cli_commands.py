@@ -1,4 +1,4 @@
-"""The other commands, in this process, against a sandbox."""
+"""Every command but `sweep`, in this process, against a sandbox."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from phonesys import __version__
+from phonesys.cli.app import COMMANDS, load_command
 from phonesys.sandbox import drop_after, status
 from tests.cli.vendors import call, end, environment, run, serving, start, toml, write
 
@@ -48,7 +49,7 @@ def rows(out: str) -> list[dict[str, Any]]:
 
 
 def test_numbers_of_one_account(vendors: Sandbox) -> None:
-    """An account that is named is read alone; the table holds each of its numbers."""
+    """Only the named account is read, and the table has each of its numbers."""
     account = max(vendors.location_ids, key=lambda one: len(vendors.truth["leadconnector", one]))
     done = call("numbers", "leadconnector", account)
     assert done.status == 0, done
@@ -58,22 +59,22 @@ def test_numbers_of_one_account(vendors: Sandbox) -> None:
 
 
 def test_numbers_of_a_backend_as_csv(vendors: Sandbox) -> None:
-    """Without an account, all of them."""
+    """Without an account, every account is read."""
     done = call("numbers", "agents", "-f", "csv")
     found = [record["number"] for record in csv.DictReader(io.StringIO(done.out, newline=""))]
     assert sorted(found) == sorted(vendors.truth["agents", "default"])
 
 
 def test_a_key_that_reads_one_account_reads_no_other() -> None:
-    """The account would only be a label."""
+    """Naming another account is a usage error: it would only be a label."""
     done = call("numbers", "leadping", "org_of_somebody_else")
     assert (done.status, done.out) == (2, "")
     assert "its key reads one account" in done.err
 
 
 def test_a_failure_is_status_1_and_one_row() -> None:
-    """The vendor's words, and no traceback."""
-    done = call("numbers", "leadconnector", "nobody")
+    """The row has the vendor's words, and there is no traceback."""
+    done = call("numbers", "leadconnector", "loc_missing")
     assert done.status == 1
     assert "400 Invalid locationId" in done.err
 
@@ -91,7 +92,7 @@ def test_pools_in_all_formats(vendors: Sandbox) -> None:
 
 
 def test_find_names_backend_and_account(vendors: Sandbox) -> None:
-    """Every backend is asked; a number that is nowhere is said to be nowhere, which is no failure."""
+    """Every backend is read. A number that no account holds is not a failure."""
     (account, number) = next(
         (a, n) for (b, a), held in vendors.truth.items() if b == "leadconnector" for n in held
     )
@@ -104,8 +105,8 @@ def test_find_names_backend_and_account(vendors: Sandbox) -> None:
     assert "+14155552671 is in none of 8 accounts" in nowhere.err
 
 
-def test_find_says_which_accounts_it_could_not_ask(vendors: Sandbox) -> None:
-    """What was found is printed, and the status is 1: it may be in that one too."""
+def test_find_names_accounts_that_it_could_not_read(vendors: Sandbox) -> None:
+    """Numbers that were found are printed, and the status is 1: the failed account may hold it too."""
     number = next(iter(vendors.truth["agents", "default"]))
     vendors.script("leadping.list", status(403), repeat=True)
     done = call("find", number, "-f", "jsonl")
@@ -118,7 +119,7 @@ def test_find_says_which_accounts_it_could_not_ask(vendors: Sandbox) -> None:
     "command", [("find", "4155552671"), ("create", "leadping", "--name", "x", "--number", "0041")]
 )
 def test_a_number_that_is_not_e164_is_refused(command: tuple[str, ...], vendors: Sandbox) -> None:
-    """With the form that was expected, status 2, and before any request."""
+    """The error shows the expected form, with status 2 and before any request."""
     before = sum(vendors.served.values())
     done = call(*command)
     assert (done.status, done.out) == (2, "")
@@ -138,7 +139,7 @@ def test_a_number_that_is_not_e164_is_refused(command: tuple[str, ...], vendors:
     ],
 )
 def test_a_missing_ability_is_one_line(command: tuple[str, ...], cannot: str, vendors: Sandbox) -> None:
-    """It says what the backend can do instead, with status 2 and no request."""
+    """The error lists the backend's abilities, with status 2 and no request."""
     before = sum(vendors.served.values())
     done = call(*command)
     assert (done.status, done.out, done.err.count("\n")) == (2, "", 1)
@@ -146,16 +147,16 @@ def test_a_missing_ability_is_one_line(command: tuple[str, ...], cannot: str, ve
     assert sum(vendors.served.values()) == before
 
 
-def test_providers_says_what_is_ready_and_what_each_can_do(tmp_path: Path) -> None:
-    """What is configured, and what is installed without being configured."""
+def test_providers_shows_state_and_abilities(tmp_path: Path) -> None:
+    """Configured backends are listed, and installed ones without a section."""
     found = {row["name"]: row for row in rows(call("providers", "-f", "jsonl").out)}
     assert found["leadconnector"]["state"] == "ready: 6 accounts"
-    assert "create numbers" in found["leadping"]["can"]
+    assert "create numbers" in found["leadping"]["abilities"]
     write(tmp_path / "phonesys.toml", "")
     done = call("providers", "-f", "jsonl")
     bare = {row["name"]: row for row in rows(done.out)}
     assert done.status == 0
-    assert bare["leadping"]["can"] == found["leadping"]["can"]
+    assert bare["leadping"]["abilities"] == found["leadping"]["abilities"]
     assert "PHONESYS_LEADPING_API_KEY" in bare["leadping"]["state"]
 
 
@@ -180,7 +181,7 @@ def test_a_number_is_created_changed_fetched_and_deleted(vendors: Sandbox) -> No
 
 
 def test_a_number_is_assigned(vendors: Sandbox) -> None:
-    """The vendor's words for name and number differ; the command's do not."""
+    """Options have the same names for every vendor."""
     agents = list(vendors.world.agents)
     made = call(
         "assign",
@@ -200,8 +201,8 @@ def test_a_number_is_assigned(vendors: Sandbox) -> None:
     assert moved["assignee"] == agents[1]
 
 
-def test_a_lost_answer_says_how_to_find_out(vendors: Sandbox) -> None:
-    """Nothing is sent twice; the next command is spelled out."""
+def test_a_lost_response_names_the_command_that_finds_out(vendors: Sandbox) -> None:
+    """The request is not repeated."""
     vendors.script("leadping.create", drop_after())
     before = len(vendors.created)
     done = call("create", "leadping", "--name", "Lost", "--number", "+14155550155")
@@ -211,26 +212,26 @@ def test_a_lost_answer_says_how_to_find_out(vendors: Sandbox) -> None:
     assert call("find", "+14155550155").out
 
 
-def test_an_option_that_the_vendor_has_no_field_for_is_refused(vendors: Sandbox) -> None:
-    """It names those that there are, and nothing is sent."""
+def test_an_option_without_a_field_is_refused(vendors: Sandbox) -> None:
+    """The error lists the supported options, and nothing is sent."""
     before = sum(vendors.served.values())
     done = call("update", "leadping", "some-id", "--agent", "a")
     assert done.status == 2
-    assert "--agent: update of backend 'leadping' does not take it; it takes --name, --number" in done.err
+    assert "--agent: not supported by update of backend 'leadping'; use --name, --number" in done.err
     assert call("update", "leadping", "some-id").status == 2
     assert sum(vendors.served.values()) == before
 
 
-def test_nobody_is_there_to_ask(vendors: Sandbox) -> None:
-    """Without a terminal, delete wants --yes; status 2, and nothing is sent."""
+def test_delete_needs_yes_without_a_terminal(vendors: Sandbox) -> None:
+    """Status 2, and nothing is sent."""
     before = sum(vendors.served.values())
     done = call("delete", "leadping", "some-id", stdin="y\n")
-    assert (done.status, done.err) == (2, "phonesys: nobody is there to ask; expected --yes\n")
+    assert (done.status, done.err) == (2, "phonesys: there is no terminal to ask on; expected --yes\n")
     assert sum(vendors.served.values()) == before
 
 
-def test_delete_asks_on_a_terminal_and_takes_no_for_an_answer(vendors: Sandbox, tmp_path: Path) -> None:
-    """Anything but yes deletes nothing."""
+def test_delete_asks_on_a_terminal(vendors: Sandbox, tmp_path: Path) -> None:
+    """Any reply but yes deletes nothing."""
     import os
     import pty
 
@@ -249,8 +250,8 @@ def test_delete_asks_on_a_terminal_and_takes_no_for_an_answer(vendors: Sandbox, 
 # Setup
 
 
-def test_the_sandbox_serves_until_it_is_told_to_stop(tmp_path: Path) -> None:
-    """It prints a configuration that works, writes one that is private, and ends with status 0."""
+def test_the_sandbox_serves_until_a_signal(tmp_path: Path) -> None:
+    """It writes a private configuration that works, and ends with status 0."""
     process = start(
         "sandbox", "--port", "0", "--locations", "9", "--latency", "0", "--write", "w.toml", cwd=tmp_path
     )
@@ -267,7 +268,7 @@ def test_the_sandbox_serves_until_it_is_told_to_stop(tmp_path: Path) -> None:
 
 
 def test_the_snippet_on_stdout_is_toml(tmp_path: Path) -> None:
-    """It can be redirected to phonesys.toml; Ctrl-C is a clean end."""
+    """It can be redirected to phonesys.toml, and Ctrl-C ends it with status 0."""
     process = start("sandbox", "--port", "0", cwd=tmp_path)
     assert process.stdout is not None
     snippet = b"".join(iter(process.stdout.readline, b"[agents]\n")).decode()
@@ -277,7 +278,7 @@ def test_the_snippet_on_stdout_is_toml(tmp_path: Path) -> None:
 
 
 def test_a_port_in_use_is_one_line(vendors: Sandbox, tmp_path: Path) -> None:
-    """Status 2, and the port."""
+    """The status is 2."""
     port = vendors.url.rpartition(":")[2]
     done = run("sandbox", "--port", port, cwd=tmp_path)
     assert (done.status, done.err) == (2, f"phonesys: --port {port}: Address already in use\n")
@@ -296,8 +297,9 @@ def test_the_version_costs_no_library() -> None:
 
 @pytest.mark.parametrize("missing", ["typer", "rich"])
 def test_without_the_extra_there_is_one_line(missing: str) -> None:
-    """It says what to install, with status 2."""
-    code = f"import sys; sys.modules[{missing!r}] = None\nfrom phonesys.cli import main; main()"
+    """The line names what to install, with status 2."""
+    absent = f"import sys; sys.modules[{missing!r}] = None; sys.argv = ['phonesys', 'providers']"
+    code = f"{absent}\nfrom phonesys.cli import main; main()"
     done = subprocess.run(  # noqa: S603 -- ourselves
         [sys.executable, "-c", code], capture_output=True, text=True, check=False, env=environment()
     )
@@ -315,9 +317,15 @@ def test_the_library_does_not_load_the_command_line() -> None:
 
 
 def test_verbose_logs_to_stderr(vendors: Sandbox) -> None:
-    """-v shows what is repeated; stdout stays what it is."""
+    """-v logs retries, and stdout has results only."""
     vendors.script("agents.list", status(503))
     done = call("numbers", "agents", "-f", "jsonl", "-v")
     assert done.status == 0
     assert len(rows(done.out)) >= 20
     assert "phonesys: attempt 1 after" in done.err
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_listed_help_is_the_commands_own(name: str) -> None:
+    """The help of all commands does not import them, and still agrees with each of them."""
+    assert load_command(name).help.partition("\n")[0].strip() == COMMANDS[name].help

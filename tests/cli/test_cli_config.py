@@ -1,9 +1,11 @@
 # ruff: noqa: E501 -- a case and what is said about it are best read on one line
-"""The configuration: what it makes, and one clear line for everything that is wrong with it."""
+"""Configuration: the backends that it makes, and one clear line for every mistake."""
 
 from __future__ import annotations
 
+import importlib.metadata
 import sys
+from importlib.metadata import EntryPoint, EntryPoints
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -11,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from phonesys import AgentNumbers, LeadConnector, Leadping, RateLimit
-from phonesys.cli.accounts import AccountLines
-from phonesys.cli.config import configured, one, read
+from phonesys.cli.accounts import AccountFile
+from phonesys.cli.config import load_backend, load_backends, read_settings
 from phonesys.errors import ConfigError, UsageError
 from phonesys.sandbox import Sandbox, status
 from tests.cli.vendors import call, serving, toml, write
@@ -28,7 +30,7 @@ APP = f'client_id = "a-b", client_secret = "{PLANTED}", company_id = "c"'
 
 @pytest.fixture(autouse=True)
 def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An empty folder, and nothing in the environment."""
+    """Run in an empty folder, without variables of ours."""
     monkeypatch.chdir(tmp_path)
     for kind in ("LEADCONNECTOR_TOKEN", "LEADPING_API_KEY", "AGENTS_API_KEY", "CONFIG", "LEADPING_BASE_URL"):
         monkeypatch.delenv(f"PHONESYS_{kind}", raising=False)
@@ -38,15 +40,15 @@ def wrote(text: str) -> None:
     write(Path("phonesys.toml"), text)
 
 
-# What it makes
+# Backends
 
 
 def test_every_key_arrives(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Values reach the backend that they are for."""
+    """Each value reaches its backend."""
     monkeypatch.setenv("LC", PLANTED)
     wrote("""
         [lc-eu]
-        backend = "leadconnector"
+        provider = "leadconnector"
         token_env = "LC"
         accounts = ["loc_1", "loc_2", "loc_1"]
         base_url = "https://eu.example.com/lc"
@@ -65,7 +67,7 @@ def test_every_key_arrives(monkeypatch: pytest.MonkeyPatch) -> None:
         account = "omnia"
         status = "ACTIVE"
     """)
-    lc, leadping, agents = configured(None)
+    lc, leadping, agents = load_backends(None)
     assert isinstance(lc.provider, LeadConnector)
     assert (lc.name, lc.accounts) == ("lc-eu", ("loc_1", "loc_2"))
     assert (lc.provider.page_size, lc.provider.with_pools, lc.provider.speculate) == (500, True, 2)
@@ -73,60 +75,60 @@ def test_every_key_arrives(monkeypatch: pytest.MonkeyPatch) -> None:
     options = lc.provider.http.options
     assert (options.timeout, options.deadline, options.retries) == (30.0, None, 1)
     assert isinstance(leadping.provider, Leadping)
-    assert (leadping.accounts, leadping.one_account) == (("org_1", "org_2"), False)
+    assert (leadping.accounts, leadping.single_account) == (("org_1", "org_2"), False)
     assert isinstance(agents.provider, AgentNumbers)
-    assert (agents.accounts, agents.one_account, agents.provider.status) == (("omnia",), True, "ACTIVE")
+    assert (agents.accounts, agents.single_account, agents.provider.status) == (("omnia",), True, "ACTIVE")
 
 
 def test_the_environment_alone_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without a file, a backend is there if its variable is."""
+    """Without a file, a backend is configured if its variable is set."""
     monkeypatch.setenv("PHONESYS_LEADPING_API_KEY", PLANTED)
     monkeypatch.setenv("PHONESYS_LEADPING_BASE_URL", "http://127.0.0.1:1/x")
-    (backend,) = configured(None)
+    (backend,) = load_backends(None)
     assert backend.name == "leadping"
-    assert backend.known == 1
+    assert backend.account_count == 1
 
 
 def test_variables_fill_what_the_file_leaves_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the file says wins; a section's variable bears the section's name."""
+    """A variable is named after the section."""
     monkeypatch.setenv("PHONESYS_MY_PING_API_KEY", PLANTED)
-    wrote('[my-ping]\nbackend = "leadping"\n')
-    assert one(None, "my-ping").name == "my-ping"
+    wrote('[my-ping]\nprovider = "leadping"\n')
+    assert load_backend(None, "my-ping").name == "my-ping"
 
 
 def test_the_file_is_the_one_that_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """--config before PHONESYS_CONFIG before phonesys.toml here."""
+    """--config wins over PHONESYS_CONFIG, which wins over phonesys.toml in this folder."""
     for name in ("phonesys", "variable", "option"):
-        write(tmp_path / f"{name}.toml", f'[{name}]\nbackend = "agents"\napi_key = "x"\n')
-    assert list(read(None).sections) == ["phonesys"]
+        write(tmp_path / f"{name}.toml", f'[{name}]\nprovider = "agents"\napi_key = "x"\n')
+    assert list(read_settings(None).sections) == ["phonesys"]
     monkeypatch.setenv("PHONESYS_CONFIG", str(tmp_path / "variable.toml"))
-    assert list(read(None).sections) == ["variable"]
-    assert list(read(tmp_path / "option.toml").sections) == ["option"]
+    assert list(read_settings(None).sections) == ["variable"]
+    assert list(read_settings(tmp_path / "option.toml").sections) == ["option"]
 
 
 async def test_accounts_file_is_read_from_beside_the_configuration(tmp_path: Path) -> None:
-    """One id a line, comments and blank lines left out, as often as it is asked for."""
+    """Comments and blank lines are skipped, and the file can be read again."""
     (tmp_path / "conf").mkdir()
     (tmp_path / "conf" / "ids.txt").write_bytes(b"\xef\xbb\xbfloc_1\r\n# no\n\n  loc_2  \nloc_3")
     file = write(tmp_path / "conf" / "p.toml", '[leadconnector]\ntoken = "x"\naccounts_file = "ids.txt"\n')
-    accounts = one(file, "leadconnector").accounts
-    assert isinstance(accounts, AccountLines)
+    accounts = load_backend(file, "leadconnector").accounts
+    assert isinstance(accounts, AccountFile)
     for _ in range(2):
         assert [account async for account in accounts] == ["loc_1", "loc_2", "loc_3"]
-    assert accounts.ended
+    assert accounts.exhausted
 
 
 @pytest.mark.parametrize(
     ("content", "expected"), [(b"ok\n\xff\xfe\n", "line 2: expected UTF-8"), (b"x" * 5000, "line 1")]
 )
 async def test_a_file_of_something_else_is_refused(tmp_path: Path, content: bytes, expected: str) -> None:
-    """With the line that shows it."""
+    """The error names the line."""
     (tmp_path / "ids").write_bytes(content)
     with pytest.raises(UsageError, match=expected):
-        assert [account async for account in AccountLines(str(tmp_path / "ids"))]
+        assert [account async for account in AccountFile(str(tmp_path / "ids"))]
 
 
-# Other people's backends
+# Backends of other packages
 
 
 class Foreign:
@@ -144,24 +146,19 @@ class Foreign:
 
 @pytest.fixture
 def foreign(monkeypatch: pytest.MonkeyPatch) -> None:
-    from importlib.metadata import EntryPoint
-
-    from phonesys.cli.config import backends
-
-    module = ModuleType("somebody_elses")
+    module = ModuleType("third_party")
     module.__dict__["Foreign"] = Foreign
-    monkeypatch.setitem(sys.modules, "somebody_elses", module)
-    entry = EntryPoint("foreign", "somebody_elses:Foreign", "phonesys.providers")
-    monkeypatch.setattr(backends, "installed", lambda: {"foreign": entry})
-    monkeypatch.setattr(backends, "load", lambda name: entry.load())
+    monkeypatch.setitem(sys.modules, "third_party", module)
+    entry = EntryPoint("foreign", "third_party:Foreign", "phonesys.providers")
+    monkeypatch.setattr(importlib.metadata, "entry_points", lambda *, group: EntryPoints([entry]))
 
 
 @pytest.mark.usefixtures("foreign")
 def test_a_foreign_backend_gets_its_keys(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As keyword arguments; `secret_env` reads `secret` from a variable."""
+    """Keys are keyword arguments, and `secret_env` reads `secret` from a variable."""
     monkeypatch.setenv("THEIRS", PLANTED)
-    wrote('[mine]\nbackend = "foreign"\nurl = "u"\nsecret_env = "THEIRS"\naccounts = ["a"]\n')
-    made = one(None, "mine")
+    wrote('[mine]\nprovider = "foreign"\nurl = "u"\nsecret_env = "THEIRS"\naccounts = ["a"]\n')
+    made = load_backend(None, "mine")
     assert isinstance(made.provider, Foreign)
     assert (made.provider.url, made.provider.key, made.provider.name) == ("u", PLANTED, "mine")
     assert made.accounts == ("a",)
@@ -177,14 +174,14 @@ def test_a_foreign_backend_gets_its_keys(monkeypatch: pytest.MonkeyPatch) -> Non
     ],
 )
 def test_a_foreign_backend_that_refuses_is_one_line(section: str, expected: str) -> None:
-    """In its own words, without the secrets that it was given."""
+    """The line has its own words, without the secrets it was called with."""
     wrote(f"[foreign]\n{section}\n")
     with pytest.raises(ConfigError) as caught:
-        one(None, "foreign")
+        load_backend(None, "foreign")
     assert str(caught.value) == f"phonesys.toml: {expected}".replace("\\", "")
 
 
-# What is wrong with it
+# Mistakes
 
 
 WRONG = [
@@ -210,8 +207,8 @@ WRONG = [
     ('[leadconnector]\ntoken = "x"\nversion = "v2"', "leadconnector.version: expected one of 2021-07-28, v3, got 'v2'"),
     ('[leadconnector]\ntoken = "x"\naccounts = "loc"', 'leadconnector.accounts: expected a list of strings, got "loc"'),
     ('[leadconnector]\ntoken = "x"\naccounts = [""]', "leadconnector.accounts: expected a list of strings that are not empty"),
-    ('[leadconnector]\ntoken = "x"\naccounts_file = "no"', "leadconnector.accounts_file: no: cannot read it"),
-    ('[leadconnector]\ntoken = "x"', "leadconnector.accounts: a token does not say which locations it opens"),
+    ('[leadconnector]\ntoken = "x"\naccounts_file = "no"', "leadconnector.accounts_file: no: cannot be read"),
+    ('[leadconnector]\ntoken = "x"', "leadconnector.accounts: a token does not say which accounts it opens"),
     ('[leadconector]\ntoken = "x"', "leadconector: no backend named 'leadconector' is installed; did you mean 'leadconnector'?"),
     ('[leadconnector]\ntokens = { l = "x" }\ncompany_id = "c"', "leadconnector.company_id: expected only beside token or token_env"),
     (f'[leadconnector]\noauth = "{PLANTED}"', "leadconnector.oauth: expected a table, as in [leadconnector.oauth]"),
@@ -228,14 +225,14 @@ WRONG = [
     (f'[leadconnector.oauth]\nclient_id = "a-b"\nclient_secret = "{PLANTED}"', 'leadconnector.oauth: expected company_id = "…"'),
     (f'[leadconnector]\noauth = {{ {APP}, client_secret_env = "X" }}', "leadconnector.oauth.client_secret: expected this or client_secret_env, and not both"),
     (f'[leadconnector]\noauth = {{ {APP}, location_ids = ["l"] }}', "leadconnector.oauth.company_id: expected this or location_ids, and not both"),
-    (f'[leadconnector.oauth]\nclient_id = "a-b"\nclient_secret = "{PLANTED}"\nlocation_ids = []', "leadconnector.oauth.location_ids: expected at least one location"),
+    (f'[leadconnector.oauth]\nclient_id = "a-b"\nclient_secret = "{PLANTED}"\nlocation_ids = []', "leadconnector.oauth: expected company_id = "),
     (f'[leadconnector.oauth]\nclient_id = "a-b"\nclient_secret_env = "{PLANTED}"\ncompany_id = "c"', "leadconnector.oauth.client_secret_env: expected the name of an environment variable that is set"),
     (f'[leadconnector.oauth]\nclient_id = "a-b"\nclient_secret = ["{PLANTED}"]\ncompany_id = "c"', "leadconnector.oauth.client_secret: expected a string, got list"),
     (f'[leadconnector.oauth]\nclient_id = ["{PLANTED}"]\nclient_secret = "x"\ncompany_id = "c"', "leadconnector.oauth.client_id: expected a string\n"),
     ('[leadconnector.oauth]\nclient_id = "a\\u0007"\nclient_secret = "x"\ncompany_id = "c"', "leadconnector.oauth.client_id: expected an id as the vendor gives it"),
     (f'[leadconnector]\noauth = {{ {APP}, store_key_env = "LC_KEY" }}', "leadconnector.oauth.store_key_env: the environment variable LC_KEY is not set"),
-    (f'[leadconnector]\noauth = {{ {APP}, store = "~nobody-at-all/x" }}', "leadconnector.oauth.store: Could not determine home directory"),
-    ("[x]\nbackend = 5", "x.backend: expected a string, got 5"),
+    (f'[leadconnector]\noauth = {{ {APP}, store = "~no-such-user/x" }}', "leadconnector.oauth.store: Could not determine home directory"),
+    ("[x]\nprovider = 5", "x.provider: expected a string, got 5"),
     (f'token = "{PLANTED}"', "token: expected a section named for a backend, as in [leadconnector]"),
     (f'[leadping]\napi_key = "{PLANTED}\n', "expected TOML: "),
 ]  # fmt: skip
@@ -243,7 +240,7 @@ WRONG = [
 
 @pytest.mark.parametrize(("text", "expected"), WRONG, ids=[expected[:40] for _, expected in WRONG])
 def test_a_wrong_configuration_is_one_clear_line(text: str, expected: str) -> None:
-    """File, key and what was expected, with status 2; never the secret, and never a traceback."""
+    """The line has file, key and expectation, never the secret; the status is 2."""
     wrote(text)
     done = call("sweep")
     assert (done.status, done.out) == (2, "")
@@ -256,18 +253,18 @@ def test_a_wrong_configuration_is_one_clear_line(text: str, expected: str) -> No
     ("arguments", "expected"),
     [
         (("sweep", "--config", "no.toml"), "no.toml: No such file or directory"),
-        (("sweep",), "environment: nothing is configured; write a phonesys.toml or set PHONESYS_LEADCONNECTOR_TOKEN"),
+        (("sweep",), "environment: nothing is configured; write a phonesys.toml or set PHONESYS_"),
         (("numbers", "leadping"), "environment: no backend is named 'leadping'; there are: none"),
-        (("sweep", "--sandbox", "--accounts", "-"), "--accounts: not with --sandbox, which brings its own"),
+        (("sweep", "--sandbox", "--accounts", "-"), "--accounts: cannot be combined with --sandbox, which has its own"),
         (("sweep", "--seed", "4"), "--seed: only with --sandbox"),
-        (("sweep", "--sandbox", "--provider", "x"), "the sandbox has no backend 'x'"),
-        (("sweep", "--accounts", "x", "--provider", "a", "--provider", "b"), "--accounts names the accounts of one"),
+        (("sweep", "--sandbox", "--backend", "x"), "the sandbox has no backend 'x'"),
+        (("sweep", "--accounts", "x", "--backend", "a", "--backend", "b"), "--accounts lists the accounts of one"),
         (("sweep", "--sandbox", "-o", "no/where.csv"), "--output no/where.csv: No such file or directory"),
         (("sweep", "--sandbox", "--deadline", "-1"), "deadline: expected a positive number of seconds, got -1.0"),
     ],
 )  # fmt: skip
 def test_wrong_usage_is_one_clear_line(arguments: tuple[str, ...], expected: str) -> None:
-    """Status 2, and what was expected."""
+    """The line has the expectation, and the status is 2."""
     done = call(*arguments)
     assert (done.status, done.out) == (2, "")
     assert done.err.startswith(f"phonesys: {expected}"), done.err
@@ -275,17 +272,17 @@ def test_wrong_usage_is_one_clear_line(arguments: tuple[str, ...], expected: str
 
 
 def test_one_key_takes_no_list_of_accounts(tmp_path: Path) -> None:
-    """The same numbers would come once for each line."""
+    """The same numbers would be listed once for each line."""
     wrote('[leadping]\napi_key = "x"\n')
     (tmp_path / "ids").write_text("a\nb\n")
-    done = call("sweep", "--accounts", "ids", "--provider", "leadping")
+    done = call("sweep", "--accounts", "ids", "--backend", "leadping")
     assert done.status == 2
     assert "reads one account, its own" in done.err
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX permissions")
 def test_a_file_of_secrets_that_others_can_read_is_warned_of() -> None:
-    """On stderr, and it is used all the same; a file that only names variables is nobody's business."""
+    """The file is used nevertheless. A file that only names variables is not worth a warning."""
     wrote(f'[agents]\napi_key = "{PLANTED}"\n')
     Path("phonesys.toml").chmod(0o644)
     done = call("providers")
@@ -300,7 +297,7 @@ def test_a_file_of_secrets_that_others_can_read_is_warned_of() -> None:
 
 
 def test_providers_shows_what_is_wrong_and_goes_on() -> None:
-    """Each section for itself; status 2."""
+    """Each section is checked by itself, and the status is 2."""
     wrote('[agents]\napi_key_env = "NAME"\n[leadping]\napi_key = "x"\n')
     done = call("providers", "-f", "csv")
     assert done.status == 2
@@ -309,7 +306,7 @@ def test_providers_shows_what_is_wrong_and_goes_on() -> None:
 
 
 def test_no_output_holds_a_credential(tmp_path: Path) -> None:
-    """Whatever is asked and however it fails: not on stdout, not on stderr, not in the log."""
+    """No command, successful or not, prints one to stdout, stderr or the log."""
     with serving(locations=2, leadping=3, agents=3, enforce_limits=False) as sandbox:
         text = toml(sandbox) + "[agents.http]\nbackoff = 0\n[leadping.http]\nbackoff = 0\n"
         wrote(text)

@@ -16,7 +16,7 @@ import pytest
 from phonesys.cli.commands.auth import KEY_VARIABLE, SECRET_VARIABLE
 from phonesys.cli.commands.auth import configuration as lines
 from phonesys.cli.commands.sandbox import configuration
-from phonesys.cli.config import configured
+from phonesys.cli.config import load_backends
 from phonesys.oauth import new_key
 from tests.cli.vendors import browse, call, environment, serving, write
 from tests.conftest import PATIENCE
@@ -43,7 +43,7 @@ PAGES = [page for page in sorted(DOCS.rglob("*.md")) if commands(page)]
 
 @pytest.fixture
 def vendors() -> Iterator[Sandbox]:
-    """Fewer locations than `phonesys sandbox` has: the ids are those of the same seed."""
+    """Serve fewer locations than `phonesys sandbox`, with the ids of the same seed."""
     with serving(locations=60, seed=1, enforce_limits=False) as sandbox:
         sandbox.oauth.client_id = CLIENT_ID
         yield sandbox
@@ -71,11 +71,11 @@ def context(vendors: Sandbox, unused_port: int, monkeypatch: pytest.MonkeyPatch)
 def test_console_examples_work(
     page: Path, home: Path, context: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each command, one after the other in one folder, ends with status 0."""
+    """Commands that run one after the other in one folder end with status 0."""
     monkeypatch.chdir(home)
     for command in commands(page):
         if command.startswith("phonesys sandbox "):
-            continue  # which would not end; the fixture is what it leaves
+            continue  # it would not end; the fixture has the same effect
         status, err = in_a_shell(command, home) if "|" in command else here(command, context)
         assert status == 0, (command, err)
 
@@ -121,9 +121,9 @@ def test_an_example_configuration_is_one(
     (tmp_path / "locations.txt").write_text("loc_1\n")
     for variable in variables(tomllib.loads(text)):
         monkeypatch.setenv(variable, new_key())
-    made = configured(write(tmp_path / "p.toml", text))
-    assert [(one.name, one.backend) for one in made] == expected
-    assert not any(one.unknown_accounts for one in made)
+    made = load_backends(write(tmp_path / "p.toml", text))
+    assert [(one.name, one.kind) for one in made] == expected
+    assert not any(one.accounts_problem for one in made)
 
 
 def variables(values: dict[str, Any]) -> Iterator[str]:
@@ -136,12 +136,12 @@ def variables(values: dict[str, Any]) -> Iterator[str]:
 
 
 def test_every_example_configuration_is_tried() -> None:
-    """None is on a page without a case above."""
+    """Every example on the pages has a case above."""
     assert [len(TOML.findall(page.read_text())) for page in (CLI, CONFIGURATION)] == [1, 2]
 
 
 def test_the_page_shows_what_login_prints() -> None:
-    """Word for word."""
+    """Page and program agree word for word."""
     (shown,) = TOML.findall(CLI.read_text())
     store = Path("/home/me/tokens.json")
     assert shown == lines(CLIENT_ID, "company/ve9EPM428h8vShlRW1KT", store, encrypted=False, url=None)

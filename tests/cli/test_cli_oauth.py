@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(autouse=True)
 def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An empty folder which is the home directory too, and nothing in the environment."""
+    """Run in an empty folder that is the home directory too, without variables of ours."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))
     for name in ("PHONESYS_CONFIG", "PHONESYS_LEADCONNECTOR_TOKEN", KEY_VARIABLE, SECRET_VARIABLE):
@@ -47,7 +47,7 @@ def login(vendor: Sandbox, port: int, *more: str) -> tuple[str, ...]:
 
 
 def held(vendor: Sandbox, account: str | None = None) -> list[str]:
-    """What the sandbox's locations hold, or one of them."""
+    """Return the numbers of all locations, or of one."""
     return sorted(
         number
         for (backend, location), numbers in vendor.truth.items()
@@ -65,7 +65,7 @@ def listed(done: Result) -> list[str]:
 def test_from_login_to_a_sweep_of_the_agency(
     vendor: Sandbox, unused_port: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str
 ) -> None:
-    """Programs, with what the first one printed as the whole configuration, and no accounts anywhere."""
+    """The printed lines are the whole configuration, and name no accounts."""
     variables = {SECRET_VARIABLE: vendor.oauth.client_secret} | ({KEY_VARIABLE: key} if key else {})
     arguments = login(
         vendor, unused_port, "--store", "kept/tokens.json", "--no-browser", "--timeout", str(PATIENCE)
@@ -96,7 +96,7 @@ def test_from_login_to_a_sweep_of_the_agency(
 def test_login_and_configuration_mean_the_same_store(
     vendor: Sandbox, unused_port: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In the home directory unless said otherwise; a section needs to name it no more than the login."""
+    """Both use the same file in the home directory by default."""
     monkeypatch.setenv(SECRET_VARIABLE, vendor.oauth.client_secret)
     monkeypatch.setattr(webbrowser, "open", browse)
     done = call(*login(vendor, unused_port))
@@ -105,14 +105,14 @@ def test_login_and_configuration_mean_the_same_store(
     text = "".join(line for line in done.out.splitlines(keepends=True) if not line.startswith("store"))
     assert text != done.out
     write(tmp_path / "phonesys.toml", text)
-    assert "ready: its own accounts" in call("providers").out
+    assert "ready: lists its own accounts" in call("providers").out
     assert listed(call("sweep", "-f", "jsonl")) == held(vendor)
 
 
 def test_a_location_that_let_the_app_in_by_itself(
     vendor: Sandbox, unused_port: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its configuration names it, and it is what is swept."""
+    """Its configuration names the location, and only that one is swept."""
     account = max(vendor.location_ids, key=lambda one: len(held(vendor, one)))
     monkeypatch.setenv(SECRET_VARIABLE, vendor.oauth.client_secret)
     monkeypatch.setattr(webbrowser, "open", lambda address: browse(f"{address}&location={account}"))
@@ -125,7 +125,7 @@ def test_a_location_that_let_the_app_in_by_itself(
 
 
 def test_an_agencys_static_token_finds_its_locations(vendor: Sandbox, tmp_path: Path) -> None:
-    """By searching, since `company_id` says whose they are."""
+    """A search for the locations of `company_id` finds them."""
     write(
         tmp_path / "phonesys.toml",
         f"""
@@ -141,7 +141,7 @@ def test_an_agencys_static_token_finds_its_locations(vendor: Sandbox, tmp_path: 
 
 
 def test_before_the_first_login_there_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Status 2, and what to do."""
+    """The line names the command to run, with status 2."""
     monkeypatch.setenv(SECRET_VARIABLE, "x")
     text = lines("a-b", "company/c", tmp_path / "t.json", encrypted=False, url="http://127.0.0.1:1")
     write(tmp_path / "phonesys.toml", text)
@@ -156,15 +156,15 @@ def test_before_the_first_login_there_is_one_line(tmp_path: Path, monkeypatch: p
     [
         ((KEY_VARIABLE, "no-key-at-all"), (), f"{KEY_VARIABLE}: is not a Fernet key; make one"),
         ((SECRET_VARIABLE, " padded "), (), "client secret: expected a string that is not empty nor padded"),
-        ((SECRET_VARIABLE, "x"), ("--store", "~nobody-at-all/x"), "--store: Could not determine home"),
+        ((SECRET_VARIABLE, "x"), ("--store", "~no-such-user/x"), "--store: Could not determine home"),
         ((SECRET_VARIABLE, "x"), ("--base-url", "http://example.com"), "base_url: plain http is for"),
         ((SECRET_VARIABLE, "x"), ("--redirect-uri", "https://example.com"), "redirect_uri: expected http://"),
     ],
 )  # fmt: skip
-def test_a_login_that_cannot_work_asks_nobody(
+def test_a_login_that_cannot_work_opens_no_browser(
     monkeypatch: pytest.MonkeyPatch, variable: tuple[str, str], arguments: tuple[str, ...], expected: str
 ) -> None:
-    """One line and status 2, before a browser is opened."""
+    """The error is one line with status 2, before a browser is opened."""
     monkeypatch.setattr(webbrowser, "open", lambda address: pytest.fail("a browser was opened"))
     monkeypatch.setenv(*variable)
     done = call("auth", "login", "--client-id", "a-b", "--store", "tokens.json", *arguments)
@@ -180,10 +180,10 @@ def test_a_login_that_cannot_work_asks_nobody(
         ('{"format":"phonesys-tokens","version":1,"sealed":"x"}', "it is encrypted, but no key was given"),
     ],
 )
-def test_a_store_that_cannot_be_read_is_said_before_anybody_consents(
+def test_a_store_that_cannot_be_read_is_reported_before_consent(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, content: str, expected: str
 ) -> None:
-    """Status 2, and the file stays as it is."""
+    """The status is 2, and the file is unchanged."""
     monkeypatch.setattr(webbrowser, "open", lambda address: pytest.fail("a browser was opened"))
     monkeypatch.setenv(SECRET_VARIABLE, "x")
     file = write(tmp_path / "tokens.json", content)
@@ -194,7 +194,7 @@ def test_a_store_that_cannot_be_read_is_said_before_anybody_consents(
 
 
 def test_what_login_prints_is_toml(tmp_path: Path) -> None:
-    """Whatever is in a path or an id."""
+    """Paths and ids may have any characters."""
     path = tmp_path / 'a "b" \\ é\x7f.json'
     printed = tomllib.loads(lines("a-b", 'company/"c"', path, encrypted=True, url=None))
     assert printed["leadconnector"]["oauth"] == {

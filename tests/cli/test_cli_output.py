@@ -1,4 +1,4 @@
-"""What is written and how: rows, pieces, tables, and words that cannot play tricks."""
+"""Output: rows, files, pipes, tables, and text that cannot control a terminal."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from phonesys.cli.output import File, _pieces
-from phonesys.cli.progress import Progress, closing_line, plural, render
+from phonesys.cli.output import OutputFile, _pieces
+from phonesys.cli.progress import Progress, pluralize, render, summary_line
 from phonesys.cli.rows import NumberRow, csv_line, json_line
 from phonesys.cli.tables import columns
-from phonesys.cli.terminal import as_text, clean
+from phonesys.cli.terminal import escape_controls, render_text
 from phonesys.model import NumberKind, NumberStatus
 from phonesys.sweep import Outcome, SweepReport
 from phonesys.sweep.report import AccountReport
@@ -43,7 +43,7 @@ def row(**changes: Any) -> NumberRow:
     ],
 )
 def test_a_label_cannot_become_a_formula(label: str | None, cell: str) -> None:
-    """What a spreadsheet would run gets an apostrophe in csv; numbers and all else stay as they are."""
+    """A text that a spreadsheet would run gets an apostrophe in csv. Everything else is unchanged."""
     record = next(csv.reader(io.StringIO(csv_line(row(label=label)).decode(), newline="")))
     assert record[5] == cell
     assert record[4] == "+14155552671"
@@ -54,13 +54,13 @@ def test_a_label_cannot_become_a_formula(label: str | None, cell: str) -> None:
 
 def test_control_characters_are_shown_and_not_obeyed() -> None:
     """A vendor's text cannot clear the screen, ring, or turn the reading direction around."""
-    assert clean("a\x1b[2Jb\x07\u202e\r\nc é 中") == "a\\x1b[2Jb\\x07\\u202e\\r\\nc é 中"
-    drawn = as_text(columns({"label": ["[bold]\x1b[31m"]})).decode()
+    assert escape_controls("a\x1b[2Jb\x07\u202e\r\nc é 中") == "a\\x1b[2Jb\\x07\\u202e\\r\\nc é 中"
+    drawn = render_text(columns({"label": ["[bold]\x1b[31m"]})).decode()
     assert "[bold]\\x1b[31m" in drawn
 
 
 def test_a_pipe_gets_whole_lines() -> None:
-    """Pieces are as large as a pipe takes at once, and end where lines end."""
+    """Pieces fit a pipe, and end where lines end."""
     lines = [bytes([65 + n % 26]) * (n * 37 % 900) + b"\n" for n in range(200)] + [b"x" * 9000 + b"\n"]
     pieces = list(_pieces(lines))
     assert b"".join(pieces) == b"".join(lines)
@@ -69,7 +69,7 @@ def test_a_pipe_gets_whole_lines() -> None:
 
 
 async def test_a_file_is_left_alone_on_failure(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Half of it is never seen, and nothing is left beside it."""
+    """A part is never visible, and no other file is left."""
     with pytest.raises(KeyError):
         await _fail(tmp_path / "out")
     assert os.listdir(tmp_path) == []  # noqa: PTH208
@@ -77,16 +77,16 @@ async def test_a_file_is_left_alone_on_failure(tmp_path: Path, capsys: pytest.Ca
 
 
 async def _fail(path: Path) -> None:
-    with File(path) as file:
+    with OutputFile(path) as file:
         await file.write([b"half"])
         raise KeyError
 
 
 async def test_a_new_file_has_the_rights_that_any_has(tmp_path: Path) -> None:
-    """As the umask says; a temporary file's are tighter."""
+    """They follow the umask, not those of a temporary file."""
     mask = os.umask(0o027)
     try:
-        with File(tmp_path / "out") as file:
+        with OutputFile(tmp_path / "out") as file:
             await file.write([b"all\n"])
     finally:
         os.umask(mask)
@@ -96,7 +96,7 @@ async def test_a_new_file_has_the_rights_that_any_has(tmp_path: Path) -> None:
 
 async def test_a_device_is_not_replaced() -> None:
     """`--output /dev/null` writes to it."""
-    with File(Path("/dev/null")) as file:
+    with OutputFile(Path("/dev/null")) as file:
         await file.write([b"gone"])
     assert stat.S_ISCHR(os.stat("/dev/null").st_mode)  # noqa: PTH116
 
@@ -117,8 +117,8 @@ def test_progress_in_words() -> None:
     now[0] += 2
     report.numbers = 1400
     assert progress.rate() == 200
-    assert "120/300" in as_text(render(progress, "*")).decode()
+    assert "120/300" in render_text(render(progress, "*")).decode()
     assert Progress(report, {"lc": None}).line().startswith("120 accounts · ")
     report.elapsed = 4.0
-    assert closing_line(report) == "1,400 numbers in 4.0 s (350 numbers/s): 120 requests, 1 retry, 7 waits"
-    assert plural(1, "retry", "retries") == "1 retry"
+    assert summary_line(report) == "1,400 numbers in 4.0 s (350 numbers/s): 120 requests, 1 retry, 7 waits"
+    assert pluralize(1, "retry", "retries") == "1 retry"

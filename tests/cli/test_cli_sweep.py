@@ -40,7 +40,7 @@ def vendors() -> Iterator[Sandbox]:
 
 @pytest.fixture
 def home(tmp_path: Path, vendors: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with a configuration, which is where commands run."""
+    """Run in a folder with a configuration."""
     vendors.clear_script()
     monkeypatch.delenv("PHONESYS_CONFIG", raising=False)
     monkeypatch.chdir(tmp_path)
@@ -57,7 +57,7 @@ def listed(out: str) -> list[str]:
 
 
 def test_the_first_command_of_all_sweeps_a_sandbox_of_its_own(tmp_path: Path) -> None:
-    """A table for each provider on stdout; the count is checked against the sandbox's own, on stderr."""
+    """The table has a row per backend, and the count is compared with the sandbox's own."""
     done = run("sweep", "--sandbox", "--latency", "0", "--locations", "40", cwd=tmp_path)
     assert done.status == 0, done
     for line in ("leadconnector        40", "leadping              1", "agents                1", "all   "):
@@ -68,7 +68,7 @@ def test_the_first_command_of_all_sweeps_a_sandbox_of_its_own(tmp_path: Path) ->
 
 
 def test_jsonl_is_every_number_once(home: Path, vendors: Sandbox) -> None:
-    """One object a line, with the documented columns; nothing else on stdout."""
+    """Each line is one object with the documented columns."""
     done = run("sweep", "--format", "jsonl", cwd=home)
     assert done.status == 0, done
     assert listed(done.out) == truth(vendors)
@@ -77,8 +77,8 @@ def test_jsonl_is_every_number_once(home: Path, vendors: Sandbox) -> None:
 
 
 def test_csv_keeps_numbers_as_they_are(home: Path, vendors: Sandbox) -> None:
-    """A header, a record a number, and `+` in front."""
-    done = call("sweep", "--format", "csv", "--provider", "leadping")
+    """There is a header and a record per number, with `+` in front."""
+    done = call("sweep", "--format", "csv", "--backend", "leadping")
     records = list(csv.DictReader(io.StringIO(done.out, newline="")))
     assert sorted(record["number"] for record in records) == sorted(vendors.truth["leadping", "default"])
     assert list(records[0]) == COLUMNS
@@ -90,8 +90,8 @@ def test_pools_are_fetched_when_asked_for(home: Path) -> None:
     pools = [
         {json.loads(line)["pool"] for line in call(*arguments).out.splitlines()}
         for arguments in (
-            ("sweep", "-f", "jsonl", "--provider", "leadconnector"),
-            ("sweep", "-f", "jsonl", "--provider", "leadconnector", "--with-pools"),
+            ("sweep", "-f", "jsonl", "--backend", "leadconnector"),
+            ("sweep", "-f", "jsonl", "--backend", "leadconnector", "--with-pools"),
         )
     ]
     assert pools[0] == {None}
@@ -111,8 +111,8 @@ def test_a_file_appears_whole_and_with_ordinary_rights(home: Path, vendors: Sand
 
 
 def test_failed_accounts_are_named_and_the_rest_is_written(home: Path, vendors: Sandbox) -> None:
-    """Status 1, a row for each on stderr up to 20, and everybody else's numbers in the file."""
-    accounts = "\n".join([*vendors.location_ids, *(f"nobody{n}" for n in range(23))])
+    """Up to 20 are listed on stderr, the status is 1, and the file has all other numbers."""
+    accounts = "\n".join([*vendors.location_ids, *(f"missing{n}" for n in range(23))])
     (home / "accounts.txt").write_text(f"# some of these are wrong\n\n{accounts}\n")
     done = call("sweep", "--accounts", "accounts.txt", "-f", "jsonl", "-o", "out.jsonl")
     assert done.status == 1, done
@@ -124,7 +124,7 @@ def test_failed_accounts_are_named_and_the_rest_is_written(home: Path, vendors: 
 
 
 def test_the_first_failure_ends_it_when_asked_to(home: Path, vendors: Sandbox) -> None:
-    """--on-error raise: one line, status 1, and the file stays as it was."""
+    """--on-error raise prints one line, exits with 1, and leaves the file alone."""
     vendors.script("leadping.list", status(403), repeat=True)
     write(home / "out.jsonl", "old")
     done = run("sweep", "--on-error", "raise", "-f", "jsonl", "-o", "out.jsonl", cwd=home)
@@ -136,7 +136,7 @@ def test_the_first_failure_ends_it_when_asked_to(home: Path, vendors: Sandbox) -
 
 
 def test_accounts_come_from_a_pipe_without_waiting_for_its_end(home: Path, vendors: Sandbox) -> None:
-    """Rows of the first account are there while stdin is still open; Ctrl-C says what was not reached."""
+    """Rows are written while stdin is open, and Ctrl-C reports what was not reached."""
     held = {account: vendors.truth["leadconnector", account] for account in vendors.location_ids}
     account = next(account for account in held if len(held[account]) > 1)
     process = start("sweep", "--accounts", "-", "--format", "jsonl", cwd=home, stdin=subprocess.PIPE)
@@ -154,7 +154,7 @@ def test_accounts_come_from_a_pipe_without_waiting_for_its_end(home: Path, vendo
 
 @pytest.mark.parametrize(("number", "expected"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_an_interrupted_sweep_ends_cleanly(tmp_path: Path, number: int, expected: int) -> None:
-    """What was printed is whole lines, and what was not reached is counted."""
+    """Printed lines are whole, and accounts that were not reached are counted."""
     process = start(
         "sweep", "--sandbox", "--latency", "0.3", "--locations", "500", "-f", "jsonl", cwd=tmp_path
     )
@@ -170,7 +170,7 @@ def test_an_interrupted_sweep_ends_cleanly(tmp_path: Path, number: int, expected
 
 
 def test_a_reader_that_leaves_ends_the_sweep(tmp_path: Path) -> None:
-    """As in `phonesys sweep | head -1`: no traceback."""
+    """`phonesys sweep | head -1` prints no traceback."""
     process = start("sweep", "--sandbox", "--latency", "0", "-f", "jsonl", cwd=tmp_path)
     assert process.stdout is not None
     assert process.stdout.readline()
@@ -184,7 +184,7 @@ def test_a_reader_that_leaves_ends_the_sweep(tmp_path: Path) -> None:
 
 
 def test_a_deadline_ends_it_with_what_was_read(tmp_path: Path) -> None:
-    """Status 1, the table of what there is, and a count of what was not reached."""
+    """The status is 1, and the table has the numbers read so far."""
     done = run(
         "sweep", "--sandbox", "--latency", "0.2", "--locations", "400", "--deadline", "0.7", cwd=tmp_path
     )
@@ -195,7 +195,7 @@ def test_a_deadline_ends_it_with_what_was_read(tmp_path: Path) -> None:
 
 
 def test_a_terminal_shows_progress_that_leaves_no_trace(tmp_path: Path) -> None:
-    """On a terminal there are bars while it runs; at the end, the table and two lines."""
+    """A terminal shows bars during the sweep, and the table and two lines at its end."""
     import pty
 
     leader, follower = pty.openpty()
@@ -245,7 +245,7 @@ main()
 
 
 def test_ctrl_c_while_the_program_is_loaded_is_quiet() -> None:
-    """Nothing was begun: status 130, and no traceback of whatever was being imported."""
+    """The status is 130, without a traceback of the module that was being imported."""
     done = subprocess.run(  # noqa: S603 -- ourselves
         [sys.executable, "-c", _INTERRUPTED_WHILE_LOADING],
         capture_output=True, text=True, check=False, env=environment(),
@@ -277,7 +277,7 @@ except typer.Exit as end:
 
 @pytest.mark.parametrize("times", ["1", "2", "3"])
 def test_ctrl_c_may_be_pressed_again(times: str) -> None:
-    """Wherever the second one comes, among the tasks of a sweep too, the end is as clean as after one."""
+    """A second one, even between the tasks of a sweep, ends as cleanly as the first."""
     done = subprocess.run(  # noqa: S603 -- ourselves
         [sys.executable, "-W", "error", "-c", _INTERRUPTED_OFTEN, times],
         capture_output=True, text=True, check=False, env=environment(), timeout=PATIENCE,

@@ -1,4 +1,4 @@
-"""What the tests of the command line share: vendors in a thread, and two ways to run a command."""
+"""Helpers of the command line's tests: vendors in a thread, and commands in this process or their own."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ PROGRAM = (sys.executable, "-W", "error", "-m", "phonesys")
 
 @contextmanager
 def serving(**options: Any) -> Generator[Sandbox]:
-    """A sandbox in a thread of its own, for commands that run loops of theirs."""
+    """Serve a sandbox in a thread, for commands that run event loops of their own."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
@@ -42,7 +42,7 @@ def serving(**options: Any) -> Generator[Sandbox]:
 
 
 def toml(sandbox: Sandbox, accounts: Iterator[str] | tuple[str, ...] | None = None) -> str:
-    """A configuration that points at the sandbox."""
+    """Return a configuration that points at the sandbox."""
     named = sandbox.location_ids if accounts is None else tuple(accounts)
     return f"""\
 [leadconnector]
@@ -81,7 +81,7 @@ class Result:
 
 
 def call(*arguments: str, stdin: str = "", **context: Any) -> Result:
-    """Run a command in this process: quick."""
+    """Run a command in this process."""
     done = CliRunner().invoke(
         app, list(arguments), input=stdin, prog_name="phonesys", catch_exceptions=False, **context
     )
@@ -89,7 +89,7 @@ def call(*arguments: str, stdin: str = "", **context: Any) -> Result:
 
 
 def environment(**variables: str) -> dict[str, str]:
-    """This environment without what would configure phonesys or colour its output."""
+    """Return this environment without variables that configure phonesys or colour its output."""
     kept = {key: value for key, value in os.environ.items() if not key.startswith(("PHONESYS_", "FORCE_"))}
     return kept | {"PYTHONDONTWRITEBYTECODE": "1"} | variables
 
@@ -97,11 +97,11 @@ def environment(**variables: str) -> dict[str, str]:
 def start(
     *arguments: str, cwd: Path, variables: dict[str, str] | None = None, **options: Any
 ) -> subprocess.Popen[bytes]:
-    """Start a command as a program; nothing is read ahead, which `end` would not find any more."""
+    """Start a command as a program. Its output is not buffered here, so that `end` gets all that is left."""
     return subprocess.Popen(  # noqa: S603 -- ourselves
         [*PROGRAM, *arguments],
         cwd=cwd,
-        env=environment(PYTHONPATH=os.getcwd(), **(variables or {})),  # noqa: PTH109
+        env=environment(**{"PYTHONPATH": os.getcwd()} | (variables or {})),  # noqa: PTH109
         bufsize=0,
         stdin=options.pop("stdin", subprocess.DEVNULL),
         stdout=options.pop("stdout", subprocess.PIPE),
@@ -111,7 +111,7 @@ def start(
 
 
 def end(process: subprocess.Popen[bytes], stdin: bytes | None = None) -> Result:
-    """Wait for its end."""
+    """Wait for a program to end."""
     out, err = process.communicate(stdin, timeout=PATIENCE)
     return Result(process.returncode, (out or b"").decode(), err.decode())
 
@@ -119,6 +119,6 @@ def end(process: subprocess.Popen[bytes], stdin: bytes | None = None) -> Result:
 def run(
     *arguments: str, cwd: Path, stdin: bytes | None = None, variables: dict[str, str] | None = None
 ) -> Result:
-    """Run a command as a program: the real thing."""
+    """Run a command as a program."""
     pipe = subprocess.PIPE if stdin is not None else None
     return end(start(*arguments, cwd=cwd, stdin=pipe, variables=variables), stdin)

@@ -32,7 +32,7 @@ from phonesys.backends.leadconnector import wire as leadconnector
 from phonesys.backends.leadconnector.oauth.wire import decode_locations, decode_token
 from phonesys.backends.leadping import wire as leadping
 from phonesys.cli import rows as output
-from phonesys.cli.config import configured
+from phonesys.cli.config import load_backends
 from phonesys.errors import DecodeError, StatusError, UsageError
 from phonesys.http.response import EXCERPT, error_from_response, expect_no_content
 from phonesys.http.retry import backoff
@@ -265,7 +265,7 @@ def config(raw: bytes) -> None:
         path.write_bytes(raw)
         path.chmod(0o600)
         try:
-            assert repr(configured(path))
+            assert repr(load_backends(path))
         except UsageError as complaint:
             show(complaint)
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 
 from phonesys import ConfigError, InvalidArgument, UsageError
-from phonesys.cli.accounts import AccountLines
-from phonesys.cli.config import configured
+from phonesys.cli.accounts import AccountFile
+from phonesys.cli.config import load_backends
 from phonesys.oauth import FileTokenStore, Token
 from phonesys.secret import Secret
 from tests.fuzz import targets
@@ -40,10 +40,10 @@ def test_fault_plans(raw: bytes) -> None:
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("a = " + "[" * 2000 + "]" * 2000, "expected at most 32 tables and lists in one another"),
-        ("[leadping]\n" + ".".join("a" * 3000) + " = 1", "expected at most 32 tables"),
-        ("[leadping." + ".".join("a" * 3000) + "]\nx = 1", "expected at most 32 tables"),
-        ("[leadping]\nx = " + "{a=" * 40 + "1" + "}" * 40, "expected at most 32 tables"),
+        ("a = " + "[" * 2000 + "]" * 2000, "expected at most 32 nested tables and lists"),
+        ("[leadping]\n" + ".".join("a" * 3000) + " = 1", "expected at most 32 nested tables"),
+        ("[leadping." + ".".join("a" * 3000) + "]\nx = 1", "expected at most 32 nested tables"),
+        ("[leadping]\nx = " + "{a=" * 40 + "1" + "}" * 40, "expected at most 32 nested tables"),
         (f"{LEADPING}page_size = {'9' * 5000}", "expected TOML: Exceeds the limit"),
         (
             f"{LEADPING}page_size = {HEX}",
@@ -82,7 +82,7 @@ def test_fault_plans(raw: bytes) -> None:
         (f'{LEADPING}base_url = "https://a\\u0000b/"', "leadping.base_url: expected a string"),
         (f'{LEADCONNECTOR}accounts_file = "a\\u0000b"', "leadconnector.accounts_file: expected a string"),
         (f'{OAUTH}store = "a\\u0000b"', "leadconnector.oauth.store: expected a string"),
-        ('["a\\u001b[2J"]\nbackend = "leadping"\napi_key = "x"', "expected a word for the backend"),
+        ('["a\\u001b[2J"]\nprovider = "leadping"\napi_key = "x"', "expected a word for the backend"),
         (f'{LEADPING}api_key_env = "A\\nB"', "expected this or"),
         ('[leadping]\napi_key = "a\\nb"', "expected printable ASCII"),
         ('[leadping]\napi_key_env = "A\\u0000"', "leadping.api_key_env: expected a string without"),
@@ -95,7 +95,7 @@ def test_hostile_configurations_are_told_what_is_wrong(text: str, says: str, tmp
     path.write_text(text, encoding="utf-8")
     path.chmod(0o600)
     with pytest.raises(UsageError) as caught:
-        configured(path)
+        load_backends(path)
     assert says in str(caught.value)
     assert len(str(caught.value)) < 1000
     assert caught.value.__cause__ is None
@@ -107,17 +107,17 @@ def test_a_configuration_of_any_length_is_not_read_whole(tmp_path: Path) -> None
     with path.open("wb") as file:
         file.truncate(2**26)  # it has no blocks
     with pytest.raises(ConfigError, match="expected a configuration, got more than 16,777,216 bytes"):
-        configured(path)
+        load_backends(path)
 
 
 def test_paths_that_cannot_be_are_named(tmp_path: Path) -> None:
     """A null character ends a path for the operating system, and is refused by Python in words of its own."""
     with pytest.raises(ConfigError, match="null byte"):
-        configured(Path("a\0b"))
+        load_backends(Path("a\0b"))
     with pytest.raises(InvalidArgument, match="a path cannot hold a null character"):
         FileTokenStore("a\0b")
-    with pytest.raises(UsageError, match="cannot read it"):
-        AccountLines("a\0b")
+    with pytest.raises(UsageError, match="cannot be read"):
+        AccountFile("a\0b")
 
 
 HOSTILE_FILES = (
@@ -161,7 +161,7 @@ def test_a_file_of_accounts_is_read_no_further_than_its_first_endless_line(tmp_p
         file.truncate(2**26)
 
     async def read() -> list[str]:
-        return [account async for account in AccountLines(str(path))]
+        return [account async for account in AccountFile(str(path))]
 
     with pytest.raises(UsageError, match="line 2: expected an account id"):
         asyncio.run(read())

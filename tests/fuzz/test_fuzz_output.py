@@ -16,8 +16,8 @@ from phonesys import CallError, InvalidArgument, LeadpingRow, NumberPool, Page
 from phonesys.cli import tables
 from phonesys.cli.progress import Progress, render
 from phonesys.cli.rows import csv_line, json_line, number_rows, pool_row
-from phonesys.cli.running import _logging_to_stderr
-from phonesys.cli.terminal import ERR, as_text, clean
+from phonesys.cli.running import log_to_stderr
+from phonesys.cli.terminal import ERR, escape_controls, render_text
 from phonesys.http.response import error_from_response
 from phonesys.sweep import Failure, Outcome, SweepReport
 from phonesys.sweep.report import AccountReport
@@ -49,8 +49,8 @@ def number(text: str) -> LeadpingRow:
 
 def drawn(what: RenderableType) -> str:
     """Return the drawn text, free of terminal control sequences."""
-    text = as_text(what).decode()
-    assert all(char in ALLOWED or char == clean(char) for char in text)
+    text = render_text(what).decode()
+    assert all(char in ALLOWED or char == escape_controls(char) for char in text)
     return text
 
 
@@ -91,7 +91,7 @@ def test_an_account_in_square_brackets_is_shown_as_it_is(account: str) -> None:
 
 def test_a_log_on_a_terminal_is_text_too(capsys: pytest.CaptureFixture[str]) -> None:
     """`--verbose` shows what vendors said, and a vendor may say how to clear a screen."""
-    with _logging_to_stderr(), capsys.disabled(), ERR.capture() as captured:
+    with log_to_stderr(), capsys.disabled(), ERR.capture() as captured:
         logging.getLogger("phonesys").debug("answer: %s", "\x1b[2J\r\nphonesys: all is well [bold]")
     assert captured.get() == "phonesys: answer: \\x1b[2J\\r\\nphonesys: all is well [bold]\n"
 

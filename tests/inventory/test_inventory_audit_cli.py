@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from phonesys import Leadping, PhoneSystem
-from phonesys.cli.commands.audit import app
+from phonesys.cli.app import app
 from phonesys.inventory import Inventory
 from phonesys.sandbox import Sandbox
 
@@ -83,7 +83,7 @@ def test_a_stored_sweep_becomes_a_report_with_changes(store: Path, tmp_path: Pat
 
 def test_without_a_store_a_sweep_is_made(tmp_path: Path) -> None:
     """Every number of the sandbox is exported."""
-    done = phonesys("export", tmp_path / "n.csv", "--sandbox", "--provider", "agents")
+    done = phonesys("export", tmp_path / "n.csv", "--sandbox", "--backend", "agents")
     assert done.exit_code == 0
     assert "120 numbers" in done.stderr
 

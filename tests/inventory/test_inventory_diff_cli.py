@@ -10,7 +10,8 @@ import pytest
 from typer.testing import CliRunner
 
 from phonesys import Forbidden, PhoneSystem
-from phonesys.cli.commands.snapshots import app, sweep_into
+from phonesys.cli.app import app
+from phonesys.cli.store import open_sweep
 from phonesys.inventory import StoredSweep
 from phonesys.sweep import Sweep
 from tests.sweep.memory import Memory, number
@@ -32,11 +33,11 @@ def store(tmp_path: Path) -> str:
 
     async def main() -> None:
         for pages in days:
-            async with PhoneSystem(Memory(pages)) as phones, sweep_into(where, phones, {}) as sweep:
+            async with PhoneSystem(Memory(pages)) as phones, open_sweep(where, phones, {}) as sweep:
                 assert isinstance(sweep, StoredSweep)
                 async with sweep:
                     _ = [page async for page in sweep]
-            async with PhoneSystem(Memory(pages)) as phones, sweep_into(None, phones, {}) as only:
+            async with PhoneSystem(Memory(pages)) as phones, open_sweep(None, phones, {}) as only:
                 assert isinstance(only, Sweep)
 
     asyncio.run(main())

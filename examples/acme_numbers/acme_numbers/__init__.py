@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
 import msgspec
 
-from phonesys import Capabilities, NumberKind, NumberStatus, Page
+from phonesys import BackendInfo, Capabilities, NumberKind, NumberStatus, Page
 from phonesys.http.auth import ApiKey
 from phonesys.http.call import Call, encode_query, encode_segment
 from phonesys.http.client import HttpClient
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from types import TracebackType
 
-    from phonesys import Cursor, HttpOptions
+    from phonesys import Auth, Cursor, HttpOptions, RateLimit
 
 __all__ = ["Acme", "AcmeLine"]
 
@@ -64,16 +64,24 @@ _READ_LINES, _READ_OFFICES = json_decoder(_Lines), json_decoder(_Offices)
 class Acme:
     """The lines of Acme's offices; an account is an office."""
 
+    info: ClassVar = BackendInfo(
+        credential="api_key", make_auth=ApiKey, one_account=False, lists_accounts=True
+    )
+
     def __init__(
         self,
-        api_key: str,
+        api_key: str = "",
         *,
+        auth: Auth | None = None,
         base_url: str = "https://api.acme.example",
         name: str = "acme",
+        limit: RateLimit | None = None,
         http: HttpOptions | None = None,
     ) -> None:
         self.name = name
-        self._http = HttpClient(base_url, backend=name, auth=ApiKey(api_key), options=http)
+        self._http = HttpClient(
+            base_url, backend=name, auth=auth or ApiKey(api_key), limit=limit, options=http
+        )
 
     async def __aenter__(self) -> Self:
         await self._http.__aenter__()

@@ -1,1 +1,1 @@
-"""The commands, one module for each kind."""
+"""Commands, and nothing else: a function of the command's name in each module."""

@@ -1,4 +1,4 @@
-"""`phonesys auth`: coming by the tokens of a LeadConnector app."""
+"""`phonesys auth`: authorize a LeadConnector app and store its tokens."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 import typer
 
-from phonesys.cli.config.oauth import STORE, token_store
+from phonesys.cli.config.oauth import DEFAULT_STORE, open_token_store
 from phonesys.cli.running import DONE, run
-from phonesys.cli.terminal import say
+from phonesys.cli.terminal import print_info
 from phonesys.http.validation import validate_base_url
 
 if TYPE_CHECKING:
@@ -22,17 +22,21 @@ if TYPE_CHECKING:
 
     from phonesys.secret import Secret
 
-SECRET_VARIABLE = "PHONESYS_CLIENT_SECRET"  # noqa: S105 -- where it is, not what it is
+SECRET_VARIABLE = "PHONESYS_CLIENT_SECRET"  # noqa: S105 -- the name of a variable
 KEY_VARIABLE = "PHONESYS_STORE_KEY"
 _VENDOR = "https://services.leadconnectorhq.com"
 _MARKETPLACE = "https://marketplace.gohighlevel.com"
 _REDIRECT = "http://localhost:8734/callback"
 
-app = typer.Typer(help="Let an app of yours into LeadConnector.", no_args_is_help=True)
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["--help", "-h"]},
+)
 
 
-class Who(StrEnum):
-    """Whose consent is asked for."""
+class ConsentLevel(StrEnum):
+    """Level at which a person authorizes the app."""
 
     COMPANY = "company"
     LOCATION = "location"
@@ -40,7 +44,7 @@ class Who(StrEnum):
 
 @app.callback()
 def auth() -> None:
-    """Let an app of yours into LeadConnector."""
+    """Authorize an app of yours with LeadConnector."""
 
 
 @app.command()
@@ -48,58 +52,63 @@ def login(
     *,
     client_id: Annotated[str, typer.Option(metavar="ID", help="The app's client id.")],
     store: Annotated[
-        Path, typer.Option(metavar="FILE", help=f"Where tokens are kept; encrypted if {KEY_VARIABLE} is set.")
-    ] = Path(STORE),
-    who: Annotated[Who, typer.Option("--for", help="Whose consent to ask for.")] = Who.COMPANY,
+        Path, typer.Option(metavar="FILE", help=f"File for tokens; encrypted if {KEY_VARIABLE} is set.")
+    ] = Path(DEFAULT_STORE),
+    level: Annotated[
+        ConsentLevel, typer.Option("--for", help="Authorize for an agency, or for one location.")
+    ] = ConsentLevel.COMPANY,
     scope: Annotated[
-        list[str] | None, typer.Option(help="What to ask for, once for each; listing numbers by default.")
+        list[str] | None,
+        typer.Option(help="Scope to request. May be repeated. By default, those for listing numbers."),
     ] = None,
     redirect_uri: Annotated[
-        str, typer.Option(metavar="URL", help="On this machine, and registered with the app.")
+        str, typer.Option(metavar="URL", help="Address on this machine, registered with the app.")
     ] = _REDIRECT,
-    browser: Annotated[bool, typer.Option(help="Open a browser, or only show the address.")] = True,
-    timeout: Annotated[float, typer.Option(min=1, metavar="SECONDS", help="How long to wait.")] = 300.0,
+    browser: Annotated[bool, typer.Option(help="Open a browser, or only print the address.")] = True,
+    timeout: Annotated[
+        float, typer.Option(min=1, metavar="SECONDS", help="Time to wait for consent.")
+    ] = 300.0,
     base_url: Annotated[str, typer.Option(hidden=True)] = _VENDOR,
     marketplace_url: Annotated[str, typer.Option(hidden=True)] = _MARKETPLACE,
 ) -> None:
-    """Walk through consent in a browser, and keep the token that comes of it.
+    """Authorize an app in a browser, and store its token.
 
-    The client secret is taken from PHONESYS_CLIENT_SECRET, or asked for.
+    The client secret comes from PHONESYS_CLIENT_SECRET, or from a prompt.
 
-    Prints the lines that belong in phonesys.toml.
+    Prints the lines for phonesys.toml.
     """
 
     def prepare() -> Coroutine[Any, Any, int]:
-        validate_base_url(base_url)  # which would be too late once somebody has consented
+        validate_base_url(base_url)  # after the consent would be too late
         key = os.environ.get(KEY_VARIABLE) or None
-        made = token_store(store, key, said="--store", key_said=KEY_VARIABLE)
+        tokens = open_token_store(store, key, store_name="--store", key_name=KEY_VARIABLE)
         secret = _client_secret()
 
-        async def rest() -> int:
-            from phonesys.backends.leadconnector.oauth import login as walk_through
+        async def main() -> int:
+            from phonesys.backends.leadconnector.oauth import login as authorize
             from phonesys.backends.leadconnector.oauth.login import SCOPES
 
-            await made.load(client_id)  # what is wrong with the store, before anybody is asked to consent
-            token = await walk_through(
+            await tokens.load(client_id)  # reports a bad store before the person consents
+            token = await authorize(
                 client_id,
                 secret,
-                store=made,
+                store=tokens,
                 scopes=scope or SCOPES,
                 redirect_uri=redirect_uri,
-                user_type="Company" if who is Who.COMPANY else "Location",
-                show=_opened if browser else _shown,
+                user_type="Company" if level is ConsentLevel.COMPANY else "Location",
+                show=_open_browser if browser else _print_address,
                 timeout=timeout,
                 base_url=base_url,
                 marketplace_url=marketplace_url,
             )
-            say(f"the token of {token.subject} is in {store}")
-            say(f"for phonesys.toml, with the client secret in {SECRET_VARIABLE}:")
-            say("")
-            elsewhere = None if base_url == _VENDOR else base_url
-            _print(configuration(client_id, token.subject, store, encrypted=key is not None, url=elsewhere))
+            print_info(f"the token of {token.subject} is in {store}")
+            print_info(f"for phonesys.toml, with the client secret in {SECRET_VARIABLE}:")
+            print_info("")
+            url = None if base_url == _VENDOR else base_url
+            _write_stdout(configuration(client_id, token.subject, store, encrypted=key is not None, url=url))
             return DONE
 
-        return rest()
+        return main()
 
     run(prepare)
 
@@ -107,13 +116,13 @@ def login(
 def _client_secret() -> Secret:
     from phonesys.secret import Secret
 
-    given = os.environ.get(SECRET_VARIABLE)
-    return Secret(given or typer.prompt("client secret", hide_input=True, err=True), what="client secret")
+    secret = os.environ.get(SECRET_VARIABLE)
+    return Secret(secret or typer.prompt("client secret", hide_input=True, err=True), what="client secret")
 
 
-def configuration(client_id: str, holder: str, store: Path, *, encrypted: bool, url: str | None) -> str:
-    """Write a configuration that finds the token; secrets stay in their variables."""
-    kind, _, id_ = holder.partition("/")
+def configuration(client_id: str, subject: str, store: Path, *, encrypted: bool, url: str | None) -> str:
+    """Return a configuration that finds the token; secrets stay in their variables."""
+    kind, _, id_ = subject.partition("/")
     path = str(store) if str(store).startswith("~") else str(store.absolute())
     lines = [] if url is None else ["[leadconnector]", f"base_url = {_toml(url)}", ""]
     lines += [
@@ -133,18 +142,18 @@ def _toml(text: str) -> str:
     return msgspec.json.encode(text).decode().replace("\x7f", "\\u007f")
 
 
-def _print(text: str) -> None:
+def _write_stdout(text: str) -> None:
     sys.stdout.write(text)
     sys.stdout.flush()
 
 
-def _shown(address: str) -> None:
-    say("open this in a browser on this machine:")
-    say(address)
+def _print_address(address: str) -> None:
+    print_info("open this in a browser on this machine:")
+    print_info(address)
 
 
-def _opened(address: str) -> None:
+def _open_browser(address: str) -> None:
     import webbrowser
 
     if not webbrowser.open(address):
-        _shown(address)
+        _print_address(address)

@@ -1,4 +1,4 @@
-"""`create`, `assign`, `update` and `delete`: what changes a vendor's records, once."""
+"""`phonesys create`, `assign`, `update` and `delete`: writes, each sent once."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ import typer
 
 from phonesys._validation import validate_e164
 from phonesys.cli import rows
-from phonesys.cli.commands.listing import write_one
-from phonesys.cli.config import Configured, one
+from phonesys.cli.arguments import bind_options
+from phonesys.cli.config import ConfiguredBackend, load_backend
 from phonesys.cli.options import (  # noqa: TC001 -- typer reads the annotations
-    Account,
-    As,
-    Config,
-    Provider,
-    Verbose,
+    AccountOption,
+    BackendArgument,
+    ConfigOption,
+    FormatOption,
+    NumberIdArgument,
+    VerboseOption,
 )
 from phonesys.cli.output import Format
 from phonesys.cli.running import DONE, FAILED, run
-from phonesys.cli.signatures import accepted
-from phonesys.cli.terminal import ERR, clean, complain, say
+from phonesys.cli.terminal import ERR, escape_controls, print_error, print_info
 from phonesys.errors import OutcomeUnknown, UsageError
 from phonesys.provider import AssignsNumbers, CreatesNumbers, DeletesNumbers, UpdatesNumbers, require
 from phonesys.system import PhoneSystem
@@ -31,31 +31,39 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Generator
     from typing import Any
 
-NumberId = Annotated[str, typer.Argument(metavar="ID", help="What the vendor calls the number.")]
-Name = Annotated[str | None, typer.Option(help="What people call it.")]
-Number = Annotated[str | None, typer.Option(help="E.164, as in +14155552671.")]
-Enabled = Annotated[bool | None, typer.Option("--enabled/--disabled", help="Whether it is in use.")]
-Organization = Annotated[str | None, typer.Option(metavar="ID", help="The organization that owns it.")]
-Business = Annotated[str | None, typer.Option(metavar="ID", help="An older word for the organization.")]
+NameOption = Annotated[str | None, typer.Option(help="Display name.")]
+NumberOption = Annotated[str | None, typer.Option(help="E.164, as in +14155552671.")]
+EnabledOption = Annotated[
+    bool | None, typer.Option("--enabled/--disabled", help="Enable or disable the number.")
+]
+OrganizationOption = Annotated[
+    str | None, typer.Option(metavar="ID", help="Organization that owns the number.")
+]
+BusinessOption = Annotated[
+    str | None, typer.Option(metavar="ID", help="Older name of the organization's id.")
+]
 
 
 def create(
-    provider: Provider,
+    backend: BackendArgument,
     *,
-    name: Annotated[str, typer.Option(help="What people call it.")],
-    number: Number = None,
-    organization: Organization = None,
-    business: Business = None,
-    enabled: Enabled = None,
-    account: Account = None,
-    config: Config = None,
-    format_: As = Format.TABLE,
-    verbose: Verbose = False,
+    name: Annotated[str, typer.Option(help="Display name.")],
+    number: NumberOption = None,
+    organization: OrganizationOption = None,
+    business: BusinessOption = None,
+    enabled: EnabledOption = None,
+    account: AccountOption = None,
+    config: ConfigOption = None,
+    format_: FormatOption = Format.TABLE,
+    verbose: VerboseOption = False,
 ) -> None:
-    """Create a number. It may cost money, so that a lost answer is never asked for again."""
+    """Create a number, which may cost money.
+
+    The request is never repeated, even if its response is lost.
+    """
 
     def prepare() -> Coroutine[Any, Any, int]:
-        given = {
+        options = {
             "--name": name,
             "--number": _e164(number),
             "--organization": organization,
@@ -63,59 +71,59 @@ def create(
             "--enabled": enabled,
             "--account": account,
         }
-        backend = one(config, provider)
-        able = require(backend.provider, CreatesNumbers)
-        options = accepted(able.create, backend.name, "create", given)
-        hint = f"phonesys find {number}" if number else f"phonesys numbers {backend.name}"
-        return _change(backend, lambda: able.create(**options), hint, format_)
+        configured = load_backend(config, backend)
+        provider = require(configured.provider, CreatesNumbers)
+        bound = bind_options(provider.create, configured.name, "create", options)
+        hint = f"phonesys find {number}" if number else f"phonesys numbers {configured.name}"
+        return _write(configured, lambda: provider.create(**bound), hint, format_)
 
     run(prepare, verbose=verbose)
 
 
 def assign(
-    provider: Provider,
+    backend: BackendArgument,
     *,
     number: Annotated[str, typer.Option(help="E.164, as in +14155552671.")],
-    agent: Annotated[str, typer.Option(metavar="ID", help="Who answers its calls from now on.")],
-    name: Name = None,
-    account: Account = None,
-    config: Config = None,
-    format_: As = Format.TABLE,
-    verbose: Verbose = False,
+    agent: Annotated[str, typer.Option(metavar="ID", help="Agent that answers its calls.")],
+    name: NameOption = None,
+    account: AccountOption = None,
+    config: ConfigOption = None,
+    format_: FormatOption = Format.TABLE,
+    verbose: VerboseOption = False,
 ) -> None:
-    """Assign a number to an agent, which takes its live calls from then on."""
+    """Assign a number to an agent, which answers its calls from then on."""
 
     def prepare() -> Coroutine[Any, Any, int]:
-        given = {"--number": _e164(number), "--agent": agent, "--name": name, "--account": account}
-        backend = one(config, provider)
-        able = require(backend.provider, AssignsNumbers)
-        options = accepted(able.assign, backend.name, "assign", given)
-        hint = f"phonesys find {number} --provider {backend.name}"
-        return _change(backend, lambda: able.assign(**options), hint, format_)
+        options = {"--number": _e164(number), "--agent": agent, "--name": name, "--account": account}
+        configured = load_backend(config, backend)
+        provider = require(configured.provider, AssignsNumbers)
+        bound = bind_options(provider.assign, configured.name, "assign", options)
+        hint = f"phonesys find {number} --backend {configured.name}"
+        return _write(configured, lambda: provider.assign(**bound), hint, format_)
 
     run(prepare, verbose=verbose)
 
 
 def update(
-    provider: Provider,
-    number_id: NumberId,
+    backend: BackendArgument,
+    number_id: NumberIdArgument,
     *,
-    name: Name = None,
-    number: Number = None,
-    agent: Annotated[str | None, typer.Option(metavar="ID", help="Who answers its calls.")] = None,
-    status: Annotated[str | None, typer.Option(help="In the vendor's word.")] = None,
-    organization: Organization = None,
-    business: Business = None,
-    enabled: Enabled = None,
-    account: Account = None,
-    config: Config = None,
-    format_: As = Format.TABLE,
-    verbose: Verbose = False,
+    name: NameOption = None,
+    number: NumberOption = None,
+    agent: Annotated[str | None, typer.Option(metavar="ID", help="Agent that answers its calls.")] = None,
+    status: Annotated[str | None, typer.Option(help="Status, in the vendor's word.")] = None,
+    organization: OrganizationOption = None,
+    business: BusinessOption = None,
+    enabled: EnabledOption = None,
+    account: AccountOption = None,
+    config: ConfigOption = None,
+    format_: FormatOption = Format.TABLE,
+    verbose: VerboseOption = False,
 ) -> None:
-    """Change the fields of a number that are given; which there are depends on the vendor."""
+    """Update a number. Supported fields depend on the vendor."""
 
     def prepare() -> Coroutine[Any, Any, int]:
-        given = {
+        options = {
             "--name": name,
             "--number": _e164(number),
             "--agent": agent,
@@ -124,36 +132,39 @@ def update(
             "--business": business,
             "--enabled": enabled,
         }
-        if all(value is None for value in given.values()):
-            raise UsageError(f"nothing to change; expected one of {', '.join(given)}")
-        backend = one(config, provider)
-        able = require(backend.provider, UpdatesNumbers)
-        options = accepted(able.update, backend.name, "update", {**given, "--account": account})
-        hint = f"phonesys get {backend.name} {number_id}"
-        return _change(backend, lambda: able.update(number_id, **options), hint, format_)
+        if all(value is None for value in options.values()):
+            raise UsageError(f"nothing to change; expected one of {', '.join(options)}")
+        configured = load_backend(config, backend)
+        provider = require(configured.provider, UpdatesNumbers)
+        bound = bind_options(provider.update, configured.name, "update", {**options, "--account": account})
+        hint = f"phonesys get {configured.name} {number_id}"
+        return _write(configured, lambda: provider.update(number_id, **bound), hint, format_)
 
     run(prepare, verbose=verbose)
 
 
 def delete(
-    provider: Provider,
-    number_id: NumberId,
+    backend: BackendArgument,
+    number_id: NumberIdArgument,
     *,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
-    account: Account = None,
-    config: Config = None,
-    verbose: Verbose = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Delete without confirmation.")] = False,
+    account: AccountOption = None,
+    config: ConfigOption = None,
+    verbose: VerboseOption = False,
 ) -> None:
-    """Delete a number: asks first, and refuses where there is nobody to ask."""
+    """Delete a number, after confirmation.
+
+    Without a terminal, --yes is required.
+    """
 
     def prepare() -> Coroutine[Any, Any, int] | int:
-        backend = one(config, provider)
-        able = require(backend.provider, DeletesNumbers)
-        options = accepted(able.delete, backend.name, "delete", {"--account": account})
-        if not yes and not _agreed(f"Delete {number_id} of {backend.name}?"):
-            complain("nothing was deleted")
+        configured = load_backend(config, backend)
+        provider = require(configured.provider, DeletesNumbers)
+        bound = bind_options(provider.delete, configured.name, "delete", {"--account": account})
+        if not yes and not _confirm(f"Delete {number_id} of {configured.name}?"):
+            print_error("nothing was deleted")
             return FAILED
-        return _delete(backend, lambda: able.delete(number_id, **options), number_id)
+        return _delete(configured, lambda: provider.delete(number_id, **bound), number_id)
 
     run(prepare, verbose=verbose)
 
@@ -162,42 +173,45 @@ def _e164(number: str | None) -> str | None:
     return None if number is None else validate_e164(number)
 
 
-def _agreed(question: str) -> bool:
+def _confirm(question: str) -> bool:
     if not sys.stdin.isatty():
-        raise UsageError("nobody is there to ask; expected --yes")
+        raise UsageError("there is no terminal to ask on; expected --yes")
     try:
-        answer = ERR.input(f"{clean(question)} (y/N) ", markup=False)
+        answer = ERR.input(f"{escape_controls(question)} (y/N) ", markup=False)
     except EOFError:
         return False
     return answer.strip().lower() in {"y", "yes"}
 
 
-async def _change(
-    backend: Configured, carry_out: Callable[[], Coroutine[Any, Any, Any]], hint: str, format_: Format
+async def _write(
+    backend: ConfiguredBackend,
+    operation: Callable[[], Coroutine[Any, Any, Any]],
+    hint: str,
+    format_: Format,
 ) -> int:
-    with _find_out(hint):
+    with _explain_unknown_outcome(hint):
         async with PhoneSystem(backend.provider):
-            number = await carry_out()
-        await write_one(rows.number_row(number, backend.name), format_)
+            number = await operation()
+        await rows.write_number(rows.number_row(number, backend.name), format_)
     return DONE
 
 
 async def _delete(
-    backend: Configured, carry_out: Callable[[], Coroutine[Any, Any, None]], number_id: str
+    backend: ConfiguredBackend, operation: Callable[[], Coroutine[Any, Any, None]], number_id: str
 ) -> int:
-    with _find_out(f"phonesys get {backend.name} {number_id}"):
+    with _explain_unknown_outcome(f"phonesys get {backend.name} {number_id}"):
         async with PhoneSystem(backend.provider):
-            await carry_out()
-        say(f"{number_id} of {backend.name} is deleted")
+            await operation()
+        print_info(f"{number_id} of {backend.name} is deleted")
     return DONE
 
 
 @contextmanager
-def _find_out(command: str) -> Generator[None]:
-    """Say how to learn what became of a change whose answer was lost."""
+def _explain_unknown_outcome(command: str) -> Generator[None]:
+    """Print the command that finds out whether a write was executed whose response was lost."""
     try:
         yield
-    except OutcomeUnknown as unknown:
-        complain(unknown)
-        say(f"It may have been carried out, and was not sent again. Find out with: {command}")
+    except OutcomeUnknown as error:
+        print_error(error)
+        print_info(f"It may have been executed, and was not sent again. Find out with: {command}")
         raise typer.Exit(FAILED) from None

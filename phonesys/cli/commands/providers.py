@@ -1,4 +1,4 @@
-"""`phonesys providers`: what is installed, what is configured, and what each can do."""
+"""`phonesys providers`: installed and configured backends."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 
-from phonesys.cli import reading, rows, tables
-from phonesys.cli.config import Configured, Settings, read
-from phonesys.cli.config.backends import BACKEND_SPECS, build
+from phonesys.cli import rows, tables
+from phonesys.cli.config import ConfiguredBackend, Settings, read_settings
+from phonesys.cli.config.backends import build
+from phonesys.cli.config.described import info_of
 from phonesys.cli.config.section import default_variable
-from phonesys.cli.options import As, Config  # noqa: TC001 -- typer reads the annotations
-from phonesys.cli.output import Format, destination
-from phonesys.cli.progress import plural
+from phonesys.cli.options import ConfigOption, FormatOption  # noqa: TC001 -- typer reads the annotations
+from phonesys.cli.output import Format, destination, write_table
+from phonesys.cli.progress import pluralize
 from phonesys.cli.running import DONE, USAGE, run
 from phonesys.errors import UsageError
 from phonesys.provider import abilities, installed, load
@@ -20,88 +21,89 @@ from phonesys.provider import abilities, installed, load
 if TYPE_CHECKING:
     from collections.abc import Coroutine
 
-_LISTS = "list numbers"
+_LISTS_NUMBERS = "list numbers"
 
 
 class ProviderRow(msgspec.Struct, frozen=True):
-    """One backend: a section of the configuration, or one that is installed and has no section."""
+    """One backend: a section of the configuration, or an installed one without a section."""
 
     name: str
-    backend: str
+    provider: str
     package: str
     ready: bool
     state: str
-    can: tuple[str, ...]
+    abilities: tuple[str, ...]
 
 
-def providers(*, config: Config = None, format_: As = Format.TABLE) -> None:
-    """Show which backends are installed and configured, and what each can do."""
+def providers(*, config: ConfigOption = None, format_: FormatOption = Format.TABLE) -> None:
+    """Show installed and configured backends, and their abilities."""
 
     def prepare() -> Coroutine[Any, Any, int]:
-        return _show(read(config), format_)
+        return _show(read_settings(config), format_)
 
     run(prepare)
 
 
 async def _show(settings: Settings, format_: Format) -> int:
     found = [_configured(settings, name) for name in settings.sections]
-    there = {row.backend for row in found}
-    found += [_unconfigured(name) for name in sorted(installed()) if name not in there]
+    kinds = {row.provider for row in found}
+    found += [_unconfigured(name) for name in sorted(installed()) if name not in kinds]
     with destination(None) as to:
         if format_ is Format.TABLE:
-            await reading.draw(_table(found), to)
+            await write_table(_table(found), to)
         else:
             await rows.write(ProviderRow, found, format_, to)
-    wrong = any(row.name in settings.sections and not row.ready for row in found)
-    return USAGE if wrong else DONE
+    failed = any(row.name in settings.sections and not row.ready for row in found)
+    return USAGE if failed else DONE
 
 
 def _table(found: list[ProviderRow]) -> Any:
     return tables.columns(
         {
             "name": [row.name for row in found],
-            "backend": [row.backend if row.backend != row.name else "" for row in found],
+            "provider": [row.provider if row.provider != row.name else "" for row in found],
             "package": [row.package for row in found],
             "state": [row.state for row in found],
-            "can": [", ".join(row.can) for row in found],
+            "abilities": [", ".join(row.abilities) for row in found],
         }
     )
 
 
 def _configured(settings: Settings, name: str) -> ProviderRow:
-    backend = str(settings.sections[name].get("backend", name))
+    kind = str(settings.sections[name].get("provider", name))
     try:
         made = build(settings.section(name))
-    except UsageError as mistake:
-        return ProviderRow(name, backend, _package(backend), False, str(mistake), ())
-    can = (_LISTS, *abilities(made.provider))
-    return ProviderRow(name, backend, _package(backend), True, f"ready: {_accounts(made)}", can)
+    except UsageError as error:
+        return ProviderRow(name, kind, _package(kind), False, str(error), ())
+    can = (_LISTS_NUMBERS, *abilities(made.provider))
+    return ProviderRow(name, kind, _package(kind), True, f"ready: {_accounts(made)}", can)
 
 
-def _accounts(made: Configured) -> str:
-    if made.known is not None:
-        return plural(made.known, "account")
+def _accounts(made: ConfiguredBackend) -> str:
+    if made.account_count is not None:
+        return pluralize(made.account_count, "account")
     if made.accounts is not None:
         return f"accounts from {made.accounts.name}"  # type: ignore[union-attr]
-    return "give it --accounts" if made.unknown_accounts else "its own accounts"
+    return "needs --accounts" if made.accounts_problem else "lists its own accounts"
 
 
 def _unconfigured(name: str) -> ProviderRow:
-    known = BACKEND_SPECS.get(name)
-    variable = f"${default_variable(name, known.credential)} or " if known else ""
-    state = f"not configured: needs {variable}[{name}] in phonesys.toml"
     try:
-        can = (_LISTS, *_abilities_of(load(name)))
-    except Exception as failure:  # noqa: BLE001 -- whatever importing other people's code raises
-        state, can = f"cannot be imported: {type(failure).__name__}: {failure}", ()
-    return ProviderRow(name, name, _package(name), False, state, can)
+        factory = load(name)
+    except Exception as error:  # noqa: BLE001 -- importing third-party code may raise anything
+        state = f"cannot be imported: {type(error).__name__}: {error}"
+        return ProviderRow(name, name, _package(name), False, state, ())
+    info = info_of(factory)
+    variable = f"${default_variable(name, info.credential)} or " if info else ""
+    state = f"not configured: needs {variable}[{name}] in phonesys.toml"
+    return ProviderRow(name, name, _package(name), False, state, (_LISTS_NUMBERS, *_class_abilities(factory)))
 
 
-def _abilities_of(factory: object) -> tuple[str, ...]:
-    """Ask for what a class can do through an object that was never set up: it needs no credential."""
+def _class_abilities(factory: object) -> tuple[str, ...]:
+    """Return the abilities of a class, from an instance that was not initialized: it needs no credential."""
     return abilities(object.__new__(cast("type[Any]", factory))) if isinstance(factory, type) else ()
 
 
-def _package(backend: str) -> str:
-    entry = installed().get(backend)
+def _package(kind: str) -> str:
+    entry = installed().get(kind)
     return f"{entry.dist.name} {entry.dist.version}" if entry is not None and entry.dist is not None else ""

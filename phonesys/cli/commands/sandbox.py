@@ -1,4 +1,4 @@
-"""`phonesys sandbox`: the three vendors' APIs on loopback, until Ctrl-C."""
+"""`phonesys sandbox`: serve the three vendors' APIs on loopback."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from phonesys.cli.options import (  # noqa: TC001 -- typer reads the annotations
-    Latency,
-    Locations,
-    NotConnected,
-    Seed,
+    LatencyOption,
+    LocationsOption,
+    SeedOption,
+    UnconnectedOption,
 )
 from phonesys.cli.running import DONE, run
-from phonesys.cli.terminal import say
+from phonesys.cli.terminal import print_info
 from phonesys.errors import UsageError
 from phonesys.sandbox import FaultPlan
 
@@ -34,29 +34,32 @@ _PER_LINE = 4
 def sandbox(
     *,
     port: Annotated[
-        int, typer.Option(min=0, max=65535, help="Where to listen; 0 for any that is free.")
+        int, typer.Option(min=0, max=65535, help="Port to listen on; 0 for any free one.")
     ] = 8080,
-    locations: Locations = None,
-    seed: Seed = None,
-    not_connected: NotConnected = None,
-    latency: Latency = None,
+    locations: LocationsOption = None,
+    seed: SeedOption = None,
+    not_connected: UnconnectedOption = None,
+    latency: LatencyOption = None,
     faults: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="What goes wrong: a plan in TOML or JSON.")
+        Path | None, typer.Option(metavar="FILE", help="Plan of faults, in TOML or JSON.")
     ] = None,
     log: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Append every request to this file, as lines of JSON.")
+        Path | None, typer.Option(metavar="FILE", help="Append every request to this file as a line of JSON.")
     ] = None,
     write: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Write a phonesys.toml that points at it; must not exist yet."),
+        typer.Option(metavar="FILE", help="Write a phonesys.toml for the sandbox. The file must not exist."),
     ] = None,
 ) -> None:
-    """Serve the three vendors' APIs on loopback with generated data, until Ctrl-C."""
+    """Serve the three vendors' APIs on loopback until Ctrl-C.
+
+    Data is generated from a seed.
+    """
 
     def prepare() -> Coroutine[Any, Any, int]:
-        from phonesys.cli import embedded  # a web server, which no other command needs
+        from phonesys.cli.sandbox import create_sandbox
 
-        made = embedded.make(
+        server = create_sandbox(
             locations=locations,
             seed=seed,
             not_connected=not_connected,
@@ -65,52 +68,55 @@ def sandbox(
             faults=FaultPlan.load(faults) if faults is not None else None,
             log=_writable(log),
         )
-        return _serve(made, port, write)
+        return _serve(server, port, write)
 
     run(prepare)
 
 
-async def _serve(made: Sandbox, port: int, write: Path | None) -> int:
+async def _serve(server: Sandbox, port: int, write: Path | None) -> int:
     try:
-        await made.start()
+        await server.start()
     except OSError as error:
         raise UsageError(f"--port {port}: {os.strerror(error.errno or 0)}") from None
     try:
         if write is not None:
-            _write(write, configuration(made, made.location_ids))
-        _announce(made, write)
+            _write(write, configuration(server, server.location_ids))
+        _announce(server, write)
         await asyncio.Event().wait()
     except asyncio.CancelledError:
-        pass  # Ctrl-C and SIGTERM are how it is meant to end
+        pass  # the ordinary end: Ctrl-C or SIGTERM
     finally:
-        await made.stop()
-    say("the sandbox has ended")
+        await server.stop()
+    print_info("the sandbox has stopped")
     return DONE
 
 
-def _announce(made: Sandbox, written: Path | None) -> None:
-    """Say on stderr where everything is and who may enter, and on stdout how to configure it."""
-    say(f"{made.url} serves {len(made.location_ids):,} locations, seed {made.world.seed}; Ctrl-C ends it")
-    say("Open it in a browser to watch requests and to switch faults")
-    say("")
+def _announce(server: Sandbox, written: Path | None) -> None:
+    """Print addresses and credentials to stderr, and a configuration to stdout."""
+    print_info(
+        f"{server.url} serves {len(server.location_ids):,} locations, seed {server.world.seed}; "
+        "Ctrl-C stops it"
+    )
+    print_info("Open it in a browser to watch requests and switch faults")
+    print_info("")
     for name, url, header in (
-        ("LeadConnector", made.leadconnector_url, f"Authorization: Bearer {made.leadconnector_token}"),
-        ("Leadping", made.leadping_url, f"Authorization: Bearer {made.leadping_key}"),
-        ("Agent numbers", made.agents_url, f"X-API-Key: {made.agents_key}"),
+        ("LeadConnector", server.leadconnector_url, f"Authorization: Bearer {server.leadconnector_token}"),
+        ("Leadping", server.leadping_url, f"Authorization: Bearer {server.leadping_key}"),
+        ("Agent numbers", server.agents_url, f"X-API-Key: {server.agents_key}"),
     ):
-        say(f"  {name:<14} {url:<36} {header}")
-    say("")
+        print_info(f"  {name:<14} {url:<36} {header}")
+    print_info("")
     if written is not None:
-        say(f"{written} points at it, with all locations")
+        print_info(f"{written} points at it, with all locations")
         return
-    say("A phonesys.toml that points at it (--write FILE names all locations):")
-    say("")
-    sys.stdout.write(configuration(made, made.location_ids[:_SHOWN_LOCATIONS]))
+    print_info("A phonesys.toml that points at it (--write FILE names all locations):")
+    print_info("")
+    sys.stdout.write(configuration(server, server.location_ids[:_SHOWN_LOCATIONS]))
     sys.stdout.flush()
 
 
-def configuration(made: Sandbox, locations: Sequence[str]) -> str:
-    """Write a configuration for it; the credentials are good for nothing else."""
+def configuration(server: Sandbox, locations: Sequence[str]) -> str:
+    """Return a configuration for the sandbox; its credentials are not secret."""
     lines = [
         "    " + " ".join(f'"{location}",' for location in locations[start : start + _PER_LINE])
         for start in range(0, len(locations), _PER_LINE)
@@ -118,22 +124,22 @@ def configuration(made: Sandbox, locations: Sequence[str]) -> str:
     accounts = "\n".join(["accounts = [", *lines, "]"])
     return f"""\
 [leadconnector]
-token = "{made.leadconnector_token}"
-base_url = "{made.leadconnector_url}"
+token = "{server.leadconnector_token}"
+base_url = "{server.leadconnector_url}"
 {accounts}
 
 [leadping]
-api_key = "{made.leadping_key}"
-base_url = "{made.leadping_url}"
+api_key = "{server.leadping_key}"
+base_url = "{server.leadping_url}"
 
 [agents]
-api_key = "{made.agents_key}"
-base_url = "{made.agents_url}"
+api_key = "{server.agents_key}"
+base_url = "{server.agents_url}"
 """
 
 
 def _writable(path: Path | None) -> Path | None:
-    """See that the log can be written before anything else happens."""
+    """Return the log's path once it is known that it can be written; raise UsageError."""
     try:
         if path is not None:
             path.open("a").close()
@@ -143,7 +149,7 @@ def _writable(path: Path | None) -> Path | None:
 
 
 def _write(path: Path, text: str) -> None:
-    """Write a file that is ours alone, and never over another."""
+    """Write a private file, never over another."""
     try:
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
             file.write(text)

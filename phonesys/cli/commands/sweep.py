@@ -1,4 +1,4 @@
-"""`phonesys sweep`: the whole inventory."""
+"""`phonesys sweep`: read the whole inventory."""
 
 from __future__ import annotations
 
@@ -7,25 +7,26 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from phonesys.cli import reading
-from phonesys.cli.accounts import AccountLines
-from phonesys.cli.commands.snapshots import sweep_into
-from phonesys.cli.config import Configured, configured
+from phonesys.cli import sweeping
+from phonesys.cli.accounts import AccountFile
+from phonesys.cli.config import ConfiguredBackend, load_backends
 from phonesys.cli.options import (  # noqa: TC001 -- typer reads the annotations
-    As,
-    Config,
-    Latency,
-    Locations,
-    NotConnected,
-    Output,
-    Providers,
-    Seed,
-    Verbose,
+    BackendsOption,
+    ConfigOption,
+    FormatOption,
+    LatencyOption,
+    LocationsOption,
+    OutputOption,
+    SandboxOption,
+    SeedOption,
+    UnconnectedOption,
+    VerboseOption,
 )
 from phonesys.cli.output import Format, destination
-from phonesys.cli.progress import closing_line
+from phonesys.cli.progress import summary_line
 from phonesys.cli.running import FAILED, run
-from phonesys.cli.terminal import say
+from phonesys.cli.store import open_sweep
+from phonesys.cli.terminal import print_info
 from phonesys.errors import UsageError
 from phonesys.system import PhoneSystem
 
@@ -39,13 +40,11 @@ if TYPE_CHECKING:
     from phonesys.sandbox import Sandbox
     from phonesys.sweep import Sweep
 
-_ACCOUNTS_FOR = "leadconnector"
+_ACCOUNTS_BACKEND = "leadconnector"
 
 
 @dataclass(frozen=True)
 class _Request:
-    """What was asked for on the command line."""
-
     format: Format
     output: Path | None
     concurrency: int
@@ -58,105 +57,107 @@ class _Request:
 
 def sweep(
     *,
-    sandbox: Annotated[
-        bool, typer.Option("--sandbox", help="Sweep generated data on an embedded server instead.")
-    ] = False,
-    config: Config = None,
+    sandbox: SandboxOption = False,
+    config: ConfigOption = None,
     accounts: Annotated[
         str | None,
-        typer.Option(metavar="FILE|-", help="Account ids, one a line, for one backend; - is stdin."),
+        typer.Option(metavar="FILE|-", help="Account ids of one backend, one per line; - is stdin."),
     ] = None,
-    provider: Providers = None,
-    format_: As = Format.TABLE,
-    output: Output = None,
-    concurrency: Annotated[int, typer.Option(min=1, help="How many requests may be under way.")] = 64,
+    backend: BackendsOption = None,
+    format_: FormatOption = Format.TABLE,
+    output: OutputOption = None,
+    concurrency: Annotated[int, typer.Option(min=1, help="Maximum number of concurrent requests.")] = 64,
     with_pools: Annotated[
-        bool, typer.Option("--with-pools", help="Fetch number pools too, where there are any.")
+        bool, typer.Option("--with-pools", help="Fetch number pools too, if the vendor has any.")
     ] = False,
     deadline: Annotated[
-        float | None, typer.Option(metavar="SECONDS", help="End then, with what was read so far.")
+        float | None, typer.Option(metavar="SECONDS", help="End then, with the numbers read so far.")
     ] = None,
     on_error: Annotated[
-        Literal["collect", "raise"], typer.Option(help="Go on after a failed account, or end.")
+        Literal["collect", "raise"], typer.Option(help="Continue after a failed account, or end.")
     ] = "collect",
     store: Annotated[
         str | None,
         typer.Option(
-            metavar="FILE|URL", envvar="PHONESYS_STORE", help="Keep it here, and resume what broke off."
+            metavar="FILE|URL",
+            envvar="PHONESYS_STORE",
+            help="Record a snapshot here, and resume an interrupted sweep.",
         ),
     ] = None,
     resume: Annotated[
-        bool, typer.Option("--resume/--no-resume", help="With --store: go on with a sweep that broke off.")
+        bool, typer.Option("--resume/--no-resume", help="With --store: resume an interrupted sweep.")
     ] = True,
-    locations: Locations = None,
-    seed: Seed = None,
-    not_connected: NotConnected = None,
-    latency: Latency = None,
-    verbose: Verbose = False,
+    locations: LocationsOption = None,
+    seed: SeedOption = None,
+    not_connected: UnconnectedOption = None,
+    latency: LatencyOption = None,
+    verbose: VerboseOption = False,
 ) -> None:
     """Read every number of every account of every backend.
 
-    Without --format, a summary; jsonl and csv are one row for each number, as they arrive.
+    Without --format, print a summary. jsonl and csv are one row per number, written as pages arrive.
     """
-    request = _Request(format_, output, concurrency, deadline, on_error, store, resume, provider or [])
-    world = {"locations": locations, "seed": seed, "not_connected": not_connected, "latency": latency}
+    request = _Request(format_, output, concurrency, deadline, on_error, store, resume, backend or [])
+    generated = {"locations": locations, "seed": seed, "not_connected": not_connected, "latency": latency}
 
     def prepare() -> Coroutine[Any, Any, int]:
         if not sandbox:
-            _refuse(world, "only with --sandbox")
+            _reject(generated, "only with --sandbox")
             return _sweep_configured(_backends(config, accounts, request.names, with_pools), request)
-        _refuse({"config": config, "accounts": accounts}, "not with --sandbox, which brings its own")
-        from phonesys.cli import embedded  # a web server, which nothing else needs
+        _reject(
+            {"config": config, "accounts": accounts}, "cannot be combined with --sandbox, which has its own"
+        )
+        from phonesys.cli.sandbox import create_sandbox  # a web server, which no other command needs
 
-        made = embedded.make(locations=locations, seed=seed, not_connected=not_connected, latency=latency)
-        return _sweep_sandbox(made, request)
+        server = create_sandbox(locations=locations, seed=seed, not_connected=not_connected, latency=latency)
+        return _sweep_sandbox(server, request)
 
     run(prepare, verbose=verbose)
 
 
-def _refuse(options: dict[str, Any], why: str) -> None:
+def _reject(options: dict[str, Any], reason: str) -> None:
     for name, value in options.items():
         if value is not None:
-            raise UsageError(f"--{name.replace('_', '-')}: {why}")
+            raise UsageError(f"--{name.replace('_', '-')}: {reason}")
 
 
 def _backends(
     config: Path | None, accounts: str | None, names: list[str], with_pools: bool
-) -> list[Configured]:
+) -> list[ConfiguredBackend]:
     if accounts is not None and len(names) > 1:
-        raise UsageError(f"--accounts names the accounts of one backend; --provider names {len(names)}")
-    names = names or ([_ACCOUNTS_FOR] if accounts is not None else [])
-    found = configured(config, names, **({"with_pools": True} if with_pools else {}))
+        raise UsageError(f"--accounts lists the accounts of one backend; --backend names {len(names)}")
+    names = names or ([_ACCOUNTS_BACKEND] if accounts is not None else [])
+    found = load_backends(config, names, **({"with_pools": True} if with_pools else {}))
     if accounts is not None:
-        if found[0].one_account:
+        if found[0].single_account:
             raise UsageError(f"--accounts: the key of {found[0].name!r} reads one account, its own")
-        found[0].accounts = AccountLines(accounts)
-    reading.check_accounts_known(found)
+        found[0].accounts = AccountFile(accounts)
+    sweeping.require_accounts(found)
     return found
 
 
-async def _sweep_configured(backends: list[Configured], request: _Request) -> int:
+async def _sweep_configured(backends: list[ConfiguredBackend], request: _Request) -> int:
     status, _ = await _sweep(backends, request)
     return status
 
 
 async def _sweep_sandbox(sandbox: Sandbox, request: _Request) -> int:
-    from phonesys.cli import embedded
+    from phonesys.cli.sandbox import compare, sandbox_backends
 
     async with sandbox:
-        backends = embedded.backends(sandbox, request.names)
+        backends = await sandbox_backends(sandbox, request.names)
         status, done = await _sweep(backends, request)
         if not done.report.complete or getattr(done, "resumed", False):  # which reads the rest only
             return status
-        agree, words = embedded.verdict(sandbox, done.report, [one.name for one in backends])
-        say(words, "green" if agree else "bold red")
+        agree, sentence = compare(sandbox, done.report, [one.name for one in backends])
+        print_info(sentence, "green" if agree else "bold red")
         return status if agree else FAILED
 
 
-async def _sweep(backends: list[Configured], request: _Request) -> tuple[int, Sweep | StoredSweep]:
+async def _sweep(backends: list[ConfiguredBackend], request: _Request) -> tuple[int, Sweep | StoredSweep]:
     async with (
         PhoneSystem(*(one.provider for one in backends)) as phones,
-        sweep_into(
+        open_sweep(
             request.store,
             phones,
             {one.name: one.accounts for one in backends if one.accounts is not None},
@@ -169,16 +170,18 @@ async def _sweep(backends: list[Configured], request: _Request) -> tuple[int, Sw
     ):
         with destination(request.output) as to:
             writer = _writer(request.format, [one.name for one in backends], to)
-            live = reading.may_be_live(request.format, to) and not any(map(_is_stdin, backends))
-            await reading.read(sweep, backends, writer, live=live)
-    say(closing_line(sweep.report))
-    return reading.conclude(sweep.report, backends), sweep
+            live = sweeping.can_show_live(request.format, to) and not any(map(_is_stdin, backends))
+            await sweeping.run_sweep(sweep, backends, writer, live=live)
+    print_info(summary_line(sweep.report))
+    return sweeping.print_problems(sweep.report, backends), sweep
 
 
-def _writer(format_: Format, names: list[str], to: Destination) -> reading.Writer:
-    return reading.Summary(names, to) if format_ is Format.TABLE else reading.Lines(format_, to)
+def _writer(format_: Format, names: list[str], to: Destination) -> sweeping.PageWriter:
+    if format_ is Format.TABLE:
+        return sweeping.SummaryWriter(names, to)
+    return sweeping.LineWriter(format_, to)
 
 
-def _is_stdin(one: Configured) -> bool:
-    """Whether the accounts may never end, so that what is done must not be remembered."""
-    return isinstance(one.accounts, AccountLines) and one.accounts.is_stdin
+def _is_stdin(one: ConfiguredBackend) -> bool:
+    """Return True for accounts that may never end, so that finished ones must not be kept in memory."""
+    return isinstance(one.accounts, AccountFile) and one.accounts.is_stdin

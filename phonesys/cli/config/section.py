@@ -1,4 +1,4 @@
-"""One table of the configuration, handed out value by value, each of them checked."""
+"""One table of the configuration. Every value is validated when it is read."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_SHOWN = 60
-_BITS = 63
+_EXCERPT = 60
+_MAX_BITS = 63
 _IS_SECRET = re.compile(r"(token|key|secret|password|credential)s?$", re.IGNORECASE).search
-# Whoever writes a credential where its variable's name belongs must not see it on the screen.
+# A credential written in place of its variable's name must not reach the screen.
 _MAY_BE_SECRET = re.compile(r"(token|key|secret|password|credential)s?(_env)?$|^oauth$", re.IGNORECASE).search
 _IS_VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]{0,63}").fullmatch
 
 
 class Section:
-    """A table at `path` of `source`; raises ConfigError, with source, key and what was expected.
+    """A table at `path` of `source`. Errors are ConfigError, with source, key and the expected value.
 
-    What is asked for is known from then on: `finish` complains about the rest.
+    Keys that were read are known. `reject_unknown_keys` raises for all others.
     """
 
     def __init__(
@@ -53,64 +53,64 @@ class Section:
         return key in self.values
 
     def where(self, key: str = "") -> str:
-        """Name a key of this table, for the beginning of a message."""
+        """Return the source and path of a key, for the beginning of a message."""
         return f"{self.source}: {'.'.join((*self._path, key) if key else self._path)}"
 
-    def wrong(self, key: str, expected: str) -> NoReturn:
-        """Refuse a value; it is shown unless it may be a secret."""
+    def fail(self, key: str, expected: str) -> NoReturn:
+        """Raise ConfigError for a value, which is shown unless it may be a secret."""
         hidden = any(map(_MAY_BE_SECRET, (*self._path[1:], key)))
-        got = "" if hidden else f", got {_as_written(self.values[key])}"
+        got = "" if hidden else f", got {_excerpt(self.values[key])}"
         raise ConfigError(f"{self.where(key)}: expected {expected}{got}")
 
-    def refused(self, mistake: Exception) -> ConfigError:
-        """Say where that is written which somebody else refused, if their message begins with its key."""
-        key, colon, rest = str(mistake).partition(": ")
+    def error_from(self, error: Exception) -> ConfigError:
+        """Return a ConfigError with the place of the key that a message begins with, or of the table."""
+        key, colon, rest = str(error).partition(": ")
         if colon and key in self.values:
             return ConfigError(f"{self.where(key)}: {rest}")
-        return ConfigError(f"{self.where()}: {mistake}")
+        return ConfigError(f"{self.where()}: {error}")
 
-    def only(self, *keys: str) -> str:
-        """Find the one of these keys that is there; empty where none is."""
-        there = [key for key in keys if key in self]
-        if len(there) > 1:
-            raise ConfigError(f"{self.where(there[0])}: expected this or {there[1]}, and not both")
-        return there[0] if there else ""
+    def one_of(self, *keys: str) -> str:
+        """Return the only one of these keys that is present, or an empty string; raise if there are two."""
+        present = [key for key in keys if key in self]
+        if len(present) > 1:
+            raise ConfigError(f"{self.where(present[0])}: expected this or {present[1]}, and not both")
+        return present[0] if present else ""
 
-    # Values: None where the key is not there
+    # Values: None if the key is missing
 
-    def text(self, key: str) -> str | None:
-        """Read a string that is not empty."""
+    def string(self, key: str) -> str | None:
+        """Return a string that is not empty."""
         value = self._typed(key, str, "a string")
         if value is not None and not value.strip():
-            self.wrong(key, "a string that is not empty")
+            self.fail(key, "a string that is not empty")
         if value is not None and "\0" in value:
-            self.wrong(key, "a string without null characters")
+            self.fail(key, "a string without null characters")
         return value
 
-    def flag(self, key: str) -> bool | None:
-        """Read a switch."""
+    def boolean(self, key: str) -> bool | None:
+        """Return true or false."""
         return self._typed(key, bool, "true or false")
 
-    def whole(self, key: str) -> int | None:
-        """Read a whole number; its range is checked by whoever takes it."""
+    def integer(self, key: str) -> int | None:
+        """Return a whole number. The constructor that receives it checks its range."""
         return self._typed(key, int, "a whole number")
 
     def number(self, key: str) -> float | None:
-        """Read a number."""
+        """Return a number as a float."""
         value = self._typed(key, (int, float), "a number")
         return None if value is None else float(value)
 
-    def texts(self, key: str) -> tuple[str, ...] | None:
-        """Read a list of strings."""
+    def strings(self, key: str) -> tuple[str, ...] | None:
+        """Return a list of strings."""
         values = cast("list[Any] | None", self._typed(key, list, "a list of strings"))
         if values is None:
             return None
         if not all(isinstance(value, str) and value.strip() for value in values):
-            self.wrong(key, "a list of strings that are not empty")
+            self.fail(key, "a list of strings that are not empty")
         return tuple(values)
 
     def table(self, key: str, expected: str) -> Section | None:
-        """Read a table in this one."""
+        """Return a table in this one."""
         values = cast("dict[str, Any] | None", self._typed(key, dict, expected))
         if values is None:
             return None
@@ -118,12 +118,12 @@ class Section:
         return Section(values, source=self.source, path=path, folder=self.folder, env=self._env)
 
     def secret(self, key: str) -> Secret:
-        """Read a credential that is written down here."""
+        """Return a credential that the file contains."""
         return Secret(self.values[key], what=self.where(key))
 
     def secret_from_env(self, key: str) -> Secret:
-        """Read a credential from the environment variable that is named here."""
-        variable = self.text(key)
+        """Return a credential from the environment variable that the key names."""
+        variable = self.string(key)
         value = self._env.get(variable or "")
         if not value:
             if variable and _IS_VARIABLE(variable):
@@ -131,8 +131,8 @@ class Section:
             raise ConfigError(f"{self.where(key)}: expected the name of an environment variable that is set")
         return Secret(value, what=f"environment variable {variable}")
 
-    def default(self, key: str) -> tuple[str, str | None]:
-        """Look up the environment variable that stands in for a key of this table."""
+    def from_environment(self, key: str) -> tuple[str, str | None]:
+        """Return the environment variable that replaces a missing key of this table, and its value."""
         variable = default_variable(self.name, key)
         return variable, self._env.get(variable) or None
 
@@ -140,40 +140,38 @@ class Section:
         if key not in self:
             return None
         value = self.values[key]
-        # True is an int to Python, and never what was meant.
+        # True is an int in Python, and never the number that was meant.
         if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool) or _is_huge(value):
-            self.wrong(key, expected)
+            self.fail(key, expected)
         return value
 
-    # The rest
-
-    def finish(self, others: Iterable[str] = ()) -> None:
-        """Raise ConfigError for a key that nobody asked for, and that is none of the others."""
+    def reject_unknown_keys(self, others: Iterable[str] = ()) -> None:
+        """Raise ConfigError for a key that was never read and is not among the others."""
         self._known.update(dict.fromkeys(others))
         for key in self.values:
             if key not in self._known:
-                raise ConfigError(f"{self.where(key)}: no such key{nearest_or_all(key, self._known)}")
+                raise ConfigError(f"{self.where(key)}: no such key{suggestion(key, self._known)}")
 
 
 def _is_huge(value: object) -> bool:
-    """Say whether it is a whole number that TOML need not hold, and that Python may refuse to print."""
-    return isinstance(value, int) and value.bit_length() > _BITS
+    """Return True for a whole number beyond TOML's range, which Python may refuse to print."""
+    return isinstance(value, int) and value.bit_length() > _MAX_BITS
 
 
 def default_variable(section: str, key: str) -> str:
-    """Name the environment variable that stands in for a key: PHONESYS_LEADPING_API_KEY."""
+    """Return the environment variable that replaces a key: PHONESYS_LEADPING_API_KEY."""
     return re.sub(r"[^A-Z0-9]", "_", f"PHONESYS_{section}_{key}".upper())
 
 
-def nearest_or_all(word: str, known: Iterable[str]) -> str:
-    """Ask whether another word was meant; list all where none is close."""
+def suggestion(word: str, known: Iterable[str]) -> str:
+    """Return the end of a message: the known word that is close, or all of them."""
     words = sorted(known)
     close = get_close_matches(word, words, n=1)
     return f"; did you mean {close[0]!r}?" if close else f"; there are: {', '.join(words) or 'none'}"
 
 
 def literal_secrets(values: Mapping[str, Any]) -> list[str]:
-    """Collect the credentials that are written down in a section."""
+    """Return the credentials that a table contains."""
     found: list[str] = []
     for key, value in values.items():
         if isinstance(value, dict):
@@ -188,9 +186,9 @@ def _strings(values: Mapping[str, Any]) -> list[str]:
     return [item for item in values.values() if isinstance(item, str)]
 
 
-def _as_written(value: Any) -> str:
+def _excerpt(value: Any) -> str:
     try:
         text = msgspec.json.encode(value).decode()
     except ValueError:  # a number of thousands of digits
         return "a number that is too long to show"
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
+    return text if len(text) <= _EXCERPT else f"{text[:_EXCERPT]}…"

@@ -1,0 +1,46 @@
+"""`phonesys report`: write an HTML page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from phonesys.cli.options import (  # noqa: TC001 -- typer reads the annotations
+    BackendsOption,
+    ConfigOption,
+    IgnoreOption,
+    SandboxOption,
+    StoreOption,
+    VerboseOption,
+)
+from phonesys.cli.running import run
+from phonesys.cli.source import open_source
+from phonesys.cli.terminal import print_info
+from phonesys.inventory.report import write_report
+
+
+def report(
+    file: Annotated[Path, typer.Argument(help="It is replaced once complete.")] = Path("inventory.html"),
+    *,
+    title: Annotated[str, typer.Option(help="Title of the page.")] = "Phone number inventory",
+    store: StoreOption = None,
+    sandbox: SandboxOption = False,
+    config: ConfigOption = None,
+    backend: BackendsOption = None,
+    ignore: IgnoreOption = None,
+    verbose: VerboseOption = False,
+) -> None:
+    """Write an HTML page with counts, findings, changes and a searchable list.
+
+    Changes are those since the snapshot before, if a store holds both.
+    """
+
+    async def main() -> int:
+        async with open_source(store, config, backend, sandbox=sandbox) as source:
+            await write_report(file, **source.audit_arguments(ignore), changes=source.changes, title=title)
+        print_info(f"written: {file}")
+        return source.finish()
+
+    run(main, verbose=verbose)

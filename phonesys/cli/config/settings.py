@@ -1,0 +1,102 @@
+"""Sections of the configuration, from a file or from environment variables."""
+
+from __future__ import annotations
+
+import os
+import stat
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from phonesys._validation import MAX_DEPTH, exceeds_depth
+from phonesys.cli.config.described import default_credentials
+from phonesys.cli.config.section import Section, literal_secrets, suggestion
+from phonesys.cli.terminal import print_error
+from phonesys.errors import ConfigError, UnknownProvider
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+FILE = "phonesys.toml"
+VARIABLE = "PHONESYS_CONFIG"
+_READABLE_BY_OTHERS = stat.S_IRGRP | stat.S_IROTH
+_MAX_BYTES = 16 * 2**20  # a token for each of a hundred thousand accounts
+_EXCERPT = 200
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Sections of the configuration, as written."""
+
+    source: str
+    folder: Path
+    sections: Mapping[str, dict[str, Any]]
+    env: Mapping[str, str]
+
+    def section(self, name: str) -> Section:
+        """Return one section; raise UnknownProvider with the nearest name."""
+        if name not in self.sections:
+            raise UnknownProvider(
+                f"{self.source}: no backend is named {name!r}{suggestion(name, self.sections)}"
+            )
+        values = self.sections[name]
+        return Section(values, source=self.source, path=(name,), folder=self.folder, env=self.env)
+
+
+def read_settings(file: Path | None, env: Mapping[str, str] = os.environ) -> Settings:
+    """Read `file`, `PHONESYS_CONFIG`, or `phonesys.toml` in this directory; else the environment alone."""
+    path = file or (Path(env[VARIABLE]) if env.get(VARIABLE) else None)
+    if path is None and not Path(FILE).is_file():
+        return Settings("environment", Path(), _from_environment(env), env)
+    path = path or Path(FILE)
+    where = f"{VARIABLE}: {path}" if env.get(VARIABLE) and not file else str(path)
+    sections = _parse(_read(path, where), where)
+    for name, section in sections.items():
+        if not isinstance(section, dict):
+            raise ConfigError(
+                f"{path}: {name}: expected a section named for a backend, as in [leadconnector]"
+            )
+    _warn_if_readable(path, sections)
+    return Settings(str(path), path.parent, sections, env)
+
+
+def _from_environment(env: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+    """Return an empty section for each backend whose credential is in its default variable."""
+    return {name: {} for name, variable in default_credentials(env).items() if env.get(variable)}
+
+
+def _read(path: Path, where: str) -> str:
+    try:
+        with path.open("rb") as file:
+            raw = file.read(_MAX_BYTES + 1)
+        text = raw.decode("utf-8-sig")
+    except OSError as error:
+        raise ConfigError(f"{where}: {error.strerror or error}") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{where}: expected UTF-8") from None
+    except ValueError as error:  # a path with a null character
+        raise ConfigError(f"{where!r}: {error}") from None
+    if len(raw) > _MAX_BYTES:
+        raise ConfigError(f"{where}: expected a configuration, got more than {_MAX_BYTES:,} bytes")
+    return text
+
+
+def _parse(text: str, where: str) -> dict[str, dict[str, Any]]:
+    values: dict[str, Any] | None = None
+    try:
+        values = tomllib.loads(text)
+    except RecursionError:
+        pass  # reported below, with nesting that could be read
+    except ValueError as error:  # tomllib's own, and numbers of thousands of digits
+        raise ConfigError(f"{where}: expected TOML: {error!s:.{_EXCERPT}}") from None
+    if values is None or exceeds_depth(values):
+        raise ConfigError(f"{where}: expected at most {MAX_DEPTH} nested tables and lists")
+    return values
+
+
+def _warn_if_readable(path: Path, sections: Mapping[str, dict[str, Any]]) -> None:
+    if os.name != "posix" or not any(map(literal_secrets, sections.values())):
+        return
+    if path.stat().st_mode & _READABLE_BY_OTHERS:
+        print_error(f"{path} holds credentials and others can read it; `chmod 600 {path}`")

@@ -1,0 +1,116 @@
+"""Records for `audit`, `export` and `report`: from a store, a sweep, or a sweep of the sandbox."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterable, Callable  # noqa: TC003 -- a dataclass has them
+from contextlib import asynccontextmanager, nullcontext
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from phonesys.cli import sweeping
+from phonesys.cli.config import ConfiguredBackend, load_backends
+from phonesys.cli.running import DONE
+from phonesys.cli.store import existing_store
+from phonesys.cli.terminal import print_error
+from phonesys.errors import PhonesysError, UsageError
+from phonesys.inventory import AccountOutcome, NumberRecord, account_outcomes, sweep_records
+from phonesys.inventory.audit import AuditContext
+from phonesys.provider import ListsAgents
+from phonesys.system import PhoneSystem
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from contextlib import AbstractAsyncContextManager
+    from pathlib import Path
+
+    from phonesys.inventory import Change
+
+
+@dataclass
+class RecordSource:
+    """Records, and what audits and reports need to know beside them."""
+
+    records: AsyncGenerator[NumberRecord]
+    accounts: AsyncIterable[AccountOutcome]
+    context: AuditContext
+    finish: Callable[[], int]
+    """Print what could not be read, and return the exit status."""
+    changes: AsyncIterable[Change] | None = None
+
+    def audit_arguments(self, ignore: Sequence[str] | None) -> dict[str, Any]:
+        """Return the keyword arguments of an audit."""
+        return {
+            "records": self.records,
+            "accounts": self.accounts,
+            "context": self.context,
+            "ignore": ignore or (),
+        }
+
+
+def open_source(
+    store: str | None, config: Path | None, names: list[str] | None, *, sandbox: bool
+) -> AbstractAsyncContextManager[RecordSource]:
+    """Return a source that is open while its block runs; raise UsageError for conflicting options."""
+    others = {"--config": config, "--backend": names, "--sandbox": sandbox}
+    if store is not None:
+        for name in (name for name, value in others.items() if value):
+            raise UsageError(f"{name}: cannot be combined with --store, which holds a sweep")
+        return _from_store(store)
+    if sandbox:
+        if config is not None:
+            raise UsageError("--config: cannot be combined with --sandbox, which has its own")
+        return _from_sandbox(names or [])
+    backends = load_backends(config, names or [], with_pools=True)
+    sweeping.require_accounts(backends)
+    return _from_sweep(backends)
+
+
+@asynccontextmanager
+async def _from_store(store: str) -> AsyncGenerator[RecordSource]:
+    from phonesys.inventory import Inventory, NoSnapshot
+
+    async with Inventory(existing_store(store)) as inventory:
+        snapshot = await inventory.snapshot()
+        try:
+            changes = inventory.diff(await inventory.previous(snapshot), snapshot)
+        except NoSnapshot:
+            changes = None
+        yield RecordSource(snapshot.records(), snapshot.accounts(), AuditContext(), lambda: DONE, changes)
+
+
+@asynccontextmanager
+async def _from_sandbox(names: list[str]) -> AsyncGenerator[RecordSource]:
+    from phonesys.cli import sandbox  # a web server, which no other command needs
+
+    async with sandbox.create_sandbox() as server:
+        backends = await sandbox.sandbox_backends(server, names)
+        async with _from_sweep(backends) as source:
+            yield source
+
+
+@asynccontextmanager
+async def _from_sweep(backends: list[ConfiguredBackend]) -> AsyncGenerator[RecordSource]:
+    async with PhoneSystem(*(one.provider for one in backends)) as phones:
+        context = AuditContext(agents=await _agents(backends))
+        sweep = phones.sweep({one.name: one.accounts for one in backends if one.accounts is not None})
+        live = sweeping.stderr_is_live()
+        shown = sweeping.progress_of(sweep.report, backends, live=True) if live else nullcontext()
+        async with shown, sweep:
+            yield RecordSource(
+                sweep_records(sweep),
+                account_outcomes(sweep.report),
+                context,
+                lambda: sweeping.print_problems(sweep.report, backends),
+            )
+
+
+async def _agents(backends: list[ConfiguredBackend]) -> dict[str, tuple[Any, ...]]:
+    """Return agents by backend. Without them, assignments cannot be checked."""
+    found: dict[str, tuple[Any, ...]] = {}
+    for one in backends:
+        if isinstance(one.provider, ListsAgents):
+            try:
+                found[one.name] = await one.provider.agents()
+            except PhonesysError as failure:
+                print_error(f"assignments are not checked: {failure}")
+    return found

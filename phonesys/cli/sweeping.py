@@ -1,0 +1,165 @@
+"""A sweep as a command runs it: progress, results as they arrive, and failures at the end."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Protocol
+
+from phonesys.cli import rows, tables
+from phonesys.cli.accounts import AccountFile
+from phonesys.cli.output import Format, write_table
+from phonesys.cli.progress import Progress, pluralize, show_progress
+from phonesys.cli.running import DONE, FAILED
+from phonesys.cli.terminal import ERR, print_error, print_table
+from phonesys.errors import ConfigError
+from phonesys.sweep import Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+    from contextlib import AbstractAsyncContextManager
+
+    from phonesys.cli.config import ConfiguredBackend
+    from phonesys.cli.output import Destination
+    from phonesys.cli.rows import NumberRow
+    from phonesys.inventory import StoredSweep
+    from phonesys.model import Page, PhoneNumber
+    from phonesys.sweep import Sweep, SweepReport
+
+
+class PageWriter(Protocol):
+    """Receives the pages of a sweep as they arrive."""
+
+    async def page(self, page: Page[PhoneNumber]) -> None:
+        """Write or collect one page."""
+
+    async def close(self, report: SweepReport) -> None:
+        """Write what had to wait for the end."""
+
+
+class LineWriter:
+    """Writes a line of jsonl or csv for each number as its page arrives."""
+
+    def __init__(self, format_: Format, to: Destination) -> None:
+        self._line = rows.json_line if format_ is Format.JSONL else rows.csv_line
+        self._header = () if format_ is Format.JSONL else (rows.csv_header(rows.NumberRow),)
+        self._to = to
+
+    async def page(self, page: Page[PhoneNumber]) -> None:
+        """Write a page."""
+        lines = [self._line(row) for row in rows.number_rows(page)]
+        await self._to.write((*self._header, *lines))
+        self._header = ()
+
+    async def close(self, report: SweepReport) -> None:
+        """Write the header if there were no pages."""
+        await self._to.write(self._header)
+
+
+class SummaryWriter:
+    """Counts numbers, and writes a summary at the end."""
+
+    def __init__(self, names: Sequence[str], to: Destination) -> None:
+        self._names = names
+        self._breakdown = tables.Breakdown()
+        self._to = to
+
+    async def page(self, page: Page[PhoneNumber]) -> None:
+        """Count a page."""
+        self._breakdown.add(page.numbers)
+
+    async def close(self, report: SweepReport) -> None:
+        """Write the summary."""
+        await write_table(tables.summary(report, self._names, self._breakdown), self._to)
+
+
+class TableWriter:
+    """Collects numbers, and writes a table at the end."""
+
+    def __init__(self, to: Destination, hide: Collection[str]) -> None:
+        self._rows: list[NumberRow] = []
+        self._to = to
+        self._hide = hide
+
+    async def page(self, page: Page[PhoneNumber]) -> None:
+        """Collect a page."""
+        self._rows.extend(rows.number_rows(page))
+
+    async def close(self, report: SweepReport) -> None:
+        """Write the table, unless it is empty."""
+        if self._rows:
+            await write_table(tables.numbers(self._rows, self._hide), self._to)
+
+
+async def run_sweep(
+    sweep: Sweep | StoredSweep,
+    backends: Sequence[ConfiguredBackend],
+    writer: PageWriter,
+    *,
+    live: bool,
+    log_progress: bool = True,
+) -> None:
+    """Run a sweep to its end and pass its pages to the writer, which is closed on Ctrl-C too.
+
+    Without a live display, progress is logged a line at a time, unless `log_progress` is False.
+    """
+    shown = progress_of(sweep.report, backends, live=live) if live or log_progress else nullcontext()
+    try:
+        async with shown, sweep:
+            async for page in sweep:
+                await writer.page(page)
+    except asyncio.CancelledError:
+        await writer.close(sweep.report)
+        print_error(f"interrupted: {_not_reached(sweep.report, backends)}")
+        raise
+    await writer.close(sweep.report)
+
+
+def progress_of(
+    report: SweepReport, backends: Sequence[ConfiguredBackend], *, live: bool
+) -> AbstractAsyncContextManager[None]:
+    """Show the progress of a sweep of these backends while a block runs."""
+    return show_progress(Progress(report, {one.name: one.account_count for one in backends}), live=live)
+
+
+def can_show_live(format_: Format, to: Destination) -> bool:
+    """Return True if a live display would not mix with results on the same terminal."""
+    shares = format_ is not Format.TABLE and to.is_terminal
+    return stderr_is_live() and not shares
+
+
+def stderr_is_live() -> bool:
+    """Return True if stderr is a terminal that can redraw."""
+    return ERR.is_terminal and not ERR.is_dumb_terminal
+
+
+def print_problems(report: SweepReport, backends: Sequence[ConfiguredBackend]) -> int:
+    """Print what could not be read and why, and return the exit status."""
+    if report.rejected:
+        print_error(f"{pluralize(report.rejected, 'row')} could not be read")
+    if report.failures:
+        print_error(f"{pluralize(len(report.failures), 'account')} failed")
+        print_table(tables.failures(report.failures), on_stderr=True)
+    if report.timed_out:
+        print_error(f"the deadline ended the sweep: {_not_reached(report, backends)}")
+    return DONE if report.complete else FAILED
+
+
+def _not_reached(report: SweepReport, backends: Sequence[ConfiguredBackend]) -> str:
+    """Count the accounts that were not reached, and name files that were not read to their end."""
+    unread = [
+        f"the rest of {one.accounts.name}"
+        for one in backends
+        if isinstance(one.accounts, AccountFile) and not one.accounts.exhausted
+    ]
+    reached = sum(count for outcome, count in report.outcomes.items() if outcome is not Outcome.NOT_REACHED)
+    missed = report.outcomes[Outcome.NOT_REACHED]
+    named = [pluralize(missed, "account")] if missed or not unread else []
+    return f"{' and '.join(named + unread)} not reached, {pluralize(reached, 'account')} read"
+
+
+def require_accounts(backends: Sequence[ConfiguredBackend]) -> None:
+    """Raise ConfigError for a backend whose accounts are neither configured nor listed by its vendor."""
+    for one in backends:
+        if one.accounts is None and one.accounts_problem:
+            raise ConfigError(one.accounts_problem)
