@@ -18,7 +18,8 @@ TESTS = """
 import asyncio, signal, subprocess, sys
 import pytest
 
-CHILD = [sys.executable, "-c", "import time; print(flush=True); time.sleep(600)"]
+# One long sleep would not notice a signal that comes just before it.
+CHILD = [sys.executable, "-c", "import time; print(flush=True)\\nwhile True: time.sleep(0.05)"]
 
 def test_interrupts_a_child():
     child = subprocess.Popen(CHILD, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)

@@ -32,7 +32,7 @@ def test_a_client_that_repeats_writes_is_noticed(monkeypatch: pytest.MonkeyPatch
         return bool(error.transient)
 
     monkeypatch.setattr("phonesys.http.client.is_retryable", is_retryable)
-    tally = write_more(100, seed=3)
+    tally = write_more(WRITES, seed=3)
     assert any("more than once" in breach or "2 times" in breach for breach in tally.broken)
 
 
@@ -43,6 +43,6 @@ def test_a_guess_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
         number = candidates[0].number if candidates else None
         return Reconciled(outcome=WriteOutcome.DONE if number else WriteOutcome.NOT_DONE, number=number)
 
-    monkeypatch.setattr(OutcomeEvaluator, "of_new", guess)
-    tally = write_more(250, seed=3)
+    monkeypatch.setattr(OutcomeEvaluator, "evaluate_created", guess)
+    tally = write_more(WRITES, seed=3)
     assert any("is said to be" in breach for breach in tally.broken)
