@@ -1,22 +1,26 @@
-"""For tests: the conformance kit for backends, and pytest fixtures (`phonesys.testing.plugin`).
+"""Testing: the conformance kit for backends, and pytest fixtures (`phonesys.testing.plugin`).
 
-`BackendUnderTest` and what it is made of can be imported anywhere; the kit itself needs pytest.
+`BackendUnderTest` and `FailureMode` can be imported anywhere. `ProviderConformance` needs pytest. Each is
+imported when it is used, because pytest imports this package for the plugin in every session.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from phonesys.testing.backend import BackendUnderTest, FailureMode
-
 if TYPE_CHECKING:
+    from phonesys.testing.backend import BackendUnderTest, FailureMode
     from phonesys.testing.conformance import ProviderConformance
 
 __all__ = ["BackendUnderTest", "FailureMode", "ProviderConformance"]
 
 
 def __getattr__(name: str) -> Any:
-    """Import what needs pytest when it is asked for."""
+    """Import a public name."""
+    if name in {"BackendUnderTest", "FailureMode"}:
+        from phonesys.testing import backend
+
+        return getattr(backend, name)
     if name != "ProviderConformance":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     try:

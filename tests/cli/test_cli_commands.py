@@ -284,6 +284,40 @@ def test_a_port_in_use_is_one_line(vendors: Sandbox, tmp_path: Path) -> None:
     assert (done.status, done.err) == (2, f"phonesys: --port {port}: Address already in use\n")
 
 
+def test_help_imports_neither_aiohttp_nor_the_backends() -> None:
+    """The help of all commands costs about as much as typer."""
+    code = """
+import atexit, sys
+sys.argv = ["phonesys", "--help"]
+heavy = ("aiohttp", "msgspec", "rich.markdown", "phonesys.backends", "phonesys.http", "phonesys.sweep")
+atexit.register(lambda: print("loaded:", sorted(set(heavy) & set(sys.modules))))
+from phonesys.cli import main
+main()
+"""
+    done = subprocess.run(  # noqa: S603 -- ourselves
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment()
+    )
+    assert "Snapshots and reports:" in done.stdout
+    assert done.stdout.endswith("loaded: []\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (("sweep", "--nope"), "No such option: --nope"),
+        (("nope",), "No such command 'nope' (see `phonesys --help`)"),
+        (("auth", "login"), "Missing option '--client-id' (see `phonesys auth login --help`)"),
+        (("sweep", "--concurrency", "0"), "Invalid value for '--concurrency'"),
+        (("numbers",), "Missing argument 'BACKEND' (see `phonesys numbers --help`)"),
+    ],
+)
+def test_a_misused_option_is_one_line(arguments: tuple[str, ...], expected: str) -> None:
+    """Like every other error, with status 2."""
+    done = call(*arguments)
+    assert (done.status, done.out, done.err.count("\n")) == (2, "", 1)
+    assert done.err.startswith(f"phonesys: {expected}")
+
+
 def test_the_version_costs_no_library() -> None:
     """`phonesys --version` loads neither the HTTP library nor the extra, and needs neither."""
     absent = "import sys; sys.modules.update(dict.fromkeys(['aiohttp', 'anyio', 'msgspec', 'typer', 'rich']))"

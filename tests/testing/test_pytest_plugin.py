@@ -126,3 +126,18 @@ def test_the_kit_asks_for_pytest() -> None:
         "else:\n    raise SystemExit('imported')"
     )
     subprocess.run([sys.executable, "-c", code], check=True)  # noqa: S603 -- our own interpreter
+
+
+NOTHING_LOADED = """
+import sys
+
+def test_that_needs_no_fixture():
+    ours = {name for name in sys.modules if name.partition(".")[0] == "phonesys"}
+    assert ours == {"phonesys", "phonesys.testing", "phonesys.testing.plugin"}
+    assert "aiohttp" not in sys.modules
+"""
+
+
+def test_the_plugin_imports_nothing_before_a_fixture_is_used(tmp_path: Path) -> None:
+    """A session that does not use its fixtures pays nothing for it."""
+    assert "1 passed" in run(tmp_path, NOTHING_LOADED, config=SCOPE)

@@ -30,6 +30,7 @@ _REDIRECT = "http://localhost:8734/callback"
 
 app = typer.Typer(
     no_args_is_help=True,
+    add_completion=False,
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["--help", "-h"]},
 )
