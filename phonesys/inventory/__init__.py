@@ -13,6 +13,7 @@ from phonesys.inventory.record import (
     Records,
     account_outcomes,
     batches,
+    incomplete_accounts,
     sweep_records,
     to_record,
 )
@@ -40,6 +41,7 @@ __all__ = [
     "Watch",
     "account_outcomes",
     "batches",
+    "incomplete_accounts",
     "sweep_records",
     "to_record",
 ]

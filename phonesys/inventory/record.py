@@ -7,7 +7,7 @@ from contextlib import aclosing
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeVar, cast
 
 import msgspec
 from anyio.lowlevel import checkpoint
@@ -172,10 +172,37 @@ AccountKey: TypeAlias = tuple[str, str]
 """The name of a backend, and one of its accounts."""
 
 COMPLETE_OUTCOMES = frozenset({Outcome.DONE, Outcome.EMPTY, Outcome.NOT_CONNECTED})
-"""The outcomes of accounts whose numbers are all known."""
+"""The outcomes of accounts that were read to the end."""
 
-AccountOutcome: TypeAlias = tuple[str, str, str, str | None]
-"""The backend, the account, its outcome, and the text of its error, if any."""
+
+class AccountOutcome(NamedTuple):
+    """The result of reading one account."""
+
+    backend: str
+    account: str
+    """Empty for the backend's list of accounts, if that could not be read."""
+    outcome: str
+    """A value of `Outcome`."""
+    error: str | None = None
+    rejected: int = 0
+    """The number of rows that could not be read."""
+
+    @property
+    def is_complete(self) -> bool:
+        """True if every number of the account is known."""
+        return self.outcome in COMPLETE_OUTCOMES and not self.rejected
+
+    @property
+    def problem(self) -> str | None:
+        """The reason why numbers are missing, or None for a complete account."""
+        return missing_reason(self.outcome, self.error, self.rejected)
+
+
+def missing_reason(outcome: str, error: str | None, rejected: int) -> str | None:
+    """Return the reason why numbers of an account are missing, or None if it was read completely."""
+    if outcome not in COMPLETE_OUTCOMES:
+        return error or outcome.replace("_", " ")
+    return f"{rejected:,} row{'' if rejected == 1 else 's'} could not be read" if rejected else None
 
 
 async def account_outcomes(report: SweepReport) -> AsyncGenerator[AccountOutcome]:
@@ -185,10 +212,18 @@ async def account_outcomes(report: SweepReport) -> AsyncGenerator[AccountOutcome
     `keep_done` omits accounts that are done or empty.
     """
     for (backend, account), result in report.accounts.items():
-        yield backend, account, result.outcome, None if result.error is None else str(result.error)
+        error = None if result.error is None else str(result.error)
+        yield AccountOutcome(backend, account, result.outcome.value, error, result.rejected)
     for failure in report.failures:
         if failure.account is None:
-            yield failure.provider, "", Outcome.FAILED, str(failure.error)
+            yield AccountOutcome(failure.provider, "", Outcome.FAILED.value, str(failure.error))
+
+
+async def incomplete_accounts(
+    accounts: Iterable[AccountOutcome] | AsyncIterable[AccountOutcome],
+) -> list[AccountOutcome]:
+    """Return the accounts whose numbers are not all known."""
+    return [one async for some in batches(accounts, 256) for one in some if not one.is_complete]
 
 
 async def batches(items: Iterable[T] | AsyncIterable[T], size: int) -> AsyncGenerator[list[T]]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from contextlib import aclosing
 from typing import TYPE_CHECKING
 
+from phonesys.inventory.record import AccountOutcome
+
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping
     from datetime import datetime
@@ -29,8 +31,17 @@ class Snapshot:
         self.finished_at: datetime | None = row.finished_at
         """None for an unfinished sweep."""
         self.numbers = row.numbers
+        self.incomplete_accounts = row.incomplete_accounts
+        """The number of accounts, or lists of accounts, that were not read completely."""
+        self.rejected = row.rejected
+        """The number of rows that could not be read."""
         self.coverage: Mapping[str, str] = row.coverage
         """By backend: `listed` for all accounts that it lists, `named` for given accounts."""
+
+    @property
+    def complete(self) -> bool:
+        """True if every number of every account is known."""
+        return not self.incomplete_accounts
 
     def __repr__(self) -> str:
         return f"<Snapshot {self.id}: {self.numbers} numbers, {self.started_at:%Y-%m-%d %H:%M}>"
@@ -58,8 +69,8 @@ class Snapshot:
             async for one in pools:
                 yield one
 
-    async def accounts(self) -> AsyncGenerator[tuple[str, str, str, str | None]]:
-        """Yield (backend, account, outcome, error) for every account.
+    async def accounts(self) -> AsyncGenerator[AccountOutcome]:
+        """Yield the outcome of every account, ordered by backend and account.
 
         The account is empty if the backend's list of accounts could not be read.
         """
@@ -67,4 +78,4 @@ class Snapshot:
 
         async with aclosing(reading.read_accounts(self._database, self.id)) as rows:
             async for row in rows:
-                yield row.backend, row.account, row.outcome.value, row.error
+                yield AccountOutcome(row.backend, row.account, row.outcome.value, row.error, row.rejected)

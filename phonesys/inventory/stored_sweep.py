@@ -139,6 +139,7 @@ class RecordingReport(SweepReport):
         """Add an account of an earlier run. The sweep skips it, like an account that is named twice."""
         super().record(provider, account, result)
         self.numbers += result.numbers
+        self.rejected += result.rejected
         self.numbers_by_provider[provider] += result.numbers
 
     def record(self, provider: str, account: str, result: AccountReport, *, keep: bool = True) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 from phonesys._concurrency import wait_finished
 from phonesys.errors import InvalidArgument, NotOpen, UsageError
 from phonesys.inventory.diff import Change, Difference, MoveDetector, compare, unknown_account
-from phonesys.inventory.record import COMPLETE_OUTCOMES, page_records
+from phonesys.inventory.record import COMPLETE_OUTCOMES, missing_reason, page_records
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -190,8 +190,9 @@ class _Baseline:
         self, key: AccountKey, result: AccountReport, records: list[NumberRecord], moves: MoveDetector
     ) -> list[Change]:
         """Compare an account with its last complete state. Return its changes, except possible moves."""
-        if result.outcome not in COMPLETE_OUTCOMES:
-            return self._mark_unknown(key, str(result.error or result.outcome.value))
+        problem = missing_reason(result.outcome, str(result.error) if result.error else None, result.rejected)
+        if problem is not None:
+            return self._mark_unknown(key, problem)
         was_unknown = key in self._unknown
         self._unknown.discard(key)
         known = self._known.get(key)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from phonesys.inventory.audit import AuditContext, Finding, Severity, all_rules, findings
-from phonesys.inventory.record import NumberRecord
+from phonesys.inventory.record import AccountOutcome, NumberRecord
 from phonesys.model import NumberKind, NumberPool, NumberStatus
 
 DOCS = Path(__file__).parent.parent.parent / "docs" / "guides" / "audit.md"
@@ -129,10 +129,28 @@ async def test_default_missing() -> None:
 
 async def test_nothing_is_missing_in_an_incomplete_account() -> None:
     """Its default may be among the numbers that were not read."""
-    lost = [("north", "loc_1", "failed", "401")]
+    lost = [AccountOutcome("north", "loc_1", "failed", "401")]
     assert not await found("default-missing", number(is_default=False), accounts=lost)
-    context = AuditContext(incomplete=[("north", "loc_1")])
+    context = AuditContext(incomplete={("north", "loc_1"): "401"})
     assert not await found("default-missing", number(is_default=False), context=context)
+
+
+async def test_incomplete_account() -> None:
+    """Failed accounts, unreadable rows and unreadable lists of accounts are found, with their reasons."""
+    outcomes = [
+        AccountOutcome("north", "loc_1", "failed", "401 no"),
+        AccountOutcome("north", "loc_2", "done", rejected=2),
+        AccountOutcome("north", "loc_3", "not_reached"),
+        AccountOutcome("south", "", "failed", "403 no"),
+        AccountOutcome("north", "loc_4", "done"),
+    ]
+    incomplete = await found("incomplete-account", accounts=outcomes)
+    assert [(one.accounts[0], one.evidence) for one in incomplete] == [
+        (("north", "loc_1"), "401 no"),
+        (("north", "loc_2"), "2 rows could not be read"),
+        (("north", "loc_3"), "not reached"),
+        (("south", ""), "its list of accounts could not be read: 403 no"),
+    ]
 
 
 async def test_default_doubled() -> None:

@@ -17,7 +17,7 @@ from phonesys import AgentNumbers, Leadping, PhoneSystem
 from phonesys.inventory.audit import Finding, Severity
 from phonesys.inventory.diff import Change, ChangeKind, FieldChange
 from phonesys.inventory.extras import MissingExtra
-from phonesys.inventory.record import NumberRecord, account_outcomes, sweep_records
+from phonesys.inventory.record import AccountOutcome, NumberRecord, account_outcomes, sweep_records
 from phonesys.inventory.report import ReportFailed, write_report
 from phonesys.inventory.report.page import page_template
 from phonesys.model import NumberStatus
@@ -94,12 +94,15 @@ async def test_a_sweep_becomes_a_page(tmp_path: Path, sandbox: Sandbox) -> None:
 async def test_incomplete_accounts_come_first(tmp_path: Path) -> None:
     """The page names the accounts that could not be read, with outcomes and reasons, before all else."""
     accounts = [
-        ("acme", "a", "done", None),
-        ("acme", "b", "failed", "acme page b: 401 no"),
-        ("acme", "c", "empty", None),
+        AccountOutcome("acme", "a", "done"),
+        AccountOutcome("acme", "b", "failed", "acme page b: 401 no"),
+        AccountOutcome("acme", "c", "empty"),
+        AccountOutcome("acme", "d", "done", rejected=3),
     ]
     page = await report(tmp_path, number(), accounts=accounts)
-    assert "Incomplete. 1 account could not be read, and its numbers are missing here." in page.text
+    assert "Incomplete. 2 accounts could not be read completely" in page.text
+    assert "among them 3 rows that could not be read." in page.text
+    assert "acme d done 3 rows could not be read" in page.text
     assert "acme b failed 401 no" in page.text
     assert page.text.index("401 no") < page.text.index("Findings")
 
@@ -157,7 +160,7 @@ async def test_data_is_never_markup(tmp_path: Path) -> None:
         )
         return await report(
             tmp_path, record, findings=[finding], changes=[change], title=text,
-            accounts=[(text, text, "failed", text)],
+            accounts=[AccountOutcome(text, text, "failed", text)],
         )  # fmt: skip
 
     hostile, harmless = await with_text(HOSTILE), await with_text("harmless")

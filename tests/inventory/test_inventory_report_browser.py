@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from phonesys.inventory.diff import Change, ChangeKind
-from phonesys.inventory.record import NumberRecord
+from phonesys.inventory.record import AccountOutcome, NumberRecord
 from phonesys.inventory.report import write_report
 from phonesys.model import NumberKind, NumberStatus
 
@@ -58,7 +58,7 @@ def written(path: Path, count: int) -> Path:
         provider="acme", backend=HOSTILE, account=HOSTILE, id="x", number="+14159999999", label=HOSTILE
     )
     changes = [Change(kind=ChangeKind.UNKNOWN, backend=HOSTILE, account=HOSTILE, reason=HOSTILE)]
-    failed = [("north", "location9", "failed", HOSTILE)]
+    failed = [AccountOutcome("north", "location9", "failed", HOSTILE)]
     ignore = ["invalid-number", "country-mismatch"]
     records = (*numbers(count), hostile)
     asyncio.run(write_report(path, records, changes=changes, accounts=failed, ignore=ignore))

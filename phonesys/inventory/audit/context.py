@@ -24,8 +24,8 @@ class AuditContext:
     """Facts that an audit uses beside the records. A fact that is not given is not checked.
 
     `users` and `agents` are complete lists: a number assigned to anyone else is a finding. `pools` give the
-    pool of numbers whose records do not name one. `incomplete` names accounts that were not read completely,
-    so that nothing in them is reported as missing. `audit` adds to it.
+    pool of numbers whose records do not name one. `incomplete` gives the reasons why accounts were not read
+    completely, so that nothing in them is reported as missing. `audit` adds to it.
     """
 
     def __init__(
@@ -34,11 +34,11 @@ class AuditContext:
         users: Ids | None = None,
         agents: Ids | None = None,
         pools: Iterable[NumberPool] = (),
-        incomplete: Iterable[AccountKey] = (),
+        incomplete: Mapping[AccountKey, str] | None = None,
     ) -> None:
         self._users, self._agents = _by_backend("users", users), _by_backend("agents", agents)
         self._pools = {(pool.account, number): pool for pool in pools for number in pool.numbers}
-        self.incomplete = set(incomplete)
+        self.incomplete = dict(incomplete or {})
 
     def users(self, backend: str) -> frozenset[str] | None:
         """Return the ids of all users of a backend, or None if they are unknown."""

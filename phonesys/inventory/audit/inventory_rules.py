@@ -135,7 +135,28 @@ class DefaultDoubled(_Defaults):
                 yield Problem(None, (account,), f"{len(numbers)} defaults: {shown}")
 
 
+class Incomplete:
+    """An account was not read completely: some of its numbers are missing here."""
+
+    def __init__(self, context: AuditContext) -> None:
+        self._context = context
+
+    def add(self, record: NumberRecord, /) -> None:
+        """Ignore the record: only outcomes of accounts matter."""
+
+    def problems(self) -> Iterator[Problem]:
+        """Yield each account that was not read completely, with the reason."""
+        for account, reason in self._context.incomplete.items():
+            evidence = reason if account[1] else f"its list of accounts could not be read: {reason}"
+            yield Problem(None, (account,), evidence)
+
+
 RULES = (
+    make_inventory_rule(
+        "incomplete-account",
+        Severity.WARNING,
+        advice="Sweep it again; findings about its missing numbers are unknown.",
+    )(Incomplete),
     make_inventory_rule(
         "held-twice",
         Severity.WARNING,

@@ -10,7 +10,7 @@ from phonesys.inventory.audit.context import AuditContext
 from phonesys.inventory.audit.finding import Finding
 from phonesys.inventory.audit.registry import all_rules
 from phonesys.inventory.audit.rule import Rule, RuleFailed
-from phonesys.inventory.record import COMPLETE_OUTCOMES, AccountOutcome, batches
+from phonesys.inventory.record import AccountOutcome, batches
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterable, Collection, Iterable, Iterator
@@ -47,7 +47,7 @@ async def audit(
                 for finding in _check_record(record, context, number_checks, inventory_checks):
                     yield finding
     async for some in batches(accounts, _BATCH):
-        context.incomplete.update((one[0], one[1]) for one in some if one[2] not in COMPLETE_OUTCOMES)
+        context.incomplete.update(((one.backend, one.account), one.problem) for one in some if one.problem)
     for rule, check in inventory_checks:
         for problem in _finish(rule, check):
             yield _inventory_finding(rule, problem)

@@ -72,8 +72,8 @@ def _unknown_reason(
 ) -> str | None:
     """Return the reason why an account cannot be compared, or None if it can."""
     for row, when in ((new, "now"), (old, "before")):
-        if row is not None and not row.is_complete:
-            return row.error or f"{row.outcome.value} {when}"
+        if row is not None and row.problem is not None:
+            return row.problem if row.error else f"{row.problem} {when}"
     if old is not None and new is None:
         return now.absence_reason(old.backend, "now")
     return before.absence_reason(new.backend, "before") if new is not None and old is None else None

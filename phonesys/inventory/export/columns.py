@@ -14,6 +14,8 @@ from phonesys.inventory.record import NumberRecord
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from phonesys.inventory.record import AccountOutcome
+
 VERSION = "1"
 """The version of the columns. It changes if a column is removed or changes its type."""
 
@@ -57,6 +59,15 @@ def arrow_schema() -> Any:
     }
     fields = [pa.field(one.name, types[one.type], nullable=one.nullable) for one in COLUMNS]
     return pa.schema(fields, metadata={"phonesys.columns": VERSION})
+
+
+def incomplete_metadata(accounts: Sequence[AccountOutcome]) -> dict[str, str]:
+    """Return metadata that names incomplete accounts."""
+    listed = [{**account._asdict(), "problem": account.problem} for account in accounts]
+    return {
+        "phonesys.complete": "false" if listed else "true",
+        "phonesys.incomplete": msgspec.json.encode(listed).decode(),
+    }
 
 
 def arrow_batch(records: Sequence[NumberRecord], schema: Any) -> Any:

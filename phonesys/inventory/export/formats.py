@@ -11,14 +11,21 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 import msgspec
 
 from phonesys.errors import InvalidArgument
-from phonesys.inventory.export.columns import COLUMNS, arrow_batch, arrow_schema, replace_surrogates, to_row
+from phonesys.inventory.export.columns import (
+    COLUMNS,
+    arrow_batch,
+    arrow_schema,
+    incomplete_metadata,
+    replace_surrogates,
+    to_row,
+)
 from phonesys.inventory.extras import require_extra
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Iterable, Sequence
 
-    from phonesys.inventory.record import NumberRecord
+    from phonesys.inventory.record import AccountOutcome, NumberRecord
 
 
 class Format(StrEnum):
@@ -63,6 +70,9 @@ class Writer(Protocol):
     def write(self, records: Sequence[NumberRecord], /) -> None:
         """Write a batch of records."""
 
+    def write_incomplete(self, accounts: Sequence[AccountOutcome], /) -> None:
+        """Write which accounts are incomplete, if the format has a place for it."""
+
     def close(self) -> None:
         """Complete the file."""
 
@@ -99,6 +109,9 @@ class _Parquet(_Tables):
         parquet = require_extra("export", "pyarrow.parquet")
         self._out = parquet.ParquetWriter(file, self._schema, compression="zstd")
 
+    def write_incomplete(self, accounts: Sequence[AccountOutcome], /) -> None:
+        self._out.add_key_value_metadata(incomplete_metadata(accounts))
+
 
 class _Arrow(_Tables):
     def __init__(self, file: BinaryIO) -> None:
@@ -106,6 +119,11 @@ class _Arrow(_Tables):
         ipc = require_extra("export", "pyarrow.ipc")
         options = ipc.IpcWriteOptions(compression="zstd")
         self._out = ipc.new_file(file, self._schema, options=options)
+
+    def write_incomplete(self, accounts: Sequence[AccountOutcome], /) -> None:
+        # Metadata of the schema is at the beginning of the file, but outcomes are known at the end.
+        batch = arrow_batch((), self._schema)
+        self._out.write_batch(batch, custom_metadata=incomplete_metadata(accounts))
 
 
 class _JsonLines:
@@ -119,6 +137,9 @@ class _JsonLines:
         except UnicodeEncodeError:
             self._file.write(self._encode([replace_surrogates(record) for record in records]))
 
+    def write_incomplete(self, accounts: Sequence[AccountOutcome], /) -> None:
+        """Do nothing: the format has rows only."""
+
     def close(self) -> None:
         """Do nothing: the file has no end mark."""
 
@@ -130,6 +151,9 @@ class _Csv:
 
     def write(self, records: Sequence[NumberRecord], /) -> None:
         self._rows([_cell(value) for value in to_row(record)] for record in records)
+
+    def write_incomplete(self, accounts: Sequence[AccountOutcome], /) -> None:
+        """Do nothing: the format has rows only."""
 
     def close(self) -> None:
         """Do nothing: the file has no end mark."""

@@ -10,13 +10,14 @@ from anyio import to_thread
 from phonesys._files import replace_atomically
 from phonesys.errors import PhonesysError
 from phonesys.inventory.export.formats import format_of, open_writer, parse_format
-from phonesys.inventory.record import batches
+from phonesys.inventory.record import batches, incomplete_accounts
 
 if TYPE_CHECKING:
     import os
+    from collections.abc import AsyncIterable, Iterable
 
     from phonesys.inventory.export.formats import Format
-    from phonesys.inventory.record import Records
+    from phonesys.inventory.record import AccountOutcome, Records
 
 BATCH = 50_000
 """The number of records in memory, and of rows in a Parquet row group."""
@@ -32,11 +33,13 @@ async def export(
     *,
     format: Format | str | None = None,  # noqa: A002 -- the usual name
     batch: int = BATCH,
+    accounts: Iterable[AccountOutcome] | AsyncIterable[AccountOutcome] | None = None,
 ) -> int:
     """Write records to a file, and return their number.
 
-    The format follows from the file's suffix, unless `format` is given. The file is replaced once everything
-    is on disk. If reading the records fails, a previous file is unchanged and the error is raised as it is.
+    The format follows from the file's suffix, unless `format` is given. `accounts` is read after the records.
+    Formats with a place for it (Parquet and Arrow) then say which accounts are incomplete. The file is
+    replaced once everything is on disk. If reading the records fails, a previous file is unchanged and the error is raised as it is.
     Raises ExportFailed if writing fails.
     """
     chosen = format_of(path) if format is None else parse_format(format)
@@ -49,6 +52,8 @@ async def export(
                     # In a thread, because compression would block the event loop.
                     await to_thread.run_sync(writer.write, some)
                     written += len(some)
+            if accounts is not None:
+                await to_thread.run_sync(writer.write_incomplete, await incomplete_accounts(accounts))
     except OSError as failure:
         raise ExportFailed(f"{path} was not written: {failure.strerror or failure}") from failure
     return written

@@ -13,7 +13,6 @@ import msgspec
 
 from phonesys.inventory.audit import Severity
 from phonesys.inventory.extras import require_extra
-from phonesys.inventory.record import COMPLETE_OUTCOMES
 
 if TYPE_CHECKING:
     from phonesys.inventory.record import AccountOutcome
@@ -123,9 +122,9 @@ class _Unread(msgspec.Struct, frozen=True):
 def account_facts(outcomes: list[AccountOutcome], numbers: NumberSummary, max_listed: int) -> dict[str, Any]:
     """Return the number of accounts, and the accounts that could not be read, with the reasons."""
     unread = [
-        _Unread(backend, account, outcome, _reason(backend, account, error))
-        for backend, account, outcome, error in outcomes
-        if outcome not in COMPLETE_OUTCOMES
+        _Unread(one.backend, one.account, one.outcome, _reason(one.backend, one.account, one.problem))
+        for one in outcomes
+        if not one.is_complete
     ]
     return {
         # Without outcomes, only accounts with numbers are known.
@@ -133,6 +132,7 @@ def account_facts(outcomes: list[AccountOutcome], numbers: NumberSummary, max_li
         "outcomes_known": bool(outcomes),
         "unread": unread[:max_listed],
         "unread_count": len(unread),
+        "rejected": sum(one.rejected for one in outcomes),
     }
 
 

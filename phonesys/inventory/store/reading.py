@@ -7,9 +7,9 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from sqlalchemy import Text, cast, func, select
+from sqlalchemy import BigInteger, Text, case, cast, func, select
 
-from phonesys.inventory.record import COMPLETE_OUTCOMES
+from phonesys.inventory.record import COMPLETE_OUTCOMES, missing_reason
 from phonesys.inventory.store.rows import parse_pool, parse_records
 from phonesys.inventory.store.schema import (
     KEYS_PER_PAGE,
@@ -44,6 +44,8 @@ class SweepRow(msgspec.Struct, frozen=True):
     started_at: datetime
     finished_at: datetime | None
     numbers: int
+    incomplete_accounts: int
+    rejected: int
 
 
 class AccountRow(msgspec.Struct, frozen=True):
@@ -54,6 +56,7 @@ class AccountRow(msgspec.Struct, frozen=True):
     outcome: Outcome
     error: str | None
     numbers: int
+    rejected: int
     pages: tuple[int, ...]
 
     @property
@@ -63,21 +66,37 @@ class AccountRow(msgspec.Struct, frozen=True):
 
     @property
     def is_complete(self) -> bool:
-        """True if the account was read completely."""
-        return self.outcome in COMPLETE_OUTCOMES
+        """True if every number of the account is known."""
+        return self.problem is None
+
+    @property
+    def problem(self) -> str | None:
+        """The reason why numbers are missing, or None for a complete account."""
+        return missing_reason(self.outcome, self.error, self.rejected)
 
 
 async def find_sweeps(
     database: Database, *conditions: ColumnElement[bool], limit: int | None = None
 ) -> list[SweepRow]:
     """Return sweeps, the last finished first."""
-    query = select(sweeps).where(*conditions).order_by(sweeps.c.finished_at.desc(), sweeps.c.id.desc())
+    incomplete = accounts.c.outcome.not_in(COMPLETE_OUTCOMES) | (accounts.c.rejected > 0)
+    query = (
+        select(sweeps, _sum(case((incomplete, 1), else_=0)), _sum(accounts.c.rejected))
+        .join_from(sweeps, accounts, accounts.c.sweep_id == sweeps.c.id, isouter=True)
+        .where(*conditions)
+        .group_by(*sweeps.c)
+        .order_by(sweeps.c.finished_at.desc(), sweeps.c.id.desc())
+    )
     async with database.reading() as connection:
         found = (await connection.execute(query.limit(limit))).all()
     return [
-        SweepRow(row.id, msgspec.json.decode(row.scope), row.started_at, row.finished_at, row.numbers)
-        for row in found
+        SweepRow(id_, msgspec.json.decode(scope), started_at, finished_at, count, incomplete, rejected)
+        for id_, scope, _, started_at, finished_at, count, incomplete, rejected in found
     ]
+
+
+def _sum(value: ColumnElement[int]) -> ColumnElement[int]:
+    return cast(func.coalesce(func.sum(value), 0), BigInteger)
 
 
 async def _stream(database: Database, query: Any) -> AsyncGenerator[Sequence[Any]]:
@@ -130,7 +149,7 @@ async def read_accounts(
     )
     query = (
         select(accounts.c.backend, accounts.c.account, accounts.c.outcome, accounts.c.error,
-               accounts.c.numbers, sweep_pages.c.page_id)
+               accounts.c.numbers, accounts.c.rejected, sweep_pages.c.page_id)
         .join_from(accounts, sweep_pages, same, isouter=True)
         .where(accounts.c.sweep_id == sweep_id)
         .order_by(accounts.c.backend, accounts.c.account, sweep_pages.c.place)
@@ -151,9 +170,10 @@ async def read_accounts(
 
 
 def _group_accounts(batch: Iterable[Any]) -> Iterable[AccountRow]:
-    for (backend, account, outcome, error, count), rows in groupby(batch, key=lambda row: tuple(row[:5])):
-        held = tuple(row[5] for row in rows if row[5] is not None)
-        yield AccountRow(backend, account, Outcome(outcome), error, count, held)
+    for account, rows in groupby(batch, key=lambda row: tuple(row[:6])):
+        held = tuple(row[6] for row in rows if row[6] is not None)
+        backend, id_, outcome, error, count, rejected = account
+        yield AccountRow(backend, id_, Outcome(outcome), error, count, rejected, held)
 
 
 async def records_by_page(database: Database, owners: dict[int, AccountKey]) -> dict[int, list[NumberRecord]]:
