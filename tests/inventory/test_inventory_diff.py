@@ -81,7 +81,7 @@ async def test_every_kind_of_change_is_yielded(where: str) -> None:
         ("routing", {"inbound": InboundService("voice_ai", "68e3")}),
         ("routing", {"forwarding_number": "+14155550199"}),
         ("label", {"label": "Front desk"}),
-        ("capabilities", {"can": Capabilities(voice=True)}),
+        ("capabilities", {"capability_flags": Capabilities(voice=True)}),
         ("assignee", {"linked_user": "usr_1"}),
     ],
 )

@@ -130,7 +130,7 @@ def full(**fields: Any) -> LeadConnectorNumber:
         "label": "Line",
         "country": "US",
         "type": "mobile",
-        "can": Capabilities(True, False, None, True),
+        "capability_flags": Capabilities(True, False, None, True),
         "inbound": InboundService("voice_ai", "68e3"),
         "date_added": "2024-02-29T23:59:59.123456+05:30",
         "pool": pool,

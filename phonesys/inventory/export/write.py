@@ -38,9 +38,10 @@ async def export(
     """Write records to a file, and return their number.
 
     The format follows from the file's suffix, unless `format` is given. `accounts` is read after the records.
-    Formats with a place for it (Parquet and Arrow) then say which accounts are incomplete. The file is
-    replaced once everything is on disk. If reading the records fails, a previous file is unchanged and the error is raised as it is.
-    Raises ExportFailed if writing fails.
+    Formats with a place for it (Parquet and Arrow) then say which accounts are incomplete.
+
+    The file is replaced once everything is on disk. If reading the records fails, a previous file is
+    unchanged and the error is raised as it is. Raises ExportFailed if writing fails.
     """
     chosen = format_of(path) if format is None else parse_format(format)
     written = 0
