@@ -82,13 +82,13 @@ class Semaphore:
         return self._free <= 0 or bool(self._waiters)
 
     def acquire_nowait(self) -> None:
-        """Take a slot. Raise `anyio.WouldBlock` if none is free."""
+        """Acquire a slot. Raise `anyio.WouldBlock` if none is free."""
         if self._free <= 0 or self._waiters:
             raise anyio.WouldBlock
         self._free -= 1
 
     def force_acquire(self) -> None:
-        """Take a slot even if none is free.
+        """Acquire a slot even if none is free.
 
         For a holder that is being cancelled and cannot wait, but will still release.
         """

@@ -1,7 +1,7 @@
-"""How a call tells the sweep that it is made for what it does.
+"""Hooks with which a sweep observes the HTTP calls made on its behalf.
 
-A sweep bounds how many requests are under way. A call that waits, for its account's rate window or before
-a retry, is not under way, and must not keep another account from its turn.
+A sweep bounds its requests in flight. A call that waits, for its account's rate window or before a retry, is
+not in flight, and must not keep other accounts waiting.
 """
 
 from __future__ import annotations
@@ -15,24 +15,24 @@ if TYPE_CHECKING:
 
 
 class CallObserver(Protocol):
-    """Whoever the calls of the current task are made for."""
+    """Observes the calls of the current task."""
 
     def on_request(self) -> None:
-        """Count a request that goes out."""
+        """Count a request that is about to be sent."""
 
     def on_retry(self) -> None:
-        """Count one that repeats another."""
+        """Count a request that repeats another one."""
 
     def waiting(self) -> AbstractAsyncContextManager[None]:
-        """Hold no place among the requests under way while this is open."""
+        """Release the call's slot among the requests in flight while the context is open."""
         ...
 
 
 current: ContextVar[CallObserver | None] = ContextVar("phonesys._observer", default=None)
-"""The scope of the running task; none for calls that no sweep makes."""
+"""The observer of the running task; None for calls outside of a sweep."""
 
 
 def waiting() -> AbstractAsyncContextManager[None]:
-    """Hold no place among the requests under way while this is open; nothing, where no sweep counts them."""
-    scope = current.get()
-    return nullcontext() if scope is None else scope.waiting()
+    """Release the call's slot, if a sweep counts its requests in flight, while the context is open."""
+    observer = current.get()
+    return nullcontext() if observer is None else observer.waiting()

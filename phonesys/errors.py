@@ -3,38 +3,38 @@
 ::
 
     PhonesysError
-    ├── UsageError                  nothing was sent: the request could not be made
-    │   ├── InvalidArgument         a value that no vendor could take
-    │   ├── ConfigError             a configuration that cannot be used
-    │   ├── UnknownProvider         no backend of that name
-    │   ├── Unsupported             the backend cannot do that
-    │   └── NotOpen                 used outside of its `async with`
-    ├── CallError                   one operation at one backend failed
-    │   ├── TransportError          no whole answer came back
-    │   │   ├── ConnectError       the vendor was never reached
-    │   │   ├── AttemptTimeout            one attempt took too long
-    │   │   └── ResponseTooLarge        the answer exceeded the cap
-    │   ├── DeadlineExceeded        the call as a whole took, or would take, too long
-    │   ├── StatusError             the vendor answered with an error
-    │   │   ├── UnexpectedRedirect          3xx, which is never followed
+    ├── UsageError                    nothing was sent: the request could not be made
+    │   ├── InvalidArgument           a value that no vendor accepts
+    │   ├── ConfigError               a configuration that cannot be used
+    │   ├── UnknownProvider           no backend of that name
+    │   ├── Unsupported               the backend lacks the ability
+    │   └── NotOpen                   used outside of its `async with`
+    ├── CallError                     one operation at one backend failed
+    │   ├── TransportError            no whole response arrived
+    │   │   ├── ConnectError          the vendor was never reached
+    │   │   ├── AttemptTimeout        one attempt took too long
+    │   │   └── ResponseTooLarge      the response exceeded the size limit
+    │   ├── DeadlineExceeded          the call as a whole took, or would take, too long
+    │   ├── StatusError               the vendor responded with an error status
+    │   │   ├── UnexpectedRedirect    3xx, which is never followed
     │   │   ├── BadRequest            400, 422 and other 4xx
-    │   │   ├── Unauthorized        401
-    │   │   ├── Forbidden           403
-    │   │   ├── NotFound            404
+    │   │   ├── Unauthorized          401
+    │   │   ├── Forbidden             403
+    │   │   ├── NotFound              404
     │   │   │   └── PhoneSystemMissing    the account has no phone system: a state, not a fault
-    │   │   ├── RequestTimeout      408
-    │   │   ├── Conflict            409
-    │   │   ├── RateLimited         429
-    │   │   └── ServerError         5xx
-    │   │       └── PermanentServerError    501 and other 5xx that no retry mends
-    │   ├── QuotaExhausted          the day's requests are used up
-    │   ├── DecodeError             the answer is not what the operation answers
-    │   │   └── NotJson             it is not JSON at all
-    │   ├── RepeatedPage            paging went in a circle
-    │   ├── InconsistentListing            an account's pages do not add up
-    │   ├── OutcomeUnknown          a write may or may not have been carried out
-    │   └── BackendFault            a backend raised something that is not a PhonesysError
-    └── SweepIncomplete             a sweep that had to be whole was not
+    │   │   ├── RequestTimeout        408
+    │   │   ├── Conflict              409
+    │   │   ├── RateLimited           429
+    │   │   └── ServerError           5xx
+    │   │       └── PermanentServerError    501 and other 5xx that no retry helps
+    │   ├── QuotaExhausted            the daily quota is spent
+    │   ├── DecodeError               the response is not the expected data
+    │   │   └── NotJson               the response is not JSON
+    │   ├── RepeatedPage              paging went in a circle
+    │   ├── InconsistentListing       the pages of an account do not add up
+    │   ├── OutcomeUnknown            a write may or may not have been carried out
+    │   └── BackendFault              a backend raised something that is not a PhonesysError
+    └── SweepIncomplete               a sweep that had to be complete was not
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ if TYPE_CHECKING:
 
 
 class PhonesysError(Exception):
-    """The root: `except PhonesysError` catches all of ours."""
+    """Root of all errors of phonesys."""
 
     def __reduce__(self) -> tuple[Callable[..., PhonesysError], tuple[Any, ...]]:
         # BaseException would call the class with `args` alone, which no keyword-only signature survives.
@@ -70,21 +70,21 @@ class UsageError(PhonesysError, ValueError):
 
 
 class InvalidArgument(UsageError):
-    """A value that no vendor could take; the message says what was expected."""
+    """A value that no vendor accepts. The message says what was expected."""
 
 
 class ConfigError(UsageError):
-    """A configuration that cannot be used; the message names the source, the key and what was expected."""
+    """A configuration that cannot be used. The message names the source, the key and what was expected."""
 
 
 class UnknownProvider(UsageError):
-    """No backend bears that name."""
+    """No backend has that name."""
 
 
 class Unsupported(UsageError, AttributeError):
-    """The backend cannot do that.
+    """The backend lacks the ability.
 
-    An AttributeError as well, so that `hasattr` and runtime protocols see the ability as missing.
+    It is an AttributeError as well, so that `hasattr` and runtime protocols see the ability as missing.
     """
 
 
@@ -96,10 +96,10 @@ class CallError(PhonesysError):
     """One operation at one backend failed."""
 
     transient: ClassVar[bool] = False
-    """Whether the same call may well succeed a moment later."""
+    """The same call may succeed a moment later."""
 
     not_executed: bool = False
-    """Whether this proves that the vendor did not carry the operation out."""
+    """The error proves that the vendor did not carry out the operation."""
 
     def __init__(self, message: str = "") -> None:
         super().__init__(message)
@@ -109,26 +109,26 @@ class CallError(PhonesysError):
         self.account = ""
         self.attempts = 0
         self.elapsed = 0.0
-        """Seconds from the start of the call, waits and retries included."""
+        """Seconds since the start of the call, waits and retries included."""
 
     def with_call(self, *, backend: str, operation: str, account: str) -> Self:
-        """Say which call failed."""
+        """Set the call that failed."""
         self.backend, self.operation, self.account = backend, operation, account
         return self
 
-    def _what(self) -> str:
+    def _summary(self) -> str:
         return self.message or type(self).__name__
 
     def __str__(self) -> str:
         where = " ".join(part for part in (self.backend, self.operation, self.account) if part)
-        text = f"{where}: {self._what()}" if where else self._what()
+        text = f"{where}: {self._summary()}" if where else self._summary()
         if self.attempts > 1:
             text += f" ({self.attempts} attempts in {self.elapsed:.1f} s)"
         return text
 
 
 class TransportError(CallError):
-    """No whole answer came back: a lost connection, a body cut short, a proxy's fault."""
+    """No whole response arrived: a lost connection, a body cut short, a proxy's fault."""
 
     transient = True
 
@@ -140,11 +140,11 @@ class ConnectError(TransportError):
 
 
 class AttemptTimeout(TransportError):
-    """One attempt took longer than it may."""
+    """One attempt took longer than `HttpOptions.timeout`."""
 
 
 class ResponseTooLarge(TransportError):
-    """The answer, decompressed, is larger than `HttpOptions.max_body`."""
+    """The response, decompressed, is larger than `HttpOptions.max_body`."""
 
     transient = False
 
@@ -153,11 +153,11 @@ class DeadlineExceeded(CallError):
     """The call as a whole took longer than its deadline, or would have to wait beyond it."""
 
     retry_after: float | None = None
-    """Seconds until it would be worth another try, where that is known."""
+    """Seconds until another call may succeed, if known."""
 
 
 class StatusError(CallError):
-    """The vendor answered, with a status that is not success."""
+    """The vendor responded with a status that is not success."""
 
     def __init__(
         self,
@@ -171,21 +171,21 @@ class StatusError(CallError):
         super().__init__(message)
         self.status = status
         self.body = body
-        """The first bytes of the vendor's answer."""
+        """The first bytes of the response body."""
         self.request_id = request_id
         self.retry_after = retry_after
-        """Seconds that the vendor asked to wait, as it said them."""
+        """Seconds that the vendor asked to wait, as stated."""
 
     @property
     def details(self) -> dict[str, Any]:
-        """The body as the vendor's own object; empty where it is none."""
+        """The body as a JSON object; empty if it is not one."""
         try:
             value = msgspec.json.decode(self.body)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return {}
         return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
 
-    def _what(self) -> str:
+    def _summary(self) -> str:
         text = f"{self.status} {self.message or 'without a message'}"
         if self.request_id:
             text += f" [request {self.request_id}]"
@@ -195,15 +195,15 @@ class StatusError(CallError):
 class UnexpectedRedirect(StatusError):
     """3xx: never followed, since a redirect would carry the credentials along.
 
-    It proves that nothing happened only where it says that the request belongs elsewhere: a write that was
-    carried out is answered with 303, or 302 (RFC 9110, section 15.4.4), by servers that send to its result.
+    301, 307 and 308 prove that nothing was executed: the request belongs elsewhere. 302 and 303 do not: some
+    servers answer a write that they carried out with them (RFC 9110, section 15.4.4).
     """
 
     not_executed = True
 
     def __init__(self, message: str = "", *, status: int = 0, **facts: Any) -> None:
         super().__init__(message, status=status, **facts)
-        if status not in _BELONGS_ELSEWHERE:
+        if status not in _MOVED:
             self.not_executed = False
 
 
@@ -218,7 +218,7 @@ class Unauthorized(StatusError):
 
     not_executed = True
     renewable: bool = False
-    """Whether another credential was to be had."""
+    """Another credential may work."""
 
 
 class Forbidden(StatusError):
@@ -234,36 +234,36 @@ class NotFound(StatusError):
 
 
 class PhoneSystemMissing(NotFound):
-    """The account has no phone system: an ordinary state, counted apart from failures."""
+    """The account has no phone system: an ordinary state, not counted as a failure."""
 
 
 class Conflict(StatusError):
-    """409: the vendor holds something that stands in the way."""
+    """409: the request conflicts with the state at the vendor."""
 
     not_executed = True
 
 
 class RateLimited(StatusError):
-    """429: too many requests; `retry_after` says for how long, if the vendor does."""
+    """429: too many requests. `retry_after` is how long to wait, if the vendor states it."""
 
     transient = True
     not_executed = True
 
 
 class RequestTimeout(StatusError):
-    """408: the vendor did not receive the whole request in time, or says so."""
+    """408: the vendor did not receive the whole request in time."""
 
     transient = True
 
 
 class ServerError(StatusError):
-    """5xx: the vendor, or a proxy before it, failed."""
+    """5xx: the vendor or its proxy failed."""
 
     transient = True
 
 
 class QuotaExhausted(CallError):
-    """The day's requests are used up; nothing is sent until `resets_at`."""
+    """The daily quota is spent. Nothing is sent until `resets_at`."""
 
     not_executed = True
 
@@ -273,7 +273,7 @@ class QuotaExhausted(CallError):
 
 
 class DecodeError(CallError):
-    """The answer is not what the operation answers; `body` holds its first bytes."""
+    """The response is not the expected data. `body` holds its first bytes."""
 
     def __init__(self, message: str = "", *, status: int = 0, body: bytes = b"") -> None:
         super().__init__(message)
@@ -282,27 +282,27 @@ class DecodeError(CallError):
 
 
 class NotJson(DecodeError):
-    """A success whose body is not JSON at all: a proxy's page, or a body cut short."""
+    """A success whose body is not JSON: a proxy's page, or a body cut short."""
 
     transient = True
 
 
 class RepeatedPage(CallError):
-    """Paging came back to a cursor or a page that it had already seen."""
+    """Paging returned to a cursor or a page that it had already seen."""
 
 
 class InconsistentListing(CallError):
     """The pages of an account do not add up, however often it is read: a number may be missing.
 
-    Rows moved while they were read, or the vendor counts more than it lists. What was found is handed on.
+    Rows moved while they were read, or the vendor counts more than it lists. The numbers found are yielded.
     """
 
 
 class OutcomeUnknown(CallError):
-    """A write whose answer was lost: it may or may not have been carried out.
+    """A write whose response was lost: it may or may not have been carried out, and was not sent again.
 
-    It was not sent again. `reconcile()` looks up what became of it, `recovery_hint` says how in words, and
-    `__cause__` is the error that hid the answer.
+    `reconcile()` looks up its outcome, `recovery_hint` says in words how to, and `__cause__` is the error
+    that lost the response.
     """
 
     _by: Reconciles | None = None
@@ -311,22 +311,21 @@ class OutcomeUnknown(CallError):
         super().__init__(message)
         self.recovery_hint = recovery_hint
         self.cause = cause
-        """What hid the answer, in words: `__cause__` does not survive pickling."""
+        """The error that lost the response, in words: `__cause__` does not survive pickling."""
         self.write: Write | None = None
-        """What was to be written, as plain facts; None where it cannot be looked up."""
+        """The write as plain data; None if it cannot be looked up."""
 
     def with_write(self, write: Write, by: Reconciles) -> Self:
-        """Say what was to be written, and who can look it up."""
+        """Set the write, and the backend that can look it up."""
         self.write, self._by = write, by
         return self
 
     async def reconcile(
         self, *, grace_period: float = GRACE_PERIOD, clock_skew: float = CLOCK_SKEW
     ) -> Reconciled[Any]:
-        """Look up whether it was carried out, as `backend.reconcile(error)` does.
+        """Look up if the write was carried out, as `backend.reconcile(error)` does.
 
-        Raises UsageError where the error does not know its backend, as after pickling: that method is then
-        the way.
+        Raise UsageError if the error does not know its backend, as after pickling. Call that method then.
         """
         if self._by is None:
             raise UsageError(
@@ -341,18 +340,18 @@ class OutcomeUnknown(CallError):
         facts = {name: value for name, value in self.__dict__.items() if name != "_by"}
         return _restore, (type(self), self.args, facts)
 
-    def _what(self) -> str:
+    def _summary(self) -> str:
         hint = f"; to find out: {self.recovery_hint}" if self.recovery_hint else ""
         return f"{self.message} ({self.cause}){hint}" if self.cause else f"{self.message}{hint}"
 
 
 class Reconciles(Protocol):
-    """A backend that can look up what became of a write."""
+    """A backend that can look up the outcome of a write."""
 
     async def reconcile(
         self, lost: OutcomeUnknown, /, *, grace_period: float = GRACE_PERIOD, clock_skew: float = CLOCK_SKEW
     ) -> Reconciled[Any]:
-        """Look it up."""
+        """Look up if the write was carried out."""
         ...
 
 
@@ -361,7 +360,7 @@ class BackendFault(CallError):
 
 
 class SweepIncomplete(PhonesysError):
-    """A sweep that had to be whole was not; what it did find is not lost.
+    """A sweep that had to be complete was not.
 
     `numbers` holds every number that was read, `report` says which accounts failed and why.
     """
@@ -372,7 +371,7 @@ class SweepIncomplete(PhonesysError):
         self.report = report
 
 
-_BELONGS_ELSEWHERE = frozenset({301, 307, 308})
+_MOVED = frozenset({301, 307, 308})
 _BY_STATUS: dict[int, type[StatusError]] = {
     401: Unauthorized,
     403: Forbidden,
@@ -381,19 +380,19 @@ _BY_STATUS: dict[int, type[StatusError]] = {
     409: Conflict,
     429: RateLimited,
 }
-# 501 and 505 are left out: the vendor says that it never will.
-_PASSING = frozenset({500, 502, 503, 504})
+# Not 501 and 505: the vendor will never serve the request.
+_TRANSIENT_5XX = frozenset({500, 502, 503, 504})
 
 
 class PermanentServerError(ServerError):
-    """A 5xx that no retry mends, such as 501."""
+    """A 5xx that no retry helps, such as 501."""
 
     transient = False
 
 
 def status_class(status: int) -> type[StatusError]:
-    """Which error a status that is not success deserves."""
+    """Return the error class for a status that is not success."""
     if status in _BY_STATUS:
         return _BY_STATUS[status]
     by_hundred = {3: UnexpectedRedirect, 4: BadRequest, 5: PermanentServerError}
-    return ServerError if status in _PASSING else by_hundred.get(status // 100, StatusError)
+    return ServerError if status in _TRANSIENT_5XX else by_hundred.get(status // 100, StatusError)

@@ -1,4 +1,4 @@
-"""Credentials that do not show themselves."""
+"""Credentials that are masked wherever they could be shown."""
 
 from __future__ import annotations
 
@@ -11,24 +11,23 @@ _MASK = "***"
 
 
 class Secret:
-    """A credential that only `reveal` shows: not `repr`, `str`, formatting, copies or pickles.
+    """A credential that only `reveal` returns: not `repr`, `str`, formatting, copies or pickles.
 
-    Raises InvalidArgument, without the value, for what cannot travel in an HTTP header: nothing at all, or
-    anything but printable ASCII.
+    Raise InvalidArgument, without the value, unless it is non-empty printable ASCII, as HTTP headers require.
     """
 
     __slots__ = ("_value",)
 
     def __init__(self, value: str | Secret, *, what: str = "credential") -> None:
         self._value: str | None = value.reveal() if isinstance(value, Secret) else value
-        if complaint := _complaint(self._value):
+        if problem := _problem(self._value):
             del value  # tracebacks may show locals
-            raise InvalidArgument(f"{what}: {complaint}")
+            raise InvalidArgument(f"{what}: {problem}")
 
     def reveal(self) -> str:
-        """Return the credential itself, for the vendor it belongs to."""
+        """Return the credential, for the vendor that it belongs to."""
         if self._value is None:
-            raise UsageError("this credential was left behind when it was pickled; give it anew")
+            raise UsageError("a credential is dropped when it is pickled; provide it again")
         return self._value
 
     def __repr__(self) -> str:
@@ -49,11 +48,10 @@ class Secret:
         return hash(self._value)
 
     def __reduce__(self) -> tuple[object, tuple[()]]:
-        return LeftBehind, ()
+        return DroppedSecret, ()
 
 
-def _complaint(value: object) -> str | None:
-    """Say, without the value, why it cannot travel in an HTTP header."""
+def _problem(value: object) -> str | None:
     if not isinstance(value, str):
         return f"expected a string, got {type(value).__name__}"
     if not value or value != value.strip():
@@ -63,8 +61,8 @@ def _complaint(value: object) -> str | None:
     return None
 
 
-class LeftBehind(Secret):
-    """What a pickled credential becomes: one that is no longer there."""
+class DroppedSecret(Secret):
+    """A credential after pickling: its value is gone."""
 
     __slots__ = ()
 
@@ -73,7 +71,7 @@ class LeftBehind(Secret):
 
 
 class HeaderValue(str):
-    """A signed header as aiohttp needs it, whose `repr` is masked: tracebacks may show locals."""
+    """A header value with a masked `repr`, since tracebacks may show locals."""
 
     __slots__ = ()
 
@@ -81,11 +79,11 @@ class HeaderValue(str):
         return f"'{_MASK}'"
 
     def __reduce__(self) -> NoReturn:
-        raise UsageError("what signs calls cannot be pickled; make it anew in the other process")
+        raise UsageError("what signs calls cannot be pickled; make it again in the other process")
 
 
 class HiddenBytes(bytes):
-    """A request body that carries credentials, whose `repr` is masked: tracebacks may show locals."""
+    """A request body with a masked `repr`, since tracebacks may show locals."""
 
     __slots__ = ()
 

@@ -1,7 +1,7 @@
-"""What is kept of a write whose answer was lost, and what looking it up may show.
+"""Writes whose response was lost, as plain data, and what a look-up may show.
 
-No vendor says who wrote what. So the question that can be answered is not whether this very request was
-carried out, but whether the vendor holds what it asked for, and whether that came about since.
+No vendor records which request made a change. So a look-up cannot tell if this very request was carried out.
+It tells if the vendor holds what the request asked for, and if that came about since.
 """
 
 from __future__ import annotations
@@ -15,47 +15,47 @@ import msgspec
 N_co = TypeVar("N_co", covariant=True)
 
 GRACE_PERIOD = 60.0
-"""Seconds after which a request whose answer was lost is taken to be over: what gateways usually allow."""
+"""Seconds after which a request whose response was lost is taken to be over, as gateways usually allow."""
 CLOCK_SKEW = 60.0
-"""How many seconds the vendor's clock and this one may be apart."""
+"""Seconds by which the vendor's clock and this one may differ."""
 
 
 class WriteOutcome(StrEnum):
-    """What looking it up has shown."""
+    """Result of looking up a write."""
 
     DONE = "done"
-    """The vendor holds what the write asked for: it need not be repeated."""
+    """The vendor holds what the write asked for. Do not repeat it."""
     NOT_DONE = "not_done"
-    """The vendor does not, and nothing suggests that it ever did: it may be repeated."""
+    """The vendor does not hold it, and nothing suggests that it ever did. It may be repeated."""
     UNCLEAR = "unclear"
-    """What is there may be this write's work or somebody else's: for people to decide."""
+    """The state at the vendor may come from this write or from another one. A person must decide."""
 
 
 class Reconciled(msgspec.Struct, Generic[N_co], frozen=True, kw_only=True):
-    """What became of a write."""
+    """Outcome of a write."""
 
     outcome: WriteOutcome
     number: N_co | None = None
-    """What it made or changed, as it is now; None unless done, and for what was deleted."""
+    """The number that the write created or changed, as it is now. None unless done, and after a delete."""
     reason: str = ""
-    """What the outcome rests on, in words."""
+    """Grounds for the outcome, in words."""
     candidates: tuple[N_co, ...] = ()
-    """The numbers that may be what it made or changed, where that is unclear."""
+    """Numbers that the write may have created or changed, if that is unclear."""
 
 
 class Write(msgspec.Struct, frozen=True, kw_only=True):
-    """A write as plain facts, from which its outcome can be looked up: in another process too."""
+    """A write as plain data, from which its outcome can be looked up, in another process too."""
 
     kind: Literal["create", "assign", "update", "delete"]
     account: str
     number: str | None = None
-    """The number that was to be created or assigned, E.164."""
+    """Number to create or assign, E.164."""
     number_id: str | None = None
-    """The number that was to be updated or deleted."""
+    """Id of the number to update or delete."""
     wanted: dict[str, Any] = {}
-    """The fields that were given, under the names that the method has for them."""
+    """Fields of the write, under the method's parameter names."""
     version: datetime | None = None
-    """When the number was last changed before, where it was fetched for that."""
+    """Time of the number's last change before the write, if it was fetched."""
     started_at: datetime = msgspec.field(default_factory=lambda: datetime.now(UTC))
     ended_at: datetime = msgspec.field(default_factory=lambda: datetime.now(UTC))
-    """When the answer was given up."""
+    """Time at which waiting for the response ended."""

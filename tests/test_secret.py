@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from phonesys import ApiKey, Bearer, InvalidArgument, Secret, UsageError
-from phonesys.secret import HeaderValue, LeftBehind
+from phonesys.secret import DroppedSecret, HeaderValue
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -63,9 +63,9 @@ def test_there_is_no_dict_to_look_into() -> None:
 def test_copies_leave_the_credential_behind(trip: Callable[[Secret], Secret]) -> None:
     """They are still a Secret, and using one says what happened."""
     left = trip(Secret(VALUE))
-    assert isinstance(left, LeftBehind)
+    assert isinstance(left, DroppedSecret)
     assert (repr(left), str(left)) == ("Secret('***')", "***")
-    with pytest.raises(UsageError, match="left behind"):
+    with pytest.raises(UsageError, match="dropped when it is pickled"):
         left.reveal()
 
 

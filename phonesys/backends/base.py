@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from phonesys.http.auth import Auth
     from phonesys.http.call import Call
     from phonesys.http.options import HttpOptions
+    from phonesys.http.ratelimit.headers import RateLimitHeaders
     from phonesys.http.ratelimit.window import RateLimit
+    from phonesys.http.transport import Transport
 
 T = TypeVar("T")
 N = TypeVar("N", bound=AccountNumber)
@@ -46,15 +48,25 @@ class HttpBackend(ClearlyUnsupported):
         base_url: str,
         auth: Auth,
         limit: RateLimit | None,
+        limit_headers: RateLimitHeaders | None = None,
         headers: Mapping[str, str] | None = None,
         http: HttpOptions | None = None,
         session: aiohttp.ClientSession | None = None,
+        transport: Transport | None = None,
     ) -> None:
         if not name or not name.isprintable():
             raise InvalidArgument(f"name: expected a word for the backend, got {name!r}")
         self.name = name
         self.http = HttpClient(
-            base_url, backend=name, auth=auth, limit=limit, headers=headers, options=http, session=session
+            base_url,
+            backend=name,
+            auth=auth,
+            limit=limit,
+            limit_headers=limit_headers,
+            headers=headers,
+            options=http,
+            session=session,
+            transport=transport,
         )
 
     async def __aenter__(self) -> Self:

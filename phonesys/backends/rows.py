@@ -8,7 +8,7 @@ import msgspec
 
 from phonesys._validation import MAX_DEPTH, exceeds_depth
 from phonesys.errors import DecodeError
-from phonesys.http.response import EXCERPT, SHOWN, UNREADABLE
+from phonesys.http.response import BODY_EXCERPT_BYTES, MESSAGE_EXCERPT_CHARS, MSGSPEC_ERRORS
 from phonesys.model import UnreadableRow
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def row_decoder(kind: type[R], *doubtful: str) -> Callable[[bytes | msgspec.Raw]
     def read(row: bytes | msgspec.Raw) -> R:
         try:
             return decode(row)
-        except UNREADABLE as failure:
+        except MSGSPEC_ERRORS as failure:
             reason = failure
         fields = _split(row)
         kept = {name: raw for name, raw in fields.items() if name not in doubtful or _is_text(raw)}
@@ -64,11 +64,11 @@ def decode_rows_individually(
     for row in rows:
         try:
             good.append(read(row))
-        except UNREADABLE as failure:
+        except MSGSPEC_ERRORS as failure:
             if len(bad) == MAX_UNREADABLE:
                 raise _too_many_unreadable(bad[0]) from None
-            reason = str(failure)[:SHOWN]
-            raw = bytes(memoryview(row)[:EXCERPT])
+            reason = str(failure)[:MESSAGE_EXCERPT_CHARS]
+            raw = bytes(memoryview(row)[:BODY_EXCERPT_BYTES])
             bad.append(UnreadableRow(raw=raw, reason=reasons.setdefault(reason, reason)))
     return tuple(good), tuple(bad)
 

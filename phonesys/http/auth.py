@@ -1,4 +1,4 @@
-"""Who signs a call, and with what."""
+"""Authentication: objects that sign calls with a credential."""
 
 from __future__ import annotations
 
@@ -21,27 +21,27 @@ T = TypeVar("T")
 class Auth(Protocol):
     """Signs calls.
 
-    `sign` is what every request pays, so it does not wait; where a credential has to be fetched first, it
-    answers None, and `prepare` is awaited before it is asked again.
+    Every request pays for `sign`, so it does not wait. If a credential must be fetched first, `sign` returns
+    None, and `ensure_valid` is awaited before `sign` is called again.
     """
 
     def sign(self, call: Call[Any]) -> Mapping[str, str] | None:
-        """Return the headers that carry the credential, or None if it must be prepared."""
+        """Return the headers that carry the credential, or None if it must be fetched first."""
         ...
 
     async def ensure_valid(self, call: Call[Any]) -> None:
-        """Fetch what signing this call needs; raises a CallError where that fails.
+        """Fetch the credential for this call. Raise a CallError if that fails.
 
-        A sweep counts this as a request under way: what waits for longer than one takes does so in
-        `scope.waiting()`.
+        A sweep counts this as one request in flight. Waits that take longer belong in
+        `_observer.waiting()`.
         """
 
     def on_unauthorized(self, call: Call[Any], headers: Mapping[str, str]) -> bool:
-        """Take note that these headers were answered with 401; say whether others are worth a try."""
+        """Note that these headers were rejected with 401. Return True if another credential may work."""
         ...
 
     def accounts(self) -> tuple[str, ...]:
-        """List the accounts that the credentials name; none where they do not."""
+        """Return the accounts that the credentials name, if they name any."""
         ...
 
 
@@ -74,7 +74,7 @@ class AuthClient(Protocol):
 
 @runtime_checkable
 class RefreshableAuth(Protocol):
-    """An Auth that sends requests of its own, and so is opened and closed with the clients it signs for."""
+    """An Auth that sends requests of its own, and is opened and closed with the clients it signs for."""
 
     async def open(self, client: AuthClient) -> None:
         """Prepare to sign calls of this client, whose address and options its own requests share."""
@@ -91,7 +91,7 @@ class StaticAuth:
 
     @property
     def headers(self) -> Mapping[str, str]:
-        """The header, which is the same for every call."""
+        """The header of every call."""
         return self._headers
 
     def sign(self, call: Call[Any]) -> Mapping[str, str]:
@@ -99,26 +99,26 @@ class StaticAuth:
         return self._headers
 
     async def ensure_valid(self, call: Call[Any]) -> None:
-        """There is nothing to prepare."""
+        """Do nothing: the credential never changes."""
 
     def on_unauthorized(self, call: Call[Any], headers: Mapping[str, str]) -> bool:
-        """No other credential is to be had."""
+        """Return False: there is no other credential."""
         return False
 
     def accounts(self) -> tuple[str, ...]:
-        """Name none: a single credential does not say whose it is."""
+        """Return no accounts: a single credential does not name its own."""
         return ()
 
 
 class Unsigned(StaticAuth):
-    """No header at all: for what proves itself otherwise, or needs no proof."""
+    """No header: for calls that need no credential, or carry it in their body."""
 
     def __init__(self) -> None:
         self._headers = {}
 
 
 class Bearer(StaticAuth):
-    """A token that stays the same: a Private Integration Token, an organization key."""
+    """A Bearer token that never changes: a Private Integration Token, an organization key."""
 
     def __init__(self, token: str | Secret) -> None:
         secret = Secret(token, what="token")
@@ -133,9 +133,9 @@ class ApiKey(StaticAuth):
 
 
 class PerAccount:
-    """A static credential for each account: `PerAccount({"loc_1": Bearer("pit-…"), …})`.
+    """A credential for each account: `PerAccount({"loc_1": Bearer("pit-0001"), ...})`.
 
-    Strings stand for Bearer tokens. A call for any other account is InvalidArgument, before it is sent.
+    Strings are Bearer tokens. A call for any other account raises InvalidArgument before it is sent.
     """
 
     def __init__(self, credentials: Mapping[str, Auth | Secret | str]) -> None:
@@ -146,38 +146,38 @@ class PerAccount:
 
     def sign(self, call: Call[Any]) -> Mapping[str, str] | None:
         """Sign with the credential of the call's account."""
-        return self._of(call).sign(call)
+        return self._auth_for(call).sign(call)
 
     async def ensure_valid(self, call: Call[Any]) -> None:
-        """Prepare the credential of the call's account."""
-        await self._of(call).ensure_valid(call)
+        """Fetch the credential of the call's account."""
+        await self._auth_for(call).ensure_valid(call)
 
     def on_unauthorized(self, call: Call[Any], headers: Mapping[str, str]) -> bool:
-        """Tell the credential of the call's account."""
-        return self._of(call).on_unauthorized(call, headers)
+        """Pass a 401 on to the credential of the call's account."""
+        return self._auth_for(call).on_unauthorized(call, headers)
 
     def accounts(self) -> tuple[str, ...]:
-        """List the accounts that there are credentials for."""
+        """Return the accounts that have credentials."""
         return tuple(self._auths)
 
     async def open(self, client: AuthClient) -> None:
-        """Open those credentials that have to be fetched; all of them, or none."""
+        """Open the refreshable credentials: all of them, or none."""
         async with AsyncExitStack() as stack:
-            for auth in self._fetching():
+            for auth in self._refreshable():
                 await auth.open(client)
                 stack.push_async_callback(auth.close, client)
             stack.pop_all()
 
     async def close(self, client: AuthClient) -> None:
-        """Close them, whichever fail."""
+        """Close the refreshable credentials, even if some fail to close."""
         async with AsyncExitStack() as stack:
-            for auth in self._fetching():
+            for auth in self._refreshable():
                 stack.push_async_callback(auth.close, client)
 
-    def _fetching(self) -> list[RefreshableAuth]:
+    def _refreshable(self) -> list[RefreshableAuth]:
         return [auth for auth in self._auths.values() if isinstance(auth, RefreshableAuth)]
 
-    def _of(self, call: Call[Any]) -> Auth:
+    def _auth_for(self, call: Call[Any]) -> Auth:
         auth = self._auths.get(call.account)
         if auth is None:
             raise InvalidArgument(

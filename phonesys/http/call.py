@@ -1,4 +1,4 @@
-"""One operation of a vendor as plain data, and the pieces that its path and query are made of."""
+"""Call: one operation of a vendor as plain data, and encoders for its path, query and body."""
 
 from __future__ import annotations
 
@@ -20,58 +20,59 @@ T = TypeVar("T")
 
 
 class Call(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
-    """What to send, how to read the answer, whom it is charged to, and whether it may be repeated."""
+    """A request, the decoder for its response, and what the client must know to send it."""
 
     operation: str
-    """What errors and logs call it."""
+    """Name in errors and logs."""
     method: str
     target: str
-    """Path and query, encoded, to be appended to the base URL."""
+    """Encoded path and query, appended to the base URL."""
     decode: Callable[[bytes], T]
-    """Reads the body of a success; raises DecodeError."""
+    """Decodes the body of a success, or raises DecodeError."""
     account: str = ""
     idempotent: bool = True
-    """Whether repeating it is safe: a property of the operation, not of the verb."""
+    """Repeating the call has no further effect (RFC 9110, 9.2.2). The operation decides, not the method."""
     body: bytes | None = None
     content_type: str = "application/json"
     rate_key: str | None = None
-    """Whose rate window it is charged to; the account's unless given."""
+    """Key of the rate window that the call is charged to; by default, the account."""
     secrets: tuple[Secret, ...] = ()
-    """What its body carries that no error may show, should the answer echo it."""
+    """Secrets in the body. They are masked in errors if the response echoes them."""
     recovery_hint: str = ""
-    """For a call that is not safe: how to learn what became of it."""
+    """For a call that is not idempotent: how to find out if it was executed."""
 
 
-_PLAIN = re.compile(r"[A-Za-z0-9_-]+").fullmatch
-_LONGEST_SEGMENT = 1000
-_DOTS = frozenset({".", ".."})
+_match_unreserved = re.compile(r"[A-Za-z0-9_-]+").fullmatch
+_MAX_SEGMENT_LENGTH = 1000
+_DOT_SEGMENTS = frozenset({".", ".."})
 
 
 def encode_segment(value: str, what: str) -> str:
-    """Encode a value as one path segment, which it cannot leave.
+    """Encode a value as one path segment that it cannot leave.
 
-    Raises InvalidArgument for what no vendor uses as an id and servers may resolve: nothing, dots, control
-    characters.
+    Raise InvalidArgument for values that no vendor uses as an id and that servers may resolve: an empty
+    string, dot segments, control characters.
     """
     if not isinstance(value, str):
         raise InvalidArgument(f"{what}: expected a string, got {type(value).__name__}")
-    if len(value) > _LONGEST_SEGMENT:
+    if len(value) > _MAX_SEGMENT_LENGTH:
         raise InvalidArgument(f"{what}: {value!r:.80}… is {len(value)} characters long, which no id is")
-    if _PLAIN(value):
+    if _match_unreserved(value):
         return value
-    if not value.strip() or value in _DOTS or not value.isprintable():
+    if not value.strip() or value in _DOT_SEGMENTS or not value.isprintable():
         raise InvalidArgument(f"{what}: {value!r} cannot be one; expected an id as the vendor gives it")
     return quote(value, safe="")
 
 
 def encode_query(parameters: Mapping[str, Any]) -> str:
-    """Encode query parameters, with their `?`: None is left out, booleans are words, `+` is `%2B`.
+    """Encode query parameters, with the leading `?`.
 
-    Raises InvalidArgument for text that is not Unicode (half of a surrogate pair).
+    None is left out, booleans are `true` and `false`, `+` is `%2B`. Raise InvalidArgument for a lone
+    surrogate.
     """
     try:
         pairs = [
-            f"{quote(name, safe='')}={quote(_word(value), safe='')}"
+            f"{quote(name, safe='')}={quote(_to_text(value), safe='')}"
             for name, value in parameters.items()
             if value is not None
         ]
@@ -81,14 +82,14 @@ def encode_query(parameters: Mapping[str, Any]) -> str:
 
 
 def encode_json(fields: Mapping[str, Any]) -> bytes:
-    """Encode a JSON body: None is left out. Raises InvalidArgument for what JSON cannot say."""
+    """Encode a JSON body without fields that are None. Raise InvalidArgument for what JSON cannot hold."""
     try:
         return msgspec.json.encode({name: value for name, value in fields.items() if value is not None})
     except (TypeError, ValueError) as failure:  # among them UnicodeEncodeError
         raise InvalidArgument(f"body: {failure}") from None
 
 
-def _word(value: Any) -> str:
+def _to_text(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     return str(value)

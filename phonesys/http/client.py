@@ -1,4 +1,4 @@
-"""The only place that does I/O: sends calls inside their limits, and retries what may be repeated."""
+"""HTTP client: sends calls inside their rate limits, and retries those that may be repeated."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ from math import inf
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import msgspec
-from multidict import istr
 
-from phonesys import _observer as scope
+from phonesys import _observer
 from phonesys._concurrency import Semaphore
 from phonesys.errors import (
     AttemptTimeout,
@@ -21,19 +20,25 @@ from phonesys.errors import (
     NotOpen,
     OutcomeUnknown,
     PhonesysError,
-    QuotaExhausted,
     RateLimited,
     Unauthorized,
 )
 from phonesys.http.auth import RefreshableAuth, StaticAuth
 from phonesys.http.options import HttpOptions
-from phonesys.http.ratelimit.quota import DailyQuotas
-from phonesys.http.ratelimit.window import UNLIMITED, RateLimit, RateLimiter, SlidingWindow, WaitTooLong
-from phonesys.http.response import error_from_response, parse_count
+from phonesys.http.ratelimit.limiter import RateLimiter
+from phonesys.http.ratelimit.window import UNLIMITED, RateLimit, SlidingWindow
+from phonesys.http.response import error_from_response
 from phonesys.http.retry import RetryBudget, backoff, is_retryable
-from phonesys.http.transport import TransportSelector
 from phonesys.http.transport.connector import SharedSession
-from phonesys.http.transport.errors import MAPPED_EXCEPTIONS, map_exception, redact, redact_decode_error
+from phonesys.http.transport.errors import (
+    MAPPED_EXCEPTIONS,
+    ConnectionLost,
+    map_exception,
+    redact,
+    redact_decode_error,
+)
+from phonesys.http.transport.select import choose_transport
+from phonesys.http.transport.timeouts import TimeoutScheduler
 from phonesys.http.validation import validate_base_url, validate_call, validate_headers
 
 if TYPE_CHECKING:
@@ -44,26 +49,30 @@ if TYPE_CHECKING:
 
     from phonesys.http.auth import Auth
     from phonesys.http.call import Call
-    from phonesys.http.transport.errors import RawResponse
+    from phonesys.http.ratelimit.headers import RateLimitHeaders
+    from phonesys.http.response import RawResponse
+    from phonesys.http.transport import Transport
 
 T = TypeVar("T")
 log = logging.getLogger("phonesys")
 
-_DAY = 86_400.0
-_PATIENCE = 4  # Where others use the same window, a call may find it full several times over.
-# Looked up in every answer, which `istr` makes three times faster.
-_REMAINING = istr("X-RateLimit-Remaining")
-_ALLOWED = istr("X-RateLimit-Max")
-_LEFT_TODAY = istr("X-RateLimit-Daily-Remaining")
+_RATE_LIMITED_RETRIES = 4  # times as many: where others use the same window, it may be full repeatedly
 _SUCCESS, _REDIRECTION = 200, 300
 _ACCEPT = "application/json, application/problem+json"
 
 
 class HttpClient:
-    """Sends one vendor's calls over one aiohttp session: its own, or one handed in, which it never closes.
+    """Sends one vendor's calls.
 
-    Raises InvalidArgument for a `base_url` that would carry credentials in the clear, for headers that cannot
-    be sent, and for TLS settings beside a session that has its own.
+    Requests go over one aiohttp session: the client's own, or one handed in, which it never closes. With
+    `transport`, they go there instead.
+
+    - `limit`: what the vendor allows each account.
+    - `limit_headers`: the response headers in which the vendor states its limits.
+    - `headers`: sent with every request.
+
+    Raise InvalidArgument for a `base_url` that would send credentials in the clear, for headers that cannot
+    be sent, and for TLS options beside a session or transport of the caller's.
     """
 
     def __init__(
@@ -73,35 +82,42 @@ class HttpClient:
         backend: str,
         auth: Auth,
         limit: RateLimit | None = None,
+        limit_headers: RateLimitHeaders | None = None,
         headers: Mapping[str, str] | None = None,
         options: HttpOptions | None = None,
         session: aiohttp.ClientSession | None = None,
+        transport: Transport | None = None,
     ) -> None:
         self.backend = backend
         self.auth = auth
         self.options = options or HttpOptions()
+        self.fallback_reason: str | None = None
+        """Reason why requests go through aiohttp's session; None if they take the direct transport."""
         self._base = validate_base_url(base_url)
         self._headers = {"Accept": _ACCEPT, **(headers or {})}
         self._limit = limit or UNLIMITED
+        self._limit_headers = limit_headers
         self._constant = auth.headers if isinstance(auth, StaticAuth) else None
         for fixed in (self._headers, self._constant or {}):
             validate_headers(fixed)
-        if session is not None and self.options.ssl is not None:
+        if session is not None and transport is not None:
+            raise InvalidArgument("expected either session= or transport=, and not both")
+        if (session or transport) is not None and self.options.ssl is not None:
             raise InvalidArgument(
                 "HttpOptions.ssl: for a session of our own; expected it at the connector of the one handed in"
             )
-        self._connections = SharedSession(self.options.ssl, session)
-        self._transport: TransportSelector | None = None
+        self._session = SharedSession(self.options.ssl, session)
+        self._given_transport = transport
+        self._transport: Transport | None = None
         self._users = 0
         self._budget = RetryBudget()
-        self._quotas = DailyQuotas()
 
     async def __aenter__(self) -> Self:
         self._users += 1
         if self._users == 1:
             await self._open()
             if isinstance(self.auth, RefreshableAuth):
-                await self._attach(self.auth)
+                await self._open_auth(self.auth)
         return self
 
     async def __aexit__(
@@ -122,19 +138,32 @@ class HttpClient:
     async def _open(self) -> None:
         options = self.options
         self._loop = asyncio.get_running_loop()
-        self._windows = RateLimiter(self._limit, self._loop)
-        self._gate = Semaphore(options.connections)
+        self._limiter = RateLimiter(self._limit, self._loop, self._limit_headers)
+        self._connections = Semaphore(options.connections)
+        self._timeouts = TimeoutScheduler(self._loop)
+        self._timeout = inf if options.timeout is None else options.timeout
         self._deadline = inf if options.deadline is None else options.deadline
-        self._transport = await TransportSelector.open(
-            self._connections, options, self._base, self._headers, self._constant
-        )
+        if self._given_transport is not None:
+            self._transport = self._given_transport
+        else:
+            self._transport, self.fallback_reason = await choose_transport(
+                self._session.open(),
+                options,
+                self._base,
+                headers=self._headers,
+                constant=self._constant,
+                borrowed=self._session.borrowed is not None,
+            )
 
     async def _close(self) -> None:
-        transport, self._transport = self._transport, None
-        if transport is not None:
-            await transport.close()
+        self._transport = None
+        if self._session.borrowed is None:  # aiohttp would let requests in flight wait for ever
+            self._timeouts.fail_all(lambda: ConnectionLost("the client was closed"))
+        self._timeouts.close()
+        if self._given_transport is None:
+            await self._session.close()
 
-    async def _attach(self, auth: RefreshableAuth) -> None:
+    async def _open_auth(self, auth: RefreshableAuth) -> None:
         try:
             await auth.open(self)
         except BaseException:
@@ -150,230 +179,183 @@ class HttpClient:
         base_url: str | None = None,
         max_concurrency: int | None = None,
     ) -> HttpClient:
-        """Make another client to the same vendor, over the same connections.
+        """Return another client to the same vendor, over the same connections.
 
-        It has rate windows, credentials and headers of its own; `at_once` bounds its requests under way where
-        that is less than the options say.
+        It has rate windows, credentials and headers of its own. `max_concurrency` bounds its requests in
+        flight where that is less than `HttpOptions.connections`.
         """
         options = self.options
         if max_concurrency is not None:
             options = msgspec.structs.replace(options, connections=min(max_concurrency, options.connections))
-        other = HttpClient(
+        clone = HttpClient(
             base_url or self._base,
             backend=self.backend,
             auth=auth,
             limit=self._limit,
+            limit_headers=self._limit_headers,
             headers=headers,
             options=options,
-            session=self._connections.borrowed,
+            session=self._session.borrowed,
+            transport=self._given_transport,
         )
-        other._connections = self._connections
-        return other
-
-    @property
-    def fallback_reason(self) -> str | None:
-        """Why requests go aiohttp's ordinary way; None where they go the short one, which costs less."""
-        return None if self._transport is None else self._transport.fallback_reason
+        clone._session = self._session
+        return clone
 
     async def send(self, call: Call[T]) -> T:
-        """Carry the call out and return what it answers, or raise a CallError that says why not."""
-        self._opened()
+        """Carry out a call and return its decoded response.
+
+        Raise a CallError that names the call if it fails, after the retries that are allowed and may help.
+        """
+        self._opened_transport()
         validate_call(call)
         started = self._loop.time()
-        until = started + self._deadline
+        deadline = started + self._deadline
         try:
-            return await self._attempt(call, started, until)
+            return await self._attempt(call, started, deadline)
         except CallError as failure:
             error = failure
-        return await self._recover(call, error, started, until)
+        return await self._retry(call, error, started, deadline)
 
-    def _opened(self) -> TransportSelector:
-        if self._transport is None:
-            raise NotOpen(f"backend {self.backend!r} is not open; use `async with`")
-        return self._transport
-
-    async def _recover(self, call: Call[T], error: CallError, started: float, until: float) -> T:
-        """Try again for as long as that is allowed and may help; the errors' way out."""
-        attempt, renewed = 1, False
-        while True:
-            now = self._loop.time()
-            self._explain(error, call, attempt, now - started)
-            if isinstance(error, Unauthorized):
-                error.renewable = error.renewable and not renewed
-                renewed = True
-            delay = self._repeat_after(call, error, attempt)
-            if delay is None or now + delay > until:
-                raise _final(call, error)
-            async with scope.waiting():
-                await asyncio.sleep(delay)
-            if (current := scope.current.get()) is not None:
-                current.on_retry()
-            attempt += 1
-            try:
-                return await self._attempt(call, self._loop.time(), until)
-            except CallError as failure:
-                error = failure
-
-    def _repeat_after(self, call: Call[Any], error: CallError, attempt: int) -> float | None:
-        """Count the seconds until the next try; None where there must be none."""
-        if isinstance(error, Unauthorized) and error.renewable:
-            return 0.0  # a 401 proves that nothing happened, and is answered with other credentials once
-        patience = _PATIENCE if isinstance(error, RateLimited) else 1
-        if attempt > self.options.retries * patience or not is_retryable(error, idempotent=call.idempotent):
-            return None
-        if not self._budget.try_withdraw(error):
-            error.add_note("not tried again: the client has spent its budget for retries")
-            return None
-        return backoff(error, attempt, self.options, self.options.jitter())
-
-    async def _attempt(self, call: Call[T], now: float, until: float) -> T:
-        """One request: wait for the account's window, sign, send, read, decode or raise."""
-        if self._quotas:
-            self._quotas.check(call.rate_key or call.account)
+    async def _attempt(self, call: Call[T], now: float, deadline: float) -> T:
+        """Make one request: sign, acquire a slot, send, complete, then decode the response or fail."""
+        limiter, key = self._limiter, call.rate_key or call.account
+        if limiter.quotas:
+            limiter.quotas.check(key)
         signed = self.auth.sign(call)
         if signed is None:
-            signed = await self._prepared(call, until)
+            signed = await self._fetch_credential(call, deadline)
             now = self._loop.time()
-        # Not before the credential is there: a window that idles meanwhile is forgotten.
-        window = self._windows.window(call.rate_key or call.account, now)
+        window = limiter.window(key, now)  # after signing: the limiter drops windows that idle meanwhile
         if not window.try_acquire(now):
-            await self._await_turn(call, window, now, until)
-            signed = self.auth.sign(call) or signed  # it may have been renewed meanwhile
+            await limiter.wait_for_slot(key, window, now, deadline)
+            signed = self.auth.sign(call) or signed  # the credential may have been refreshed meanwhile
         try:
-            status, headers, body = await self._exchange(call, signed, until)
+            response = await self._exchange(call, signed, deadline)
         finally:
             window.complete(self._loop.time())
-        if (remaining := headers.get(_REMAINING)) is not None:
-            self._synchronise(call, window, remaining, headers)
-        if _SUCCESS <= status < _REDIRECTION:
+        limiter.update(key, window, response.headers)
+        if _SUCCESS <= response.status < _REDIRECTION:
             try:
-                answer = call.decode(body)
+                result = call.decode(response.body)
             except DecodeError as failure:
                 error: CallError = redact_decode_error(failure, signed)
             else:
                 self._budget.deposit()
-                return answer
+                return result
         else:
-            error = self._refusal(call, window, signed, status, headers, redact(body, signed, call.secrets))
-        del body  # an answer may echo the credential, and tracebacks may show locals
+            error = self._status_error(call, key, window, signed, response)
+        del response  # it may echo the credential, and tracebacks may show locals
         raise error
 
-    async def _prepared(self, call: Call[Any], until: float) -> Mapping[str, str]:
-        """Wait for the credential to be fetched, no longer than the call may take."""
-        try:
-            async with asyncio.timeout_at(None if until == inf else until):
-                while (signed := self.auth.sign(call)) is None:
-                    await self.auth.ensure_valid(call)
-                return signed
-        except TimeoutError:
-            error = DeadlineExceeded("no credential could be had before the deadline")
-        error.not_executed = True
-        raise error
-
-    async def _exchange(self, call: Call[Any], signed: Mapping[str, str], until: float) -> RawResponse:
-        """Send one request and read its answer, inside the time that is left."""
+    async def _exchange(self, call: Call[Any], signed: Mapping[str, str], deadline: float) -> RawResponse:
+        """Send one request and return its response, in the time that is left."""
         if signed is not self._constant:
             validate_headers(signed)
-        gate = self._gate
-        if gate.locked():
-            await self._await_place(until)
+        if self._connections.locked():
+            await self._wait_for_connection(deadline)
         else:
-            gate.acquire_nowait()
+            self._connections.acquire_nowait()
         try:
-            transport = self._opened()  # whoever had to wait may find it closed
-            if (current := scope.current.get()) is not None:
-                current.on_request()
-            with transport.until(until):
+            transport = self._opened_transport()  # the client may have been closed meanwhile
+            if (observer := _observer.current.get()) is not None:
+                observer.on_request()
+            with self._timeouts.until(min(deadline, self._loop.time() + self._timeout)):
                 return await transport.exchange(call, signed)
-        except PhonesysError:  # some of which are ValueErrors too
+        except PhonesysError:  # before MAPPED_EXCEPTIONS: some are ValueErrors too
             raise
         except MAPPED_EXCEPTIONS as failure:
             error = map_exception(failure)
         finally:
-            gate.release()
-        if isinstance(error, AttemptTimeout) and self._loop.time() >= until:
-            error = DeadlineExceeded("the deadline passed before the answer came")
-        raise error  # outside of `except`: aiohttp's errors hold the signed request
+            self._connections.release()
+        if isinstance(error, AttemptTimeout) and self._loop.time() >= deadline:
+            error = DeadlineExceeded("the deadline passed before the response arrived")
+        raise error  # outside of `except`: aiohttp's exceptions hold the signed request
 
-    async def _await_turn(self, call: Call[Any], window: SlidingWindow, now: float, until: float) -> None:
-        delay = await self._turn(window, now, until)
-        if self._quotas:  # the day's last request may have gone out meanwhile
-            try:
-                self._quotas.check(call.rate_key or call.account)
-            except QuotaExhausted:
-                if delay is None:
-                    window.cancel(self._loop.time())
-                raise
-        if delay is None:
-            return
-        error = DeadlineExceeded(f"the rate window is full for another {delay:.1f} s, beyond the deadline")
-        error.not_executed = True
-        error.retry_after = delay
-        raise error
-
-    async def _turn(self, window: SlidingWindow, now: float, until: float) -> float | None:
-        """Wait for a slot and take it; return how long that would last where it lasts too long."""
-        taken = False
-        try:
-            async with scope.waiting():
-                await window.acquire(now, until)
-                taken = True
-        except WaitTooLong as wait:
-            return wait.delay
-        except BaseException:
-            if taken:  # and not used: cancelled on the way back to its place
-                window.cancel(self._loop.time())
-            raise
-        return None
-
-    async def _await_place(self, until: float) -> None:
-        try:
-            await self._gate.acquire(until)
-            return
-        except TimeoutError:
-            error = DeadlineExceeded("no connection came free before the deadline")
-        error.not_executed = True
-        raise error
-
-    def _refusal(
+    def _status_error(
         self,
         call: Call[Any],
+        key: str,
         window: SlidingWindow,
         signed: Mapping[str, str],
-        status: int,
-        headers: Mapping[str, str],
-        body: bytes,
+        response: RawResponse,
     ) -> CallError:
-        error = error_from_response(status, headers, body)
+        """Return the error for a status that is not success, after what follows from it for later calls."""
+        error = error_from_response(
+            response.status, response.headers, redact(response.body, signed, call.secrets)
+        )
         if isinstance(error, Unauthorized):
             error.renewable = self.auth.on_unauthorized(call, signed)
-        if isinstance(error, RateLimited):
-            if self._quotas:
-                self._quotas.check(call.rate_key or call.account)
-            # A wait of more than a day is a vendor's mistake, not a promise to hold the account to.
-            absurd = error.retry_after is not None and error.retry_after > _DAY
-            window.on_rejected(self._loop.time(), None if absurd else error.retry_after)
+        elif isinstance(error, RateLimited):
+            self._limiter.on_rejected(key, window, response.headers, error.retry_after)
         return error
 
-    def _synchronise(
-        self, call: Call[Any], window: SlidingWindow, remaining: str, headers: Mapping[str, str]
-    ) -> None:
-        """Take over what the vendor says is left, of the window and of the day; ignore nonsense."""
-        left, allowed = parse_count(remaining), parse_count(headers.get(_ALLOWED, ""))
-        if left is not None and allowed is not None:
-            window.sync(left, allowed, self._loop.time())
-        if headers.get(_LEFT_TODAY) == "0":
-            self._quotas.exhaust(call.rate_key or call.account)
-            window.fail_waiters()
+    async def _fetch_credential(self, call: Call[Any], deadline: float) -> Mapping[str, str]:
+        try:
+            async with asyncio.timeout_at(None if deadline == inf else deadline):
+                while (signed := self.auth.sign(call)) is None:
+                    await self.auth.ensure_valid(call)
+                return signed
+        except TimeoutError:
+            error = DeadlineExceeded("no credential could be fetched before the deadline")
+        error.not_executed = True
+        raise error
 
-    def _explain(self, error: CallError, call: Call[Any], attempt: int, elapsed: float) -> None:
+    async def _wait_for_connection(self, deadline: float) -> None:
+        try:
+            await self._connections.acquire(deadline)
+            return
+        except TimeoutError:
+            error = DeadlineExceeded("no connection became free before the deadline")
+        error.not_executed = True
+        raise error
+
+    def _opened_transport(self) -> Transport:
+        if self._transport is None:
+            raise NotOpen(f"backend {self.backend!r} is not open; use `async with`")
+        return self._transport
+
+    async def _retry(self, call: Call[T], error: CallError, started: float, deadline: float) -> T:
+        """Repeat a failed call for as long as that is allowed and may help."""
+        attempt, refreshed = 1, False
+        while True:
+            now = self._loop.time()
+            self._add_context(error, call, attempt, now - started)
+            if isinstance(error, Unauthorized):
+                error.renewable = error.renewable and not refreshed
+                refreshed = True
+            delay = self._retry_delay(call, error, attempt)
+            if delay is None or now + delay > deadline:
+                raise _error_to_raise(call, error)
+            async with _observer.waiting():
+                await asyncio.sleep(delay)
+            if (observer := _observer.current.get()) is not None:
+                observer.on_retry()
+            attempt += 1
+            try:
+                return await self._attempt(call, self._loop.time(), deadline)
+            except CallError as failure:
+                error = failure
+
+    def _retry_delay(self, call: Call[Any], error: CallError, attempt: int) -> float | None:
+        """Return the seconds until the next attempt, or None if there must be none."""
+        if isinstance(error, Unauthorized) and error.renewable:
+            return 0.0  # a 401 proves that nothing was executed; another credential is tried once
+        times = _RATE_LIMITED_RETRIES if isinstance(error, RateLimited) else 1
+        if attempt > self.options.retries * times or not is_retryable(error, idempotent=call.idempotent):
+            return None
+        if not self._budget.try_withdraw(error):
+            error.add_note("not retried: the client has spent its retry budget")
+            return None
+        return backoff(error, attempt, self.options, self.options.jitter())
+
+    def _add_context(self, error: CallError, call: Call[Any], attempt: int, elapsed: float) -> None:
         error.with_call(backend=self.backend, operation=call.operation, account=call.account)
         error.attempts, error.elapsed = attempt, elapsed
         log.debug("attempt %d after %.3f s: %s", attempt, elapsed, error)
 
 
-def _final(call: Call[Any], error: CallError) -> CallError:
-    """Choose what the caller sees: for a write that may have happened, that, and not what hid its answer."""
+def _error_to_raise(call: Call[Any], error: CallError) -> CallError:
+    """Return the error to raise: OutcomeUnknown for a write that may have been executed."""
     if call.idempotent or error.not_executed:
         return error
     unknown = OutcomeUnknown(

@@ -1,4 +1,4 @@
-"""How patient, how stubborn and how trusting the HTTP client is."""
+"""Options of the HTTP client: time-outs, retries, sizes, connections, TLS."""
 
 from __future__ import annotations
 
@@ -13,30 +13,30 @@ from phonesys.errors import InvalidArgument
 
 
 class HttpOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """Times are in seconds, sizes in bytes; None means no bound."""
+    """Options of an HTTP client. Times are in seconds, sizes in bytes; None is no bound."""
 
     timeout: float | None = 30.0
-    """For one attempt, from the first byte sent to the last byte read."""
+    """One attempt, from connecting to the last byte of the response."""
     connect_timeout: float | None = 10.0
-    """For the connection, within `timeout`."""
+    """Connecting, within `timeout`."""
     read_timeout: float | None = None
-    """For the silence between two pieces of an answer, within `timeout`, which bounds it anyway."""
+    """Silence between two chunks of a response, within `timeout`."""
     deadline: float | None = 300.0
-    """For the whole call: attempts, retries and waits. A wait that it does not allow is an error at once."""
+    """The whole call: attempts, retries and waits. A wait that would exceed it is an error at once."""
     retries: int = 3
-    """How often a call is repeated, at the most; after a 429, four times as often."""
+    """Retries of a call; after a 429, four times as many."""
     backoff: float = 0.5
-    """The ceiling of the wait before the first retry; it doubles with each."""
+    """Upper bound of the wait before the first retry. It doubles with each retry."""
     backoff_cap: float = 8.0
-    """The ceiling that the doubling stops at."""
+    """Bound at which the doubling stops."""
     max_body: int = 16 * 2**20
-    """The largest answer that is read, counted after decompression."""
+    """Largest response body that is read, after decompression."""
     connections: int = 256
-    """How many requests may be under way at once; the others wait here, where time-outs do not count."""
+    """Requests in flight at once. Further requests wait, without their `timeout` running."""
     ssl: SSLContext | None = None
-    """A certificate authority or a client certificate of your own: `ssl.create_default_context(cafile=…)`."""
+    """TLS context with a certificate authority or client certificate of one's own."""
     jitter: Callable[[], float] = random.random
-    """Draws the numbers from 0 to 1 that spread retries out."""
+    """Source of random numbers from 0 to 1 that spread retries out."""
 
     def __post_init__(self) -> None:
         for name in ("timeout", "connect_timeout", "read_timeout", "deadline"):

@@ -1,9 +1,9 @@
-"""What an answer says: data read by a decoder, or the error that it deserves."""
+"""Responses: the raw response, decoders for its body, and the error that a failure deserves."""
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import msgspec
 
@@ -16,17 +16,27 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-EXCERPT = 2048
-"""How many bytes of an answer an error keeps."""
-SHOWN = 200
-"""How many characters of it a message shows."""
 
-UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-"""What msgspec raises for bytes that it cannot read: bad UTF-8 and deep nesting are not its own errors."""
+class RawResponse(NamedTuple):
+    """A response as a transport returns it, with its body read and decompressed."""
+
+    status: int
+    headers: Mapping[str, str]
+    """Looked up without regard to case, as in `multidict.CIMultiDict`."""
+    body: bytes
+
+
+BODY_EXCERPT_BYTES = 2048
+"""Length of the body that an error keeps."""
+MESSAGE_EXCERPT_CHARS = 200
+"""Length of the body that an error message shows."""
+
+MSGSPEC_ERRORS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""Exceptions of msgspec for input that it cannot decode, invalid UTF-8 and deep nesting included."""
 
 
 def json_decoder(kind: type[T], *, strict: bool = True) -> Callable[[bytes], T]:
-    """Make the function that reads a body as JSON of this type; it raises DecodeError.
+    """Return a function that decodes a JSON body into this type, or raises DecodeError.
 
     Without `strict`, numbers and booleans may be written as strings.
     """
@@ -34,91 +44,92 @@ def json_decoder(kind: type[T], *, strict: bool = True) -> Callable[[bytes], T]:
 
 
 def wrap_decoder(decode: Callable[[bytes], T]) -> Callable[[bytes], T]:
-    """Make a decoder raise DecodeError for bytes that it cannot read."""
+    """Return the decoder with msgspec's errors turned into DecodeError."""
 
-    def read(body: bytes) -> T:
+    def wrapped(body: bytes) -> T:
         try:
             return decode(body)
-        except UNREADABLE as failure:
+        except MSGSPEC_ERRORS as failure:
             raise decode_error(body, str(failure)) from None
 
-    return read
+    return wrapped
 
 
 def expect_no_content(body: bytes) -> None:
-    """Read an answer that has no content, or content that nobody needs; a proxy's page is neither."""
+    """Ignore the body of a success. Raise DecodeError for markup, which comes from a proxy."""
     if body.lstrip().startswith(b"<"):
-        raise decode_error(body, "a page")
+        raise decode_error(body, "a page of markup")
 
 
 def decode_error(body: bytes, reason: str) -> DecodeError:
-    """Say what came instead of data; a body that is not JSON at all may be read better a moment later."""
+    """Return the error for a body that is not the expected data: NotJson, which is retried, or another."""
     try:
         msgspec.json.decode(body, type=msgspec.Raw)
-    except UNREADABLE:
+    except MSGSPEC_ERRORS:
         kind: type[DecodeError] = NotJson
-        what = "the answer is empty" if not body.strip() else "the answer is not JSON"
+        what = "the response is not JSON" if body.strip() else "the response is empty"
     else:
         kind = DecodeError
-        what = f"the answer is not what was asked for: {reason[:SHOWN]}"
-    shown = body[:SHOWN].decode("utf-8", "replace")
-    return kind(f"{what}; it begins {shown!r}" if body else what, body=body[:EXCERPT])
+        what = f"unexpected response: {reason[:MESSAGE_EXCERPT_CHARS]}"
+    excerpt = body[:MESSAGE_EXCERPT_CHARS].decode("utf-8", "replace")
+    return kind(f"{what}; it begins {excerpt!r}" if body else what, body=body[:BODY_EXCERPT_BYTES])
 
 
 def error_from_response(status: int, headers: Mapping[str, str], body: bytes) -> StatusError:
-    """Make the error that an answer deserves; its status is trusted, never the one in its body."""
+    """Return the error for a status that is not success. A status inside the body is ignored."""
     request_id = headers.get("X-Request-Id") or headers.get("Request-Id") or headers.get("CF-Ray")
     return status_class(status)(
         vendor_message(body),
         status=status,
-        body=body[:EXCERPT],
-        request_id=one_line(request_id[:SHOWN]) or None if request_id else None,
+        body=body[:BODY_EXCERPT_BYTES],
+        request_id=one_line(request_id[:MESSAGE_EXCERPT_CHARS]) or None if request_id else None,
         retry_after=retry_after(headers),
     )
 
 
 def vendor_message(body: bytes) -> str:
-    """Find the sentence for people in an error body: JSON of any known shape, a proxy's page, plain text.
+    """Return the message of an error body: JSON of any known shape, a proxy's page, or plain text.
 
-    It is one line, without what moves a cursor or could not be printed.
+    The message is one printable line.
     """
-    if len(body) > _LONGEST:
-        return _plain(body)
+    if len(body) > _MAX_ERROR_JSON_BYTES:
+        return _text_message(body)
     try:
         value = msgspec.json.decode(body)
-    except UNREADABLE:
-        return _plain(body)
-    return one_line(_sentence(value)[:EXCERPT])
+    except MSGSPEC_ERRORS:
+        return _text_message(body)
+    return one_line(_json_message(value)[:BODY_EXCERPT_BYTES])
 
 
 def parse_count(text: str) -> int | None:
-    """Read a count from a header; None for what is none, or beyond all counting."""
-    return int(text) if text.isdecimal() and len(text) < _MOST_DIGITS else None
+    """Return the count in a header value, or None if it is not one that fits 64 bits."""
+    return int(text) if text.isdecimal() and len(text) < _INT64_DIGITS else None
 
 
 def one_line(text: str) -> str:
-    """Put spaces in place of line ends, of control characters and of halves of surrogate pairs."""
+    """Replace line breaks, control characters and lone surrogates with single spaces."""
     if not text.isprintable():
         text = "".join(char if char.isprintable() else " " for char in text)
     return " ".join(text.split())
 
 
-_LONGEST = 2**20  # objects take up to thirty times the room of their JSON, and no sentence needs it
-_MOST_DIGITS = 19  # what fits 64 bits; Python refuses thousands of them with a ValueError
-_MOST_SENTENCES = 10
-_DEEPEST = 8  # what is nested more than this says nothing to people, and would exhaust the stack
-_KEYS = ("message", "msg", "detail", "error_description", "error", "title", "errors", "details")
+_MAX_ERROR_JSON_BYTES = 2**20  # decoded objects take up to thirty times the memory of their JSON
+_INT64_DIGITS = 19  # int() raises ValueError for thousands of digits
+_MAX_JOINED_MESSAGES = 10
+_MAX_MESSAGE_DEPTH = 8  # deeper nesting holds no message for people, and would exhaust the stack
+_MESSAGE_KEYS = ("message", "msg", "detail", "error_description", "error", "title", "errors", "details")
 
 
-def _sentence(value: Any, depth: int = 0) -> str:
+def _json_message(value: Any, depth: int = 0) -> str:
     if isinstance(value, str):
         return value.strip()
-    if depth == _DEEPEST:
+    if depth == _MAX_MESSAGE_DEPTH:
         return ""
     if is_array(value):
-        return "; ".join(filter(None, (_sentence(part, depth + 1) for part in value[:_MOST_SENTENCES])))
+        messages = (_json_message(part, depth + 1) for part in value[:_MAX_JOINED_MESSAGES])
+        return "; ".join(filter(None, messages))
     if is_object(value):
-        return next(filter(None, (_sentence(value.get(key), depth + 1) for key in _KEYS)), "")
+        return next(filter(None, (_json_message(value.get(key), depth + 1) for key in _MESSAGE_KEYS)), "")
     return ""
 
 
@@ -126,8 +137,8 @@ _TITLE = re.compile(r"<title[^>]*>([^<]*)", re.IGNORECASE)
 _TAGS = re.compile(r"<[^>]*>")
 
 
-def _plain(body: bytes) -> str:
-    start = body[:EXCERPT].decode("utf-8", "replace")
+def _text_message(body: bytes) -> str:
+    start = body[:BODY_EXCERPT_BYTES].decode("utf-8", "replace")
     title = _TITLE.search(start)
     words = title[1] if title and title[1].strip() else _TAGS.sub(" ", start)
-    return one_line(words)[:SHOWN]
+    return one_line(words)[:MESSAGE_EXCERPT_CHARS]

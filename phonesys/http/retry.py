@@ -1,4 +1,4 @@
-"""Whether to try again, and when: pure functions, and the budget that keeps an outage from growing."""
+"""Retries: which errors to retry and when, as pure functions, and the retry budget of a client."""
 
 from __future__ import annotations
 
@@ -14,45 +14,45 @@ if TYPE_CHECKING:
 
     from phonesys.http.options import HttpOptions
 
-_FREE_RETRIES = 128.0  # two for each request that a sweep has under way by default: all may be lost at once
-_LARGEST_EXPONENT = 32  # 2.0 ** 1024 would overflow before `min` sees it
+_BUDGET_CAPACITY = 128.0  # two retries for each request that a sweep has in flight by default
+_MAX_EXPONENT = 32  # 2.0 ** 1024 would overflow before `min` sees it
 
 
 def is_retryable(error: CallError, *, idempotent: bool) -> bool:
-    """Say whether the call may be sent again after this error.
+    """Return True if the call may be sent again after this error.
 
-    A call that is not safe only where the error proves that nothing was carried out.
+    A call that is not idempotent may be, if the error proves that it was not executed.
     """
     return error.transient and (idempotent or error.not_executed)
 
 
 def backoff(error: CallError, attempt: int, options: HttpOptions, draw: float) -> float:
-    """Count the seconds before the next try, after `attempt` tries; the vendor's own wait wins.
+    """Return the seconds to wait after `attempt` attempts. A wait that the vendor asks for wins.
 
     Capped exponential backoff with full jitter: `draw` is a random number from 0 to 1.
     """
     if isinstance(error, StatusError) and error.retry_after is not None:
         return error.retry_after
-    ceiling = min(options.backoff_cap, options.backoff * 2.0 ** min(attempt - 1, _LARGEST_EXPONENT))
+    ceiling = min(options.backoff_cap, options.backoff * 2.0 ** min(attempt - 1, _MAX_EXPONENT))
     return draw * ceiling
 
 
 def retry_after(headers: Mapping[str, str], now: datetime | None = None) -> float | None:
-    """Read how long the vendor asks to wait, in seconds, from `retry-after-ms` or `Retry-After`.
+    """Return the seconds that the vendor asks to wait, from `retry-after-ms` or `Retry-After`.
 
-    None for what is absent, malformed, negative or not finite (RFC 9110, section 10.2.3).
+    None for a value that is absent, malformed, negative or not finite (RFC 9110, section 10.2.3).
     """
-    milliseconds = _number(headers.get("retry-after-ms"))
+    milliseconds = _parse_number(headers.get("retry-after-ms"))
     if milliseconds is not None:
         return milliseconds / 1000
     value = headers.get("Retry-After")
     if value is None:
         return None
-    seconds = _number(value)
-    return seconds if seconds is not None else _until(value, now or datetime.now(UTC))
+    seconds = _parse_number(value)
+    return seconds if seconds is not None else _seconds_until(value, now or datetime.now(UTC))
 
 
-def _number(text: str | None) -> float | None:
+def _parse_number(text: str | None) -> float | None:
     try:
         value = float(text) if text is not None else -1.0
     except ValueError:
@@ -60,10 +60,10 @@ def _number(text: str | None) -> float | None:
     return value if value >= 0 and isfinite(value) else None
 
 
-def _until(text: str, now: datetime) -> float | None:
+def _seconds_until(text: str, now: datetime) -> float | None:
     try:
         when = parsedate_to_datetime(text)
-        if when.tzinfo is None:  # "-0000" means UTC of unknown zone, RFC 5322
+        if when.tzinfo is None:  # RFC 5322: "-0000" is UTC, of an unknown time zone
             when = when.replace(tzinfo=UTC)
         return max(0.0, (when - now).total_seconds())
     except (ValueError, OverflowError, IndexError, TypeError):
@@ -71,30 +71,29 @@ def _until(text: str, now: datetime) -> float | None:
 
 
 class RetryBudget:
-    """One per client: retries are paid from what successes earn, so that an outage is not multiplied.
+    """Retry budget of one client: successes earn retries, so that retries do not multiply an outage.
 
-    At the start, and at the most, `capacity` retries are free; each success earns `earned` of one.
-    A wait that the vendor asked for (429) costs nothing, nor does a connection that was never made: neither
-    is work that an outage would multiply.
+    The budget starts full, with `capacity` retries; each success adds `earned` of one. Retries after a 429 or
+    a connection that was never made are free: neither adds load to a vendor that fails.
     """
 
-    __slots__ = ("_capacity", "_earned", "_left")
+    __slots__ = ("_balance", "_capacity", "_earned")
 
-    def __init__(self, capacity: float = _FREE_RETRIES, earned: float = 0.5) -> None:
+    def __init__(self, capacity: float = _BUDGET_CAPACITY, earned: float = 0.5) -> None:
         self._capacity = capacity
         self._earned = earned
-        self._left = capacity
+        self._balance = capacity
 
     def deposit(self) -> None:
-        """One call succeeded."""
-        if self._left < self._capacity:
-            self._left += self._earned
+        """Add what a success earns."""
+        if self._balance < self._capacity:
+            self._balance += self._earned
 
     def try_withdraw(self, error: CallError) -> bool:
-        """Pay for one retry; False where the budget is spent."""
+        """Withdraw one retry. Return False if the budget is spent."""
         if isinstance(error, RateLimited | ConnectError):
             return True
-        if self._left < 1:
+        if self._balance < 1:
             return False
-        self._left -= 1
+        self._balance -= 1
         return True

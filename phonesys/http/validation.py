@@ -16,54 +16,54 @@ if TYPE_CHECKING:
 
     from phonesys.http.call import Call
 
-_is_method = re.compile(r"[A-Z]+").fullmatch
-_is_target = re.compile(r'(?:[/?][!"$-~]*)?').fullmatch  # visible ASCII without `#`
-_is_name = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+").fullmatch
-_is_value = re.compile(r"[ -~\t]*").fullmatch
+_match_method = re.compile(r"[A-Z]+").fullmatch
+_match_target = re.compile(r'(?:[/?][!"$-~]*)?').fullmatch  # visible ASCII without `#`
+_match_header_name = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+").fullmatch
+_match_header_value = re.compile(r"[ -~\t]*").fullmatch
 
 
 def validate_call(call: Call[Any]) -> None:
-    """Raise InvalidArgument for what would end up elsewhere in the request, or elsewhere altogether."""
-    if not _is_method(call.method):
+    """Raise InvalidArgument for a method, target or content type that would break out of its place."""
+    if not _match_method(call.method):
         raise InvalidArgument(f"method: expected a word in capitals, got {call.method!r:.80}")
-    if not _is_target(call.target):
+    if not _match_target(call.target):
         raise InvalidArgument(f"target: expected an encoded path and query, got {call.target!r:.80}")
     if call.body is None:
         return
     if not isinstance(call.body, bytes):
         raise InvalidArgument(f"body: expected bytes, got {type(call.body).__name__}")
-    if not _is_value(call.content_type):
-        raise InvalidArgument(f"content_type: expected one, got {call.content_type!r:.80}")
+    if not _match_header_value(call.content_type):
+        raise InvalidArgument(f"content_type: expected a media type, got {call.content_type!r:.80}")
 
 
 def validate_headers(headers: Mapping[str, str]) -> None:
-    """Raise InvalidArgument, without the value, for what would break out of its header, or is not ASCII."""
+    """Raise InvalidArgument, without the value, for a header that is not printable ASCII on one line."""
     for name in headers:
-        if not (isinstance(name, str) and _is_name(name)):
+        if not (isinstance(name, str) and _match_header_name(name)):
             raise InvalidArgument(f"header: expected a name, got {name!r:.80}")
-        if not (isinstance(headers[name], str) and _is_value(headers[name])):
+        if not (isinstance(headers[name], str) and _match_header_value(headers[name])):
             raise InvalidArgument(f"header {name}: expected printable ASCII, as HTTP headers require")
 
 
 def merge_headers(headers: Mapping[str, str], others: Mapping[str, str]) -> CIMultiDict[str]:
-    """Put headers together; the others win, however they are capitalized."""
-    both = CIMultiDict(headers)
-    both.update(others)
-    return both
+    """Merge headers without regard to case. Those of `others` win."""
+    result = CIMultiDict(headers)
+    result.update(others)
+    return result
 
 
 def encode_headers(headers: Mapping[str, str]) -> str:
-    """Write headers that were checked, each with the end of its line."""
+    """Encode validated headers, each with its CRLF."""
     return "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
 
 
 def validate_base_url(base_url: str) -> str:
-    """Return the URL without its last slash; raises InvalidArgument unless it is https, or loopback."""
+    """Return the URL without a trailing slash. Raise InvalidArgument unless it is https, or loopback."""
     try:
         url = URL(base_url)
     except (ValueError, TypeError):
         url = URL()
-    if url.user or url.query_string or url.fragment:  # which may hold a credential, so it is not shown
+    if url.user or url.query_string or url.fragment:  # not shown: it may hold a credential
         raise InvalidArgument("base_url: expected https://host/path, without user, query or fragment")
     if not url.host or url.scheme not in {"http", "https"}:
         raise InvalidArgument(f"base_url: expected https://host/path, got {base_url!r}")

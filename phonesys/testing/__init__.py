@@ -1,6 +1,6 @@
-"""Testing: the conformance kit for backends, and pytest fixtures (`phonesys.testing.plugin`).
+"""Testing: a mock of the network, the conformance kit for backends, and fixtures (`phonesys.testing.plugin`).
 
-`BackendUnderTest` and `FailureMode` can be imported anywhere. `ProviderConformance` needs pytest. Each is
+Only `ProviderConformance` needs pytest. Each name is
 imported when it is used, because pytest imports this package for the plugin in every session.
 """
 
@@ -9,10 +9,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from phonesys.http.transport.mock import MockTransport, json_response
     from phonesys.testing.backend import BackendUnderTest, FailureMode
     from phonesys.testing.conformance import ProviderConformance
 
-__all__ = ["BackendUnderTest", "FailureMode", "ProviderConformance"]
+__all__ = ["BackendUnderTest", "FailureMode", "MockTransport", "ProviderConformance", "json_response"]
 
 
 def __getattr__(name: str) -> Any:
@@ -21,6 +22,10 @@ def __getattr__(name: str) -> Any:
         from phonesys.testing import backend
 
         return getattr(backend, name)
+    if name in {"MockTransport", "json_response"}:
+        from phonesys.http.transport import mock
+
+        return getattr(mock, name)
     if name != "ProviderConformance":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     try:

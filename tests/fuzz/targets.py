@@ -34,7 +34,7 @@ from phonesys.backends.leadping import wire as leadping
 from phonesys.cli import rows as output
 from phonesys.cli.config import load_backends
 from phonesys.errors import DecodeError, StatusError, UsageError
-from phonesys.http.response import EXCERPT, error_from_response, expect_no_content
+from phonesys.http.response import BODY_EXCERPT_BYTES, error_from_response, expect_no_content
 from phonesys.http.retry import backoff
 from phonesys.inventory.record import to_record
 from phonesys.oauth.codec import Codec
@@ -113,7 +113,7 @@ def listing(body: bytes) -> None:
         for one in page.numbers if isinstance(page, leadconnector.Listing) else page.rows:
             number(one)
         for row in page.rejected:
-            assert len(row.raw) <= EXCERPT
+            assert len(row.raw) <= BODY_EXCERPT_BYTES
             assert row.reason
         assert pickle.dumps(page)
         assert repr(page)
@@ -207,11 +207,11 @@ def error(raw: bytes) -> None:
     failure = error_from_response(int(digits or 500), headers, body)
     assert isinstance(failure, StatusError)
     small(failure)
-    assert len(failure.message) <= EXCERPT
+    assert len(failure.message) <= BODY_EXCERPT_BYTES
     assert failure.message.isprintable()
-    assert len(failure.body) <= EXCERPT
+    assert len(failure.body) <= BODY_EXCERPT_BYTES
     assert failure.request_id is None or (
-        failure.request_id.isprintable() and len(failure.request_id) <= EXCERPT
+        failure.request_id.isprintable() and len(failure.request_id) <= BODY_EXCERPT_BYTES
     )
     assert failure.retry_after is None or (isfinite(failure.retry_after) and failure.retry_after >= 0)
     assert backoff(failure, 1, HttpOptions(), 1.0) >= 0

@@ -1,20 +1,20 @@
-"""Both ways through aiohttp."""
+"""Both transports through aiohttp."""
 
 from __future__ import annotations
 
 import pytest
 
-from phonesys.http import transport
+from phonesys.http.transport import select
 
 
-async def _closed(_session: object) -> str:
-    return "a test goes the other way"
+async def _unsupported(_session: object) -> str:
+    return "this test uses the session"
 
 
-@pytest.fixture(params=["lean", "ordinary"])
-def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Run a test twice: requests go the short way through aiohttp, and the ordinary one."""
-    chosen: str = request.param
-    if chosen == "ordinary":
-        monkeypatch.setattr(transport, "unsupported_reason", _closed)
-    return chosen
+@pytest.fixture(params=["direct", "session"])
+def transport(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Run a test twice: with the direct transport, and through aiohttp's session."""
+    name: str = request.param
+    if name == "session":
+        monkeypatch.setattr(select, "unsupported_reason", _unsupported)
+    return name

@@ -11,9 +11,19 @@ from phonesys.http.auth import Bearer
 from phonesys.http.call import Call
 from phonesys.http.client import HttpClient
 from phonesys.http.options import HttpOptions
+from phonesys.http.ratelimit.headers import RateLimitHeaders
 from phonesys.http.response import json_decoder
 
 TOKEN = "pit-PLANTED-SECRET"
+LIMIT_HEADERS = RateLimitHeaders(
+    limit="X-RateLimit-Max",
+    remaining="X-RateLimit-Remaining",
+    reset="X-RateLimit-Reset",
+    reset_unit="unix_seconds",
+    daily_remaining="X-RateLimit-Daily-Remaining",
+    daily_reset="X-RateLimit-Daily-Reset",
+    daily_reset_unit="milliseconds",
+)
 
 
 def answer(
@@ -105,14 +115,17 @@ async def stall(sink: asyncio.StreamWriter) -> bool:
 def client(vendor: RawVendor | str, **options: Any) -> HttpClient:
     """A client of that vendor whose retries are not spread out."""
     limit, session, auth = options.pop("limit", None), options.pop("session", None), options.pop("auth", None)
+    limit_headers, transport = options.pop("limit_headers", LIMIT_HEADERS), options.pop("transport", None)
     options.setdefault("jitter", lambda: 1.0)
     return HttpClient(
         vendor if isinstance(vendor, str) else vendor.url,
         backend="test",
         auth=auth or Bearer(TOKEN),
         limit=limit,
+        limit_headers=limit_headers,
         options=HttpOptions(**options),
         session=session,
+        transport=transport,
     )
 
 

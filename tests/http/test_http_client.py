@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
     Run = Callable[[Any], Any]
 
-pytestmark = pytest.mark.usefixtures("way")
+pytestmark = pytest.mark.usefixtures("transport")
 
 
 # What is sent
@@ -317,7 +317,7 @@ def test_an_error_says_that_the_budget_ended_it(jumping: Run) -> None:
     told = [error for error in errors if hasattr(error, "__notes__")]
     assert 0 < len(told) < len(errors) == 60
     assert {note for error in told for note in error.__notes__} == {
-        "not tried again: the client has spent its budget for retries"
+        "not retried: the client has spent its retry budget"
     }
     assert all(error.attempts == 4 for error in errors if error not in told)
 
@@ -423,7 +423,7 @@ async def test_a_spent_daily_quota_is_an_error_that_names_its_end() -> None:
     )
     async with RawVendor(spent, OK) as vendor, client(vendor) as http:
         await http.send(read())
-        with pytest.raises(QuotaExhausted, match=r"start anew at .* 00:00 UTC") as error:
+        with pytest.raises(QuotaExhausted, match=r"resets at .* 00:00 UTC") as error:
             await http.send(read())
         await http.send(read(account="another"))
     assert len(vendor.requests) == 2
@@ -633,9 +633,9 @@ async def test_cancellation_leaves_nothing_behind() -> None:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            assert not http._gate.locked()
-            window = http._windows.window("acc_1", http._loop.time())
-            assert (window._under_way, len(window._waiters or ())) == (0, 0)
+            assert not http._connections.locked()
+            window = http._limiter.window("acc_1", http._loop.time())
+            assert (window._in_flight, len(window._waiters or ())) == (0, 0)
 
 
 def _and_close(step: Any) -> Any:

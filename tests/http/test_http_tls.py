@@ -21,7 +21,7 @@ from tests.http.raw_vendor import OK, RawVendor, Thing, client, read, write
 if TYPE_CHECKING:
     from pathlib import Path
 
-pytestmark = pytest.mark.usefixtures("way")
+pytestmark = pytest.mark.usefixtures("transport")
 
 _SIGNS_CERTIFICATES = x509.KeyUsage(
     key_cert_sign=True, crl_sign=False, digital_signature=False, content_commitment=False,

@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, assert_type
 
+import msgspec
+
 from phonesys import (
     Agent,
     AgentNumber,
@@ -41,6 +43,16 @@ from phonesys import (
     Write,
     WriteOutcome,
 )
+from phonesys.http import (
+    Call,
+    HttpClient,
+    RateLimitHeaders,
+    Transport,
+    encode_json,
+    encode_query,
+    encode_segment,
+    json_decoder,
+)
 from phonesys.provider import (
     AssignsNumbers,
     CreatesNumbers,
@@ -53,6 +65,7 @@ from phonesys.provider import (
     UpdatesNumbers,
     require,
 )
+from phonesys.testing import MockTransport, json_response
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping
@@ -244,3 +257,36 @@ class Mine:
 def mine_is_a_provider() -> PhoneSystem:
     provider: NumberProvider = Mine()
     return PhoneSystem(provider, Mine())
+
+
+class Line(msgspec.Struct):
+    number: str
+
+
+def a_backend_of_ones_own_describes_its_calls(number_id: str) -> Call[Line]:
+    call = Call(
+        operation="get_line",
+        method="GET",
+        target=f"/lines/{encode_segment(number_id, 'number_id')}{encode_query({'full': True})}",
+        decode=json_decoder(Line),
+        body=encode_json({"a": 1}),
+    )
+    assert_type(call, Call[Line])
+    return call
+
+
+async def and_sends_them(client: HttpClient, call: Call[Line], clearing: Call[None]) -> None:
+    assert_type(await client.send(call), Line)
+    assert_type(await client.send(clearing), None)
+
+
+def a_transport_is_a_protocol_of_one_method() -> HttpClient:
+    transport: Transport = MockTransport(lambda call: json_response({"number": call.target}))
+    return HttpClient(
+        "https://api.acme.example",
+        backend="acme",
+        auth=Bearer("token"),
+        limit=RateLimit(100, per=10),
+        limit_headers=RateLimitHeaders(limit="X-Limit", reset="X-Reset", reset_unit="unix_seconds"),
+        transport=transport,
+    )

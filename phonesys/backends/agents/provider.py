@@ -24,6 +24,7 @@ from phonesys.backends.info import BackendInfo, BackendOption
 from phonesys.backends.reconcile import drop_none
 from phonesys.errors import CallError, DecodeError, InvalidArgument, OutcomeUnknown, RepeatedPage
 from phonesys.http.auth import ApiKey, Auth
+from phonesys.http.ratelimit.headers import RateLimitHeaders
 from phonesys.model import Page
 from phonesys.writes import Write
 
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from phonesys.http.call import Call
     from phonesys.http.options import HttpOptions
     from phonesys.http.ratelimit.window import RateLimit
+    from phonesys.http.transport import Transport
     from phonesys.model import Cursor
     from phonesys.sandbox import Sandbox
     from phonesys.secret import Secret
@@ -44,6 +46,13 @@ if TYPE_CHECKING:
 R = TypeVar("R", "Agent", "AgentNumber")
 
 _MAX_PAGE_SIZE = 100
+
+_LIMIT_HEADERS = RateLimitHeaders(
+    limit="X-RateLimit-Limit",
+    remaining="X-RateLimit-Remaining",
+    reset="X-RateLimit-Reset",
+    reset_unit="unix_seconds",
+)
 
 
 class AgentNumbers(WritingBackend[AgentNumber]):
@@ -79,6 +88,7 @@ class AgentNumbers(WritingBackend[AgentNumber]):
         name: str = "agents",
         http: HttpOptions | None = None,
         session: aiohttp.ClientSession | None = None,
+        transport: Transport | None = None,
     ) -> None:
         super().__init__(
             name,
@@ -86,8 +96,10 @@ class AgentNumbers(WritingBackend[AgentNumber]):
             base_url=base_url,
             auth=resolve_auth(api_key, auth, what="api_key", kind=ApiKey),
             limit=limit,
+            limit_headers=_LIMIT_HEADERS,
             http=http,
             session=session,
+            transport=transport,
         )
         self.page_size = validate_page_size(page_size, _MAX_PAGE_SIZE)
         self.status = status

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import msgspec
 
 from phonesys.backends.rows import Untyped, decode_rows_individually, row_decoder
-from phonesys.http.response import UNREADABLE, decode_error
+from phonesys.http.response import MSGSPEC_ERRORS, decode_error
 from phonesys.model import NO_CAPABILITIES, Capabilities, NumberKind, NumberStatus, UnreadableRow, parse_time
 
 if TYPE_CHECKING:
@@ -154,7 +154,7 @@ def page_decoder(kind: type[T]) -> Callable[[bytes], Rows[T]]:
         array, paging = _find_rows(body)
         try:
             return Rows(rows=decode_all(array), paging=paging)
-        except UNREADABLE:
+        except MSGSPEC_ERRORS:
             rows, rejected = decode_rows_individually(_split_array(array), decode_one)
             return Rows(rows=rows, rejected=rejected, paging=paging)
 
@@ -173,7 +173,7 @@ def single_decoder(kind: type[T], *keys: str) -> Callable[[bytes], T]:
                 return decode(body)
             inner = _split(held)
             return decode(next((inner[key] for key in keys if _begins_with(inner.get(key), b"{")), held))
-        except UNREADABLE as failure:
+        except MSGSPEC_ERRORS as failure:
             raise decode_error(body, str(failure)) from None
 
     return read
@@ -194,7 +194,7 @@ def _find_rows(body: bytes) -> tuple[msgspec.Raw, Paging]:
             for key in _ROW_KEYS:
                 if _begins_with(parts.get(key), b"["):
                     return parts[key], _find_paging(outer, inner)
-    except UNREADABLE as failure:
+    except MSGSPEC_ERRORS as failure:
         raise decode_error(body, str(failure)) from None
     raise decode_error(body, f"no array under any of {', '.join(_ROW_KEYS)}")
 
@@ -228,7 +228,7 @@ def _paging(parts: dict[str, msgspec.Raw]) -> Paging:
 def _scalar(raw: msgspec.Raw | None, kind: type[T]) -> T | None:
     try:
         return None if raw is None else msgspec.json.decode(raw, type=kind, strict=False)
-    except UNREADABLE:
+    except MSGSPEC_ERRORS:
         return None
 
 

@@ -21,6 +21,7 @@ from phonesys.backends.leadconnector.oauth.discovery import ListsLocations, loca
 from phonesys.backends.leadconnector.wire import LeadConnectorPage, Listing
 from phonesys.errors import InvalidArgument, NotFound, PhoneSystemMissing, UsageError
 from phonesys.http.auth import Auth, Bearer, PerAccount
+from phonesys.http.ratelimit.headers import RateLimitHeaders
 from phonesys.http.ratelimit.window import RateLimit
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
     from phonesys.http.call import Call
     from phonesys.http.options import HttpOptions
+    from phonesys.http.transport import Transport
     from phonesys.model import Cursor, NumberPool
     from phonesys.oauth.store import TokenStore
     from phonesys.sandbox import Sandbox
@@ -38,6 +40,15 @@ if TYPE_CHECKING:
 _VERSIONS = ("2021-07-28", "v3")
 _MAX_PAGE_SIZE = 1000
 _MAX_CACHED_POOLS = 256  # locations whose pools are kept between two of their pages
+
+# The vendor's page on OAuth, "Rate limits".
+_LIMIT_HEADERS = RateLimitHeaders(
+    limit="X-RateLimit-Max",
+    remaining="X-RateLimit-Remaining",
+    daily_remaining="X-RateLimit-Daily-Remaining",
+    daily_reset="X-RateLimit-Daily-Reset",
+    daily_reset_unit="milliseconds",
+)
 
 _NO_POOLS: Mapping[str, NumberPool] = {}
 
@@ -131,6 +142,7 @@ class LeadConnector(HttpBackend):
         name: str = "leadconnector",
         http: HttpOptions | None = None,
         session: aiohttp.ClientSession | None = None,
+        transport: Transport | None = None,
     ) -> None:
         if version not in _VERSIONS:
             raise InvalidArgument(f"version: expected one of {', '.join(_VERSIONS)}, got {version!r}")
@@ -141,9 +153,11 @@ class LeadConnector(HttpBackend):
             base_url=base_url,
             auth=resolve_auth(token, auth, what="token", kind=Bearer),
             limit=limit,
+            limit_headers=_LIMIT_HEADERS,
             headers={"Version": version},
             http=http,
             session=session,
+            transport=transport,
         )
         self.page_size = validate_page_size(page_size, _MAX_PAGE_SIZE)
         self.include_pooled = include_pooled

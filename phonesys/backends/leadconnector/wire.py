@@ -15,7 +15,7 @@ from phonesys.backends.leadconnector import record
 from phonesys.backends.leadconnector.words import status_of
 from phonesys.backends.rows import Untyped, check_depth, decode_rows_individually, row_decoder
 from phonesys.backends.words import kind_of
-from phonesys.http.response import UNREADABLE, decode_error, json_decoder
+from phonesys.http.response import MSGSPEC_ERRORS, decode_error, json_decoder
 from phonesys.model import (
     NO_CAPABILITIES,
     Capabilities,
@@ -208,7 +208,7 @@ def decode_listing(body: bytes) -> Listing:
     """Decode a page as a whole; row by row only if that fails."""
     try:
         answer = _decode(body)
-    except UNREADABLE:
+    except MSGSPEC_ERRORS:
         return _decode_rows(body)
     page = answer.data if answer.data is not None else answer
     if page.numbers is msgspec.UNSET:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from phonesys.backends.reconcile import OutcomeEvaluator
     from phonesys.http.call import Call
     from phonesys.http.options import HttpOptions
+    from phonesys.http.transport import Transport
     from phonesys.model import Cursor
     from phonesys.sandbox import Sandbox
     from phonesys.secret import Secret
@@ -66,6 +67,7 @@ class Leadping(WritingBackend[LeadpingNumber]):
         name: str = "leadping",
         http: HttpOptions | None = None,
         session: aiohttp.ClientSession | None = None,
+        transport: Transport | None = None,
     ) -> None:
         super().__init__(
             name,
@@ -75,6 +77,7 @@ class Leadping(WritingBackend[LeadpingNumber]):
             limit=limit,
             http=http,
             session=session,
+            transport=transport,
         )
         self.page_size = validate_page_size(page_size, _MAX_PAGE_SIZE)
         self.options = options

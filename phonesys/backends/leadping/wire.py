@@ -14,7 +14,7 @@ import msgspec
 
 from phonesys.backends.rows import Untyped, check_depth, decode_rows_individually, row_decoder
 from phonesys.backends.words import kind_of
-from phonesys.http.response import UNREADABLE, decode_error, json_decoder, wrap_decoder
+from phonesys.http.response import MSGSPEC_ERRORS, decode_error, json_decoder, wrap_decoder
 from phonesys.model import (
     NO_CAPABILITIES,
     Capabilities,
@@ -516,7 +516,7 @@ def decode_listing(body: bytes) -> Listing:
     """Decode a page as a whole; row by row only if that fails."""
     try:
         answer = _decode(body)
-    except UNREADABLE:
+    except MSGSPEC_ERRORS:
         return _decode_rows(body)
     return Listing(rows=answer.items, token=answer.continuation_token, total=answer.total_count)
 
@@ -524,7 +524,7 @@ def decode_listing(body: bytes) -> Listing:
 def _decode_rows(body: bytes) -> Listing:
     try:
         answer = _decode_raw(body)
-    except UNREADABLE as failure:
+    except MSGSPEC_ERRORS as failure:
         raise decode_error(body, str(failure)) from None
     rows, rejected = decode_rows_individually(answer.items, _decode_row)
     return Listing(

@@ -1,1 +1,1 @@
-"""Client-side rate limits: exact sliding windows, adaptive shares and daily quotas."""
+"""Client-side rate limits: exact sliding windows, an adaptive share of them, and daily quotas."""

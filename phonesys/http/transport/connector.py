@@ -1,4 +1,4 @@
-"""The connections that a client and its siblings share."""
+"""The session that a client and its clones share, and its connector."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ if TYPE_CHECKING:
     from aiohttp.connector import Connection
 
 READ_BUFFER_SIZE = 2**20
-"""How many bytes of a body, decompressed, aiohttp holds before it stops reading, or up to twice as many."""
+"""Bytes of a body, decompressed, above which aiohttp stops reading; it holds up to twice as many."""
 
-_TRIES = 3
+_MAX_POOL_TRIES = 3
 
 
 class SharedSession:
-    """The session of a client and its siblings: made for the first that opens, closed with the last.
+    """The session of a client and its clones: made when the first opens, closed with the last.
 
-    One that is `borrowed` is its owner's to close.
+    A `borrowed` session was handed in, and is never closed.
     """
 
     def __init__(self, ssl: SSLContext | None, borrowed: aiohttp.ClientSession | None) -> None:
@@ -32,16 +32,16 @@ class SharedSession:
         self._users = 0
 
     def open(self) -> aiohttp.ClientSession:
-        """Return the session; whoever calls this calls `close` too."""
+        """Return the session. Each call needs one of `close`."""
         self._users += 1
         if self.borrowed is not None:
             return self.borrowed
         if self._own is None:
-            self._own = _session(self._ssl)
+            self._own = _new_session(self._ssl)
         return self._own
 
     async def close(self) -> None:
-        """Close the session, if it is ours and nobody else uses it."""
+        """Close the session if it is not borrowed and this was its last user."""
         self._users -= 1
         if self._own is not None and not self._users:
             session, self._own = self._own, None
@@ -49,15 +49,15 @@ class SharedSession:
 
 
 class StrictConnector(aiohttp.TCPConnector):
-    """Gives connections that are open and on which nothing was said that nobody asked for.
+    """Connector that hands out only open connections with no unsolicited data on them.
 
-    aiohttp looks after the first, though not when a connection is new, and not after the second: what a
-    server says on an idle connection would be taken for the answer to the next request.
+    aiohttp checks that a pooled connection is open, but not a new one. Unsolicited data on an idle connection
+    would be taken for the response to the next request.
     """
 
     async def connect(self, *args: Any, **options: Any) -> Connection:
-        """Get a connection from the pool, or make one; raises NotSent where none is any good."""
-        for _ in range(_TRIES):
+        """Return a connection. Raise RequestNotSent if none is usable."""
+        for _ in range(_MAX_POOL_TRIES):
             try:
                 connection = await super().connect(*args, **options)
             except TimeoutError as late:
@@ -66,14 +66,13 @@ class StrictConnector(aiohttp.TCPConnector):
             if protocol is not None and protocol.is_connected() and not protocol.should_close:
                 return connection
             connection.close()
-        raise RequestNotSent("each connection was closed, or spoken on out of turn, before anything was sent")
+        raise RequestNotSent("each connection was closed, or had unsolicited data on it, before the request")
 
 
-def _session(ssl: SSLContext | None) -> aiohttp.ClientSession:
-    """Make a session that keeps no cookies, and says nothing of bodies that are not there."""
+def _new_session(ssl: SSLContext | None) -> aiohttp.ClientSession:
     return aiohttp.ClientSession(
-        connector=StrictConnector(limit=0, ssl=ssl or True),  # whoever uses it bounds the connections
+        connector=StrictConnector(limit=0, ssl=ssl or True),  # HttpOptions.connections is the limit
         cookie_jar=aiohttp.DummyCookieJar(),
         read_bufsize=READ_BUFFER_SIZE,
-        skip_auto_headers=("Content-Type",),
+        skip_auto_headers=("Content-Type",),  # not for requests without a body
     )

@@ -1,11 +1,16 @@
-"""The short way through aiohttp, for a session of our own.
+"""Direct transport: requests written to aiohttp's connections, without its session.
 
-aiohttp's connector, protocol and parser do what they always do: pooling, TLS, chunks, compression, limits.
-What is left out is the request object, the response object and their writer in between. They are a third of
-what a small request costs, and do nothing that a call needs: one host, no redirects, no cookies, no uploads.
+Why it exists: the request object, the response object and the writer in between are a third of what a small
+request costs. They do nothing that a call needs: one host, no redirects, no cookies, no uploads.
 
-Some of what this leans on is not documented, so that `obstacle` looks, before anything is sent, whether it is
-as it was; where it is not, requests go the ordinary way.
+What it gains: 84 µs per request of eight numbers instead of about 120 µs, measured by
+`python -m benchmarks --cases small` with and without it.
+
+How it works: aiohttp's connector, protocol and parser do what they always do: pooling, TLS, chunks,
+compression, limits. Some of their interface is not documented, so `unsupported_reason` tests it before
+anything is sent. If it has changed, requests go through the session.
+
+To delete it: have `choose_transport` return the SessionTransport. Nothing else depends on it.
 """
 
 from __future__ import annotations
@@ -20,6 +25,7 @@ import aiohttp.client
 from aiohttp.client_proto import ResponseHandler
 from yarl import URL
 
+from phonesys.http.response import RawResponse
 from phonesys.http.transport.connector import READ_BUFFER_SIZE
 from phonesys.http.transport.errors import read_capped
 from phonesys.http.validation import encode_headers, merge_headers
@@ -28,17 +34,18 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from phonesys.http.call import Call
-    from phonesys.http.transport.errors import RawResponse
+    from phonesys.http.transport import Transport
 
-_FIRST_FINAL, _SWITCHING = 200, 101
-_WITHOUT_BODY = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
+_FIRST_FINAL_STATUS, _SWITCHING_PROTOCOLS = 200, 101
+_BODILESS_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 
 
 class DirectTransport:
     """Sends requests to one host over a session's connector.
 
-    - `headers`: those of every request.
-    - `constant`: what signs every request alike, if that is so.
+    - `headers`: sent with every request.
+    - `constant`: what signs every request, if that never changes.
+    - `fallback`: used while aiohttp's session is patched, for instance by a mock.
     """
 
     def __init__(
@@ -48,105 +55,109 @@ class DirectTransport:
         headers: Mapping[str, str],
         constant: Mapping[str, str] | None,
         timeout: aiohttp.ClientTimeout,
-        cap: int,
+        max_body: int,
+        *,
+        fallback: Transport,
     ) -> None:
         url = URL(base, encoded=True)
         self._connector = _connector_of(session)
         self._destination = _destination(session, url)
-        self._path = url.raw_path.rstrip("/")
+        self._base_path = url.raw_path.rstrip("/")
         self._constant = constant
         self._headers = merge_headers(merge_headers(self._destination.headers, headers), constant or {})
-        self._lines = encode_headers(self._headers)
+        self._encoded_headers = encode_headers(self._headers)
         self._timeout = timeout
-        self._cap = cap
+        self._max_body = max_body
+        self._fallback = fallback
 
-    async def exchange(self, call: Call[Any], signed: Mapping[str, str]) -> RawResponse:
-        """Send one request and read its answer, up to the cap."""
+    async def exchange(self, call: Call[Any], signed: Mapping[str, str], /) -> RawResponse:
+        """Send one request and read its response, up to the size limit."""
+        if is_patched():
+            return await self._fallback.exchange(call, signed)
         connection = await self._connector.connect(self._destination, [], self._timeout)
         try:
             protocol, transport = connection.protocol, connection.transport
-            assert protocol is not None  # noqa: S101 -- the connector looked
+            assert protocol is not None  # noqa: S101 -- StrictConnector checked it
             assert transport is not None  # noqa: S101
-            _expect_answer(protocol, self._timeout.sock_read, of_head=call.method == "HEAD")
-            transport.write(self._request(call, signed))  # in no variable: tracebacks may show locals
+            _expect_response(protocol, self._timeout.sock_read, to_head=call.method == "HEAD")
+            transport.write(self._encode(call, signed))  # in no variable: tracebacks may show locals
             message, content = await protocol.read()
-            while message.code < _FIRST_FINAL and message.code != _SWITCHING:
+            while message.code < _FIRST_FINAL_STATUS and message.code != _SWITCHING_PROTOCOLS:
                 message, content = await protocol.read()
-            body = await read_capped(content, self._cap)
+            body = await read_capped(content, self._max_body)
         except BaseException:
             connection.close()
             raise
         connection.release()
-        return message.code, message.headers, body
+        return RawResponse(message.code, message.headers, body)
 
-    def _request(self, call: Call[Any], signed: Mapping[str, str]) -> bytes:
-        path = self._path + call.target
+    def _encode(self, call: Call[Any], signed: Mapping[str, str]) -> bytes:
+        path = self._base_path + call.target
         start = f"{call.method} {path if path[:1] == '/' else '/' + path} HTTP/1.1\r\n"
-        headers = self._lines if signed is self._constant else self._lines_with(signed)
+        headers = self._encoded_headers if signed is self._constant else self._encode_headers(signed)
         body = call.body
         if body is None:
-            end = "\r\n" if call.method in _WITHOUT_BODY else "Content-Length: 0\r\n\r\n"
+            end = "\r\n" if call.method in _BODILESS_METHODS else "Content-Length: 0\r\n\r\n"
             return f"{start}{headers}{end}".encode("ascii")
-        kind = f"Content-Type: {call.content_type}\r\nContent-Length: {len(body)}\r\n\r\n"
-        return f"{start}{headers}{kind}".encode("ascii") + body
+        entity = f"Content-Type: {call.content_type}\r\nContent-Length: {len(body)}\r\n\r\n"
+        return f"{start}{headers}{entity}".encode("ascii") + body
 
-    def _lines_with(self, signed: Mapping[str, str]) -> str:
+    def _encode_headers(self, signed: Mapping[str, str]) -> str:
         if any(name in self._headers for name in signed):
             return encode_headers(merge_headers(self._headers, signed))
-        return self._lines + encode_headers(signed)
+        return self._encoded_headers + encode_headers(signed)
 
 
-def _expect_answer(protocol: ResponseHandler, silence: float | None, *, of_head: bool = False) -> None:
-    """Prepare for one answer, with no more than so many seconds between two pieces of it."""
+def _expect_response(protocol: ResponseHandler, read_timeout: float | None, *, to_head: bool = False) -> None:
     protocol.set_response_params(
-        skip_payload=of_head, read_until_eof=True, read_bufsize=READ_BUFFER_SIZE, read_timeout=silence
+        skip_payload=to_head, read_until_eof=True, read_bufsize=READ_BUFFER_SIZE, read_timeout=read_timeout
     )
-    if silence is not None:
+    if read_timeout is not None:
         protocol.start_timeout()
 
 
-# Whether the way is open
+# Checks that aiohttp is as this module needs it
 
-_SESSION, _SESSIONS_CODE, _SENDS = aiohttp.ClientSession, aiohttp.client.__dict__, "_request"
-_SAMPLE = b"HTTP/1.1 200 OK\r\nX-Sample: 1\r\nContent-Length: 2\r\n\r\n{}"
-_READ_OF_IT = (200, "1", b"{}", False)
+_SESSION, _SESSION_MODULE, _PRIVATE_REQUEST = aiohttp.ClientSession, aiohttp.client.__dict__, "_request"
+_SAMPLE_RESPONSE = b"HTTP/1.1 200 OK\r\nX-Sample: 1\r\nContent-Length: 2\r\n\r\n{}"
+_SAMPLE_DECODED = (200, "1", b"{}", False)
 
 
 async def unsupported_reason(session: aiohttp.ClientSession) -> str | None:
-    """Say why requests cannot take this way with a session; None where they can."""
+    """Return why requests must go through this session, or None if they need not."""
     if type(session) is not _SESSION or is_patched():
-        return "something took the place of aiohttp's session"
+        return "aiohttp's session was replaced"
     if session.trace_configs or getattr(session, "_middlewares", None):
-        return "something looks at what aiohttp's session does"
+        return "aiohttp's session has traces or middlewares"
     try:
         await _self_test(session)
-    except Exception as surprise:  # noqa: BLE001 -- whatever an aiohttp that nobody knows may raise
-        return f"aiohttp {aiohttp.__version__} is not as it was: {type(surprise).__name__}: {surprise}"
+    except Exception as surprise:  # noqa: BLE001 -- an unknown aiohttp may raise anything
+        return f"aiohttp {aiohttp.__version__} has changed: {type(surprise).__name__}: {surprise}"
     return None
 
 
 def is_patched() -> bool:
-    """Say whether requests of aiohttp's session would run other code than aiohttp's: a mock's, a tracer's."""
-    return not (_is_aiohttps(_SESSION.request) and _is_aiohttps(getattr(_SESSION, _SENDS)))
+    """Return True if a mock or tracer has replaced the methods with which aiohttp's session sends."""
+    return not (_is_original(_SESSION.request) and _is_original(getattr(_SESSION, _PRIVATE_REQUEST)))
 
 
-def _is_aiohttps(method: object) -> bool:
-    return type(method) is FunctionType and method.__globals__ is _SESSIONS_CODE
+def _is_original(method: object) -> bool:
+    return type(method) is FunctionType and method.__globals__ is _SESSION_MODULE
 
 
 async def _self_test(session: aiohttp.ClientSession) -> None:
-    """Do all that a request does, with an answer that is there already; raises whatever goes wrong."""
+    """Do everything that a request does, with a response that is already there. Raise if anything differs."""
     request = _destination(session, URL("https://vendor.example"))
     inspect.signature(aiohttp.TCPConnector.connect).bind(None, request, [], aiohttp.ClientTimeout())
     protocol = ResponseHandler(asyncio.get_running_loop())
-    _expect_answer(protocol, silence=1)
-    protocol.data_received(_SAMPLE)
+    _expect_response(protocol, read_timeout=1)
+    protocol.data_received(_SAMPLE_RESPONSE)
     async with asyncio.timeout(1):
         message, content = await protocol.read()
-        body = await read_capped(content, len(_SAMPLE))
-    seen = (message.code, message.headers.get("X-Sample"), body, protocol.should_close)
-    if seen != _READ_OF_IT or protocol.is_connected():
-        raise ValueError(f"a sample was read as {seen}")
+        body = await read_capped(content, len(_SAMPLE_RESPONSE))
+    decoded = (message.code, message.headers.get("X-Sample"), body, protocol.should_close)
+    if decoded != _SAMPLE_DECODED or protocol.is_connected():
+        raise ValueError(f"a sample response was decoded as {decoded}")
 
 
 def _connector_of(session: aiohttp.ClientSession) -> aiohttp.BaseConnector:
@@ -157,5 +168,5 @@ def _connector_of(session: aiohttp.ClientSession) -> aiohttp.BaseConnector:
 
 
 def _destination(session: aiohttp.ClientSession, url: URL) -> aiohttp.ClientRequest:
-    """Make what a connector wants to know of a request, with the headers that aiohttp gives one by itself."""
+    """Return the request that tells a connector its destination, with the default headers of aiohttp."""
     return aiohttp.ClientRequest("GET", url, session=session)

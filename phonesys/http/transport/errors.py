@@ -1,8 +1,8 @@
-"""The edge to aiohttp: one try per request, bodies with a cap, and its errors in our words."""
+"""The edge to aiohttp: one attempt per request, bodies with a size limit, and its exceptions as ours."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 import aiohttp
 from aiohttp.http_exceptions import HttpProcessingError
@@ -16,7 +16,7 @@ from phonesys.errors import (
     ResponseTooLarge,
     TransportError,
 )
-from phonesys.http.response import EXCERPT, SHOWN, one_line
+from phonesys.http.response import BODY_EXCERPT_BYTES, MESSAGE_EXCERPT_CHARS, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -25,27 +25,24 @@ if TYPE_CHECKING:
 
     from phonesys.secret import Secret
 
-    RawResponse: TypeAlias = tuple[int, Mapping[str, str], bytes]
-    """Status, headers and body."""
-
 
 class RequestNotSent(aiohttp.ClientError):
-    """No connection was good for sending anything."""
+    """No connection was usable, so nothing was sent."""
 
 
 class ConnectionLost(aiohttp.ClientError):
-    """The connection was lost, in a shape that aiohttp does not retry."""
+    """The connection was lost. aiohttp does not retry this exception."""
 
 
 class NoRetryMiddleware:
-    """Keeps aiohttp from sending a request a second time.
+    """Middleware that keeps aiohttp from sending a request a second time.
 
-    aiohttp repeats GET, PUT and DELETE on its own where a kept connection turns out closed: a write could
-    happen twice, and a read would not be counted against its rate window.
+    aiohttp repeats GET, PUT and DELETE on its own if a pooled connection turns out to be closed. A write
+    could then happen twice, and a read would not be counted against its rate window.
     """
 
     async def __call__(self, request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
-        """Send it once."""
+        """Send the request once."""
         try:
             return await handler(request)
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError):
@@ -56,27 +53,27 @@ class NoRetryMiddleware:
 
 
 def no_retry_middlewares(session: aiohttp.ClientSession) -> tuple[aiohttp.ClientMiddlewareType, ...]:
-    """Return the middlewares that make a session try once; its own run inside."""
+    """Return the middlewares for one attempt per request. The session's own run inside."""
     return (NoRetryMiddleware(), *getattr(session, "_middlewares", ()))
 
 
 class BodyLimitExceeded(aiohttp.ClientError):
-    """The body exceeds the cap."""
+    """The body is larger than `HttpOptions.max_body`."""
 
 
-async def read_capped(content: StreamReader, cap: int) -> bytes:
-    """Read a body, decompressed, up to the cap; raises TooMuch beyond it."""
-    piece = await content.readany()
-    if content.at_eof() and len(piece) <= cap:
-        return piece
-    pieces, size = [piece], len(piece)
-    while piece or not content.at_eof():
-        if size > cap:
-            raise BodyLimitExceeded(f"the answer is larger than {cap} bytes")
-        piece = await content.readany()
-        pieces.append(piece)
-        size += len(piece)
-    return b"".join(pieces)
+async def read_capped(content: StreamReader, max_body: int) -> bytes:
+    """Return the decompressed body. Raise BodyLimitExceeded if it is larger than `max_body`."""
+    chunk = await content.readany()
+    if content.at_eof() and len(chunk) <= max_body:
+        return chunk
+    chunks, size = [chunk], len(chunk)
+    while chunk or not content.at_eof():
+        if size > max_body:
+            raise BodyLimitExceeded(f"the response is larger than {max_body} bytes")
+        chunk = await content.readany()
+        chunks.append(chunk)
+        size += len(chunk)
+    return b"".join(chunks)
 
 
 MAPPED_EXCEPTIONS = (
@@ -87,47 +84,51 @@ MAPPED_EXCEPTIONS = (
     ValueError,
     RuntimeError,
 )
-"""What sending a request may raise that is nobody's mistake in the program."""
+"""Exceptions that a transport may raise without a mistake in the program."""
 
 
 def map_exception(failure: Exception) -> CallError | NotOpen:
-    """Turn what aiohttp raises into an error of ours.
+    """Return the error of ours for a transport's exception.
 
-    Its cause is kept without tracebacks, whose frames hold the signed request, and not at all where the
-    error itself does (aiohttp.ClientResponseError, and what that is made of).
+    The exception is kept as the cause, but without tracebacks, whose frames hold the signed request. An
+    exception that holds the request itself (aiohttp.ClientResponseError, HttpProcessingError) is dropped.
     """
-    error = _named(failure)
+    error = _error_for(failure)
     if not isinstance(failure, aiohttp.ClientResponseError | HttpProcessingError):
-        error.__cause__ = _bare(failure)
+        error.__cause__ = _without_tracebacks(failure)
     return error
 
 
-def _named(failure: Exception) -> CallError | NotOpen:
-    what = one_line(str(failure)[:EXCERPT])[:SHOWN] or type(failure).__name__
+def _error_for(failure: Exception) -> CallError | NotOpen:
+    reason = _excerpt(str(failure)) or type(failure).__name__
     match failure:
         case BodyLimitExceeded():
-            return ResponseTooLarge(what)
+            return ResponseTooLarge(reason)
         case aiohttp.ClientConnectorError() | aiohttp.ConnectionTimeoutError() | RequestNotSent():
-            return ConnectError(f"could not connect: {what}")
+            return ConnectError(f"could not connect: {reason}")
         case TimeoutError():
-            return AttemptTimeout("no answer in time")
+            return AttemptTimeout("no response in time")
         case aiohttp.ClientResponseError() | HttpProcessingError():
-            return TransportError(f"the answer is not HTTP: {one_line(failure.message[:EXCERPT])[:SHOWN]}")
-        case RuntimeError() if what == "Session is closed":
+            return TransportError(f"the response is not HTTP: {_excerpt(failure.message)}")
+        case RuntimeError() if reason == "Session is closed":
             return NotOpen("the session that was handed in is closed")
         case _:
-            return TransportError(f"the connection was lost: {what}")
+            return TransportError(f"the connection was lost: {reason}")
 
 
-def _bare(failure: BaseException) -> BaseException:
-    """Drop the tracebacks of an error and of all that it came from."""
+def _excerpt(text: str) -> str:
+    return one_line(text[:BODY_EXCERPT_BYTES])[:MESSAGE_EXCERPT_CHARS]
+
+
+def _without_tracebacks(failure: BaseException) -> BaseException:
+    """Drop the tracebacks and contexts of an exception and of its causes."""
     link: BaseException | None = failure
     while link is not None:
         link.__traceback__ = None
         link.__suppress_context__ = True
-        after = link.__cause__
+        cause = link.__cause__
         link.__context__ = None
-        link = after
+        link = cause
     return failure
 
 
@@ -135,7 +136,7 @@ _MASK = b"***"
 
 
 def redact(body: bytes, signed: Mapping[str, str], secrets: Iterable[Secret] = ()) -> bytes:
-    """Mask the credential, and what secrets the request carried, in an answer that echoes them."""
+    """Mask the credential, and the secrets in the request's body, in a response that echoes them."""
     for value in signed.values():
         credential = value.rpartition(" ")[2].encode()
         body = body.replace(credential, _MASK)
@@ -145,7 +146,7 @@ def redact(body: bytes, signed: Mapping[str, str], secrets: Iterable[Secret] = (
 
 
 def redact_decode_error(failure: DecodeError, signed: Mapping[str, str]) -> DecodeError:
-    """Mask the credential in what a decoder shows, and drop the frames that hold the whole answer."""
+    """Mask the credential in a decoder's error, and drop its frames, which hold the whole response."""
     failure.body = redact(failure.body, signed)
     failure.message = redact(failure.message.encode(), signed).decode()
     failure.args = (failure.message,)

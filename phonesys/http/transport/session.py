@@ -1,4 +1,4 @@
-"""The ordinary way through aiohttp: a session's own, with its middlewares, traces and what replaced it."""
+"""Session transport: requests through aiohttp's session, with its middlewares, traces and mocks."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from yarl import URL
 
+from phonesys.http.response import RawResponse
 from phonesys.http.transport.errors import no_retry_middlewares, read_capped
 from phonesys.http.validation import merge_headers
 
@@ -15,11 +16,10 @@ if TYPE_CHECKING:
     import aiohttp
 
     from phonesys.http.call import Call
-    from phonesys.http.transport.errors import RawResponse
 
 
 class SessionTransport:
-    """Sends requests with a session."""
+    """Sends requests with `ClientSession.request`."""
 
     def __init__(
         self,
@@ -27,17 +27,17 @@ class SessionTransport:
         base: str,
         headers: Mapping[str, str],
         timeout: aiohttp.ClientTimeout,
-        cap: int,
+        max_body: int,
     ) -> None:
         self._session = session
         self._base = base
         self._headers = headers
         self._timeout = timeout
-        self._cap = cap
+        self._max_body = max_body
         self._middlewares = no_retry_middlewares(session)
 
-    async def exchange(self, call: Call[Any], signed: Mapping[str, str]) -> RawResponse:
-        """Send one request and read its answer, up to the cap."""
+    async def exchange(self, call: Call[Any], signed: Mapping[str, str], /) -> RawResponse:
+        """Send one request and read its response, up to the size limit."""
         headers = merge_headers(self._headers, signed)
         if call.body is not None:
             headers["Content-Type"] = call.content_type
@@ -51,8 +51,8 @@ class SessionTransport:
             middlewares=self._middlewares,
         )
         try:
-            body = await read_capped(response.content, self._cap)
+            body = await read_capped(response.content, self._max_body)
         except BaseException:
             response.close()
             raise
-        return response.status, response.headers, body
+        return RawResponse(response.status, response.headers, body)

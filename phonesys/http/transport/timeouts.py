@@ -1,4 +1,13 @@
-"""Time-outs of many requests by one timer: to arm and drop one for each would cost more than to watch."""
+"""Time-outs of all requests with one timer.
+
+Why it exists: each request has a time-out, and nearly all finish long before it.
+
+What it gains: `asyncio.timeout` schedules and cancels a timer for every request, at about 4 µs each. Here
+the timer is set for the earliest time-out and stays set when that request finishes, so that it fires about
+once per time-out period. Measured with `timeit` around an empty block, and by `python -m benchmarks`.
+
+To delete it: replace `TimeoutScheduler.until` with `asyncio.timeout_at`.
+"""
 
 from __future__ import annotations
 
@@ -12,77 +21,73 @@ if TYPE_CHECKING:
 
 
 class TimeoutScheduler:
-    """Ends requests whose time is over.
-
-    The timer is armed for the one that ends first, and stays armed when that one is done in time: most are,
-    so that it fires about once in a time-out rather than being set for every request.
-    """
+    """Ends requests whose time is over."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._watched: set[Timeout] = set()
+        self._active: set[Timeout] = set()
         self._timer: asyncio.TimerHandle | None = None
-        self._armed_for = inf
+        self._timer_at = inf
         self._closed = False
 
     def until(self, end: float) -> Timeout:
-        """Make a block that raises TimeoutError if it is not done at that time of the loop's clock."""
+        """Return a context manager that raises TimeoutError if its block runs beyond `end`."""
         return Timeout(self, end)
 
     def close(self) -> None:
-        """Let go of the timer, when the last request that is still under way has ended."""
+        """Cancel the timer as soon as no request is active."""
         self._closed = True
-        self._let_go()
+        self._cancel_idle_timer()
 
-    def end_all(self, error: Callable[[], Exception]) -> None:
-        """End whatever is under way, each with an error of its own."""
-        watched, self._watched = self._watched, set()
-        for each in watched:
-            each.end_with(error())
+    def fail_all(self, error: Callable[[], Exception]) -> None:
+        """End every active request, each with an error of its own."""
+        active, self._active = self._active, set()
+        for timeout in active:
+            timeout.fail(error())
 
-    def add(self, watched: Timeout) -> None:
-        """Look after one more."""
-        self._watched.add(watched)
-        if watched.end < self._armed_for:
-            self._arm(watched.end)
+    def add(self, timeout: Timeout) -> None:
+        """Start a time-out."""
+        self._active.add(timeout)
+        if timeout.end < self._timer_at:
+            self._set_timer(timeout.end)
 
-    def drop(self, watched: Timeout) -> None:
-        """Leave one; the timer finds out."""
-        self._watched.discard(watched)
+    def discard(self, timeout: Timeout) -> None:
+        """Stop a time-out. The timer stays set."""
+        self._active.discard(timeout)
         if self._closed:
-            self._let_go()
+            self._cancel_idle_timer()
 
-    def _let_go(self) -> None:
-        if self._timer is not None and not self._watched:
+    def _cancel_idle_timer(self) -> None:
+        if self._timer is not None and not self._active:
             self._timer.cancel()
-            self._timer, self._armed_for = None, inf
+            self._timer, self._timer_at = None, inf
 
-    def _arm(self, when: float) -> None:
+    def _set_timer(self, when: float) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self._timer, self._armed_for = self._loop.call_at(when, self._look), when
+        self._timer, self._timer_at = self._loop.call_at(when, self._fail_expired), when
 
-    def _look(self) -> None:
-        self._timer, self._armed_for = None, inf
+    def _fail_expired(self) -> None:
+        self._timer, self._timer_at = None, inf
         now = self._loop.time()
-        for watched in [each for each in self._watched if each.end <= now]:
-            self._watched.discard(watched)
-            watched.end_with(TimeoutError())
-        if (nearest := min((watched.end for watched in self._watched), default=inf)) < inf:
-            self._arm(nearest)
+        for timeout in [each for each in self._active if each.end <= now]:
+            self._active.discard(timeout)
+            timeout.fail(TimeoutError())
+        if (nearest := min((timeout.end for timeout in self._active), default=inf)) < inf:
+            self._set_timer(nearest)
 
 
 class Timeout:
-    """One request, as a block that ends like `asyncio.timeout_at` does.
+    """Context manager that cancels its block when time is up, like `asyncio.timeout_at`.
 
-    Being cancelled from outside wins over the time-out, whichever came first: a count of cancellations, the
-    task's own, tells them apart.
+    A cancellation from outside wins over the time-out, whichever came first: the task counts cancellations,
+    which tells them apart.
     """
 
-    __slots__ = ("_before", "_error", "_task", "_watch", "end")
+    __slots__ = ("_cancelling", "_error", "_scheduler", "_task", "end")
 
-    def __init__(self, watch: TimeoutScheduler, end: float) -> None:
-        self._watch = watch
+    def __init__(self, scheduler: TimeoutScheduler, end: float) -> None:
+        self._scheduler = scheduler
         self.end = end
         self._error: Exception | None = None
 
@@ -91,23 +96,23 @@ class Timeout:
         if task is None:
             raise RuntimeError("requests are made in tasks")
         self._task: asyncio.Task[object] = task
-        self._before = task.cancelling()
-        self._watch.add(self)
+        self._cancelling = task.cancelling()
+        self._scheduler.add(self)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._error is None:
-            self._watch.drop(self)
+            self._scheduler.discard(self)
         elif (
-            self._task.uncancel() <= self._before
+            self._task.uncancel() <= self._cancelling
             and kind is not None
             and issubclass(kind, asyncio.CancelledError)
         ):
             raise self._error from error
 
-    def end_with(self, error: Exception) -> None:
-        """End it: what it awaits is cancelled, and the block raises the error."""
+    def fail(self, error: Exception) -> None:
+        """Cancel the block; it raises this error."""
         self._error = error
         self._task.cancel()

@@ -8,7 +8,7 @@ import msgspec
 
 from phonesys._validation import is_object
 from phonesys.errors import DecodeError, InvalidArgument, NotJson
-from phonesys.http.response import UNREADABLE, json_decoder
+from phonesys.http.response import MSGSPEC_ERRORS, json_decoder
 from phonesys.oauth.token import Token
 from phonesys.secret import Secret
 
@@ -51,7 +51,7 @@ def _token_fields(body: bytes) -> dict[str, Any]:
         return {}
     try:
         value = msgspec.json.decode(body)
-    except UNREADABLE:
+    except MSGSPEC_ERRORS:
         value = None
     if value is None and body.strip() != b"null":
         del body  # tracebacks may show locals

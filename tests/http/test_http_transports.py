@@ -24,7 +24,7 @@ from phonesys import (
     TransportError,
 )
 from phonesys.http.client import HttpClient
-from phonesys.http.transport import direct as lean
+from phonesys.http.transport import direct
 from tests.http.raw_vendor import OK, RawVendor, Thing, answer, client, drop, read, stall, write
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     Run = Callable[[Any], Any]
     Step = Callable[[asyncio.StreamWriter], Awaitable[bool]]
 
-pytestmark = pytest.mark.usefixtures("way")
+pytestmark = pytest.mark.usefixtures("transport")
 
 
 class PerCall:
@@ -96,7 +96,7 @@ async def settle() -> None:
 
 def held(http: HttpClient) -> tuple[int, int]:
     """How many connections are in use, and how many are kept."""
-    session = http._connections._own
+    session = http._session._own
     assert session is not None
     connector = session.connector
     assert connector is not None
@@ -106,20 +106,20 @@ def held(http: HttpClient) -> tuple[int, int]:
 # Which way
 
 
-async def test_a_session_of_our_own_goes_the_short_way(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_session_of_our_own_is_bypassed(transport: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """And the other tests of this file do test both."""
     used: list[str] = []
-    exchange = lean.DirectTransport.exchange
+    exchange = direct.DirectTransport.exchange
 
     async def noted(*args: Any) -> Any:
-        used.append("lean")
+        used.append("direct")
         return await exchange(*args)
 
-    monkeypatch.setattr(lean.DirectTransport, "exchange", noted)
+    monkeypatch.setattr(direct.DirectTransport, "exchange", noted)
     async with RawVendor(OK) as vendor, client(vendor) as http:
         await http.send(read())
-        assert (http.fallback_reason is None) == (way == "lean")
-    assert used == (["lean"] if way == "lean" else [])
+        assert (http.fallback_reason is None) == (transport == "direct")
+    assert used == (["direct"] if transport == "direct" else [])
 
 
 # What is sent
@@ -144,14 +144,14 @@ CALLS: list[dict[str, Any]] = [
     "signed",
     [{}, {"Authorization": "Bearer x"}, {"accept": "text/plain", "X-Empty": "", "host": "elsewhere"}],
 )
-async def test_both_ways_send_the_same(
+async def test_both_transports_send_the_same(
     monkeypatch: pytest.MonkeyPatch, call: dict[str, Any], path: str, signed: dict[str, str]
 ) -> None:
     """The same start, the same headers in whatever order, the same body, and nothing else."""
     sent: list[tuple[str, list[str], bytes]] = []
-    for closed in (False, True):
-        if closed:
-            monkeypatch.setattr("phonesys.http.transport.is_patched", lambda: True)
+    for patched in (False, True):
+        if patched:
+            monkeypatch.setattr("phonesys.http.transport.direct.is_patched", lambda: True)
         async with RawVendor(answer("")) as vendor:
             options: dict[str, Any] = {"auth": PerCall(signed), "retries": 0}
             async with client(vendor.url + path, **options) as http:
@@ -317,7 +317,7 @@ async def test_a_server_that_speaks_first_gets_nothing(monkeypatch: pytest.Monke
     monkeypatch.setattr(aiohttp.TCPConnector, "_create_connection", late)
     async with Talker() as vendor:
         async with client(vendor, retries=1, backoff=0) as http:
-            with pytest.raises(ConnectError, match="out of turn") as failed:
+            with pytest.raises(ConnectError, match="unsolicited data") as failed:
                 await http.send(write())
             assert held(http) == (0, 0)
         await settle()
@@ -533,7 +533,7 @@ async def test_a_request_cancelled_at_any_step_leaves_no_connection() -> None:
             task.cancel()
             await asyncio.wait([task])
             assert held(http)[0] == 0
-            assert not http._gate.locked()
+            assert not http._connections.locked()
             ended.append(task.cancelled())
     assert ended[0]
     assert not ended[-1]
@@ -590,7 +590,7 @@ async def test_siblings_share_connections() -> None:
         assert held(second) == (0, 1)
         await second.send(read())
         await second.__aexit__(None, None, None)
-        assert first._connections._own is None
+        assert first._session._own is None
     assert vendor.connections == 1
     heads = [head for head, _ in vendor.requests]
     assert ["Authorization" in head for head in heads] == [True, False, False]

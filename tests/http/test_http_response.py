@@ -11,7 +11,7 @@ from multidict import CIMultiDict
 from phonesys import DecodeError, NotFound, RateLimited, ServerError
 from phonesys.errors import NotJson
 from phonesys.http.response import (
-    EXCERPT,
+    BODY_EXCERPT_BYTES,
     decode_error,
     error_from_response,
     expect_no_content,
@@ -75,7 +75,7 @@ def test_nesting_exhausts_nothing(depth: int, left: bytes, right: bytes) -> None
 def test_sentences_are_bounded() -> None:
     """However many, and however long."""
     assert vendor_message(msgspec.json.encode({"message": [str(n) for n in range(100)]})).endswith("; 9")
-    assert len(vendor_message(msgspec.json.encode({"message": "x" * 100_000}))) <= EXCERPT
+    assert len(vendor_message(msgspec.json.encode({"message": "x" * 100_000}))) <= BODY_EXCERPT_BYTES
     assert len(vendor_message(b"x" * 100_000)) <= 200
 
 
@@ -85,7 +85,7 @@ def test_any_body_makes_an_error(body: bytes) -> None:
     """Whatever comes, the error is made, keeps the first bytes, and reads as one line or so."""
     error = error_from_response(500, {}, body)
     assert isinstance(error, ServerError)
-    assert error.body == body[:EXCERPT]
+    assert error.body == body[:BODY_EXCERPT_BYTES]
     assert str(error).startswith("500 ")
     assert isinstance(error.details, dict)
 
@@ -121,17 +121,17 @@ def test_the_status_is_trusted_and_never_the_body() -> None:
 
 def test_only_the_first_bytes_are_kept() -> None:
     """An error that crosses processes is small."""
-    assert len(error_from_response(500, {}, b"x" * 1_000_000).body) == EXCERPT
-    assert len(decode_error(b"x" * 1_000_000, "why").body) == EXCERPT
+    assert len(error_from_response(500, {}, b"x" * 1_000_000).body) == BODY_EXCERPT_BYTES
+    assert len(decode_error(b"x" * 1_000_000, "why").body) == BODY_EXCERPT_BYTES
     assert len(str(decode_error(b"x" * 1_000_000, "why"))) < 400
 
 
 @pytest.mark.parametrize(
     ("body", "kind", "says"),
     [
-        (b"", NotJson, "the answer is empty"),
-        (b" \n", NotJson, "the answer is empty"),
-        (b"<html>", NotJson, "the answer is not JSON; it begins '<html>'"),
+        (b"", NotJson, "the response is empty"),
+        (b" \n", NotJson, "the response is empty"),
+        (b"<html>", NotJson, "the response is not JSON; it begins '<html>'"),
         (b'{"a": 1', NotJson, "not JSON"),
         (b'{"a": 1} trailing', NotJson, "not JSON"),
         (b"{}", DecodeError, "missing required field `a`; it begins '{}'"),

@@ -61,7 +61,7 @@ def test_many_requests_share_one_timer(jumping: Run, monkeypatch: pytest.MonkeyP
         watch, call_at = TimeoutScheduler(loop()), loop().call_at
 
         def counted(when: float, callback: Any, *args: Any, **options: Any) -> asyncio.TimerHandle:
-            if callback == watch._look:
+            if callback == watch._fail_expired:
                 armed.append(when)
             return call_at(when, callback, *args, **options)
 

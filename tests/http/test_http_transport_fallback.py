@@ -11,7 +11,7 @@ import aiohttp
 import pytest
 from aiohttp.client_proto import ResponseHandler
 
-from phonesys.http.transport import direct as lean
+from phonesys.http.transport import direct
 from tests.http.raw_vendor import OK, RawVendor, Thing, client, read, write
 from tests.mocked import Mocked
 
@@ -51,7 +51,7 @@ async def test_whatever_wraps_a_session_sees_each_request(name: str) -> None:
                 await before.send(read())
                 await after.send(write())
                 assert before.fallback_reason is None
-                assert after.fallback_reason == "something took the place of aiohttp's session"
+                assert after.fallback_reason == "aiohttp's session was replaced"
     assert seen == ["GET", "POST"]
 
 
@@ -74,7 +74,7 @@ async def test_what_looks_at_every_session_sees_ours(how: str, monkeypatch: pyte
     monkeypatch.setattr(aiohttp.ClientSession, "__init__", make)
     async with RawVendor(OK) as vendor, client(vendor) as http:
         assert await http.send(read()) == Thing(1)
-        assert http.fallback_reason == "something looks at what aiohttp's session does"
+        assert http.fallback_reason == "aiohttp's session has traces or middlewares"
     assert seen == ["GET"]
 
 
@@ -135,8 +135,8 @@ async def test_an_aiohttp_that_nobody_knows_is_used_the_ordinary_way(
         await http.__aenter__()
     try:
         assert http.fallback_reason is not None
-        assert http.fallback_reason.startswith(f"aiohttp {aiohttp.__version__} is not as it was: ")
-        assert f"requests to {BASE} go aiohttp's ordinary way: {http.fallback_reason}" in caplog.messages
+        assert http.fallback_reason.startswith(f"aiohttp {aiohttp.__version__} has changed: ")
+        assert f"requests to {BASE} go through aiohttp's session: {http.fallback_reason}" in caplog.messages
     finally:
         await http.__aexit__(None, None, None)
 
@@ -144,15 +144,15 @@ async def test_an_aiohttp_that_nobody_knows_is_used_the_ordinary_way(
 async def test_this_aiohttp_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
     """The version that is installed goes the short way: a new one that does not is seen here first."""
     used: list[str] = []
-    exchange = lean.DirectTransport.exchange
+    exchange = direct.DirectTransport.exchange
 
     async def noted(*args: Any) -> Any:
-        used.append("lean")
+        used.append("direct")
         return await exchange(*args)
 
-    monkeypatch.setattr(lean.DirectTransport, "exchange", noted)
+    monkeypatch.setattr(direct.DirectTransport, "exchange", noted)
     async with RawVendor(OK) as vendor, client(vendor) as http:
         assert http.fallback_reason is None
         await http.send(read())
-    assert used == ["lean"]
+    assert used == ["direct"]
     assert http.fallback_reason is None

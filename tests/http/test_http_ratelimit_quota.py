@@ -28,7 +28,7 @@ def test_a_429_on_a_spent_day_names_its_end(jumping: Run, wait: dict[str, str]) 
         loop = asyncio.get_running_loop()
         async with RawVendor(refusal) as vendor, client(vendor) as http:
             started = loop.time()
-            with pytest.raises(QuotaExhausted, match="start anew at") as error:
+            with pytest.raises(QuotaExhausted, match="resets at") as error:
                 await http.send(read())
             return loop.time() - started, len(vendor.requests), error.value.resets_at
 
@@ -65,13 +65,13 @@ def test_a_turn_that_comes_on_a_spent_day_is_given_back(jumping: Run) -> None:
         vendor = RawVendor(OK)
         async with vendor, client(vendor, limit=RateLimit(2, per=10)) as http:
             await http.send(read())
-            waiting = http._windows.window("acc_1", loop.time())
+            waiting = http._limiter.window("acc_1", loop.time())
             assert waiting.try_acquire(loop.time())
             call = asyncio.create_task(http.send(read()))
             await asyncio.sleep(0)
             waiting.cancel(loop.time())
             await asyncio.sleep(0)  # its turn has come, and it has not run yet
-            http._quotas.exhaust("acc_1")
+            http._limiter.quotas.exhaust("acc_1")
             (told,) = await asyncio.gather(call, return_exceptions=True)
             assert type(told) is QuotaExhausted
             return len(vendor.requests), waiting.completions(loop.time(), 2)
@@ -108,7 +108,7 @@ def test_an_absurd_wait_still_yields(jumping: Run) -> None:
         async with vendor, client(vendor, limit=RateLimit(10, per=10)) as http:
             with pytest.raises(RateLimited):
                 await http.send(read())
-            window, granted = http._windows.window("acc_1", loop.time()), 0
+            window, granted = http._limiter.window("acc_1", loop.time()), 0
             while window.try_acquire(loop.time()):
                 granted += 1
             return granted

@@ -13,8 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from phonesys import InvalidArgument, RateLimit
-from phonesys.http.ratelimit import window as limits
-from phonesys.http.ratelimit.window import UNLIMITED, RateLimiter, SlidingWindow, WaitTooLong
+from phonesys.http.ratelimit import limiter
+from phonesys.http.ratelimit.limiter import RateLimiter
+from phonesys.http.ratelimit.window import UNLIMITED, SlidingWindow, WaitTooLong
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -217,7 +218,7 @@ def test_foreign_requests_are_taken_off_what_is_left(jumping: Run) -> None:
         window = SlidingWindow(RateLimit(100, per=10), loop)
         assert window.try_acquire(loop.time())
         window.complete(loop.time())
-        window.sync(remaining=30, allowed=100, now=loop.time())
+        window.sync(remaining=30, limit=100, now=loop.time())
         granted = 0
         while window.try_acquire(loop.time()):
             granted += 1
@@ -245,7 +246,7 @@ def test_a_smaller_allowance_is_obeyed(jumping: Run) -> None:
     async def main() -> int:
         loop = asyncio.get_running_loop()
         window = SlidingWindow(RateLimit(100, per=10), loop)
-        window.sync(remaining=10, allowed=10, now=loop.time())
+        window.sync(remaining=10, limit=10, now=loop.time())
         granted = 0
         while window.try_acquire(loop.time()):
             granted += 1
@@ -319,7 +320,7 @@ def test_a_lower_limit_frees_its_slots_in_time(jumping: Run) -> None:
         for index in range(50):
             assert window.try_acquire(started)
             window.complete(started + index / 100)
-        window.sync(remaining=0, allowed=10, now=started + 0.5)
+        window.sync(remaining=0, limit=10, now=started + 0.5)
         return window.ready_at(started + 0.5) - started
 
     assert jumping(main()) == pytest.approx(10.4)
@@ -359,11 +360,11 @@ def test_room_that_headers_give_back_is_used_at_once(jumping: Run) -> None:
         assert window.try_acquire(started)
         assert window.try_acquire(started)
         window.complete(started)
-        window.sync(remaining=0, allowed=10, now=started)
+        window.sync(remaining=0, limit=10, now=started)
         wait = asyncio.create_task(window.acquire(started, float("inf")))
         await asyncio.sleep(2)
         window.complete(loop.time())
-        window.sync(remaining=5, allowed=10, now=loop.time())
+        window.sync(remaining=5, limit=10, now=loop.time())
         await wait
         return loop.time() - started
 
@@ -502,8 +503,8 @@ def test_forgetting_changes_nothing(
             each.complete(now)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(limits, "_FEW_WINDOWS", live)
-        patch.setattr(limits, "_FEW_ANSWERS", few)
+        patch.setattr(limiter, "_MIN_LIVE_WINDOWS", live)
+        patch.setattr(limiter, "_MAX_STORED_COMPLETIONS", few)
         windows = RateLimiter(limit, loop)
         for account, pause in steps:
             name = f"acc_{account}"
@@ -553,7 +554,7 @@ def test_a_window_of_which_more_is_known_is_kept(jumping: Run) -> None:
         low = windows.window("low", now)
         assert low.try_acquire(now)
         low.complete(now)
-        low.sync(remaining=2, allowed=3, now=now)
+        low.sync(remaining=2, limit=3, now=now)
         crowded = windows.window("crowded", now)
         assert crowded.try_acquire(now)
         crowded.complete(now)
@@ -567,7 +568,7 @@ def test_a_window_of_which_more_is_known_is_kept(jumping: Run) -> None:
         return (
             windows.window("blocked", now + 999).try_acquire(now + 999),
             granted,
-            windows.window("crowded", now)._renew(now),
+            windows.window("crowded", now)._update_capacity(now),
         )
 
     assert jumping(main()) == (False, 2, 35)

@@ -1,0 +1,53 @@
+"""Choice of the transport: direct where aiohttp is as it was tested, else through its session."""
+
+from __future__ import annotations
+
+import logging
+from math import inf
+from typing import TYPE_CHECKING
+
+import aiohttp
+
+from phonesys.http.transport.direct import DirectTransport, unsupported_reason
+from phonesys.http.transport.session import SessionTransport
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from phonesys.http.options import HttpOptions
+    from phonesys.http.transport import Transport
+
+log = logging.getLogger("phonesys")
+
+_NEVER_ROUNDED = inf  # aiohttp rounds time-outs above this threshold up to whole seconds
+
+
+async def choose_transport(
+    session: aiohttp.ClientSession,
+    options: HttpOptions,
+    base: str,
+    *,
+    headers: Mapping[str, str],
+    constant: Mapping[str, str] | None,
+    borrowed: bool,
+) -> tuple[Transport, str | None]:
+    """Return the transport for a session, and the reason if it is not the direct one.
+
+    - `headers`: sent with every request.
+    - `constant`: what signs every request, if that never changes.
+    - `borrowed`: the session was handed in. It may be configured in any way, so it is always used itself.
+    """
+    timeout = aiohttp.ClientTimeout(
+        sock_connect=options.connect_timeout,
+        sock_read=options.read_timeout,
+        ceil_threshold=_NEVER_ROUNDED,
+    )
+    through_session = SessionTransport(session, base, headers, timeout, options.max_body)
+    fallback_reason = "the session was handed in" if borrowed else await unsupported_reason(session)
+    if fallback_reason is not None:
+        log.debug("requests to %s go through aiohttp's session: %s", base, fallback_reason)
+        return through_session, fallback_reason
+    direct = DirectTransport(
+        session, base, headers, constant, timeout, options.max_body, fallback=through_session
+    )
+    return direct, None
