@@ -38,6 +38,7 @@ PROGRAM = re.compile(r'python(?: title="(\w+\.py)")?')
 OTHER_LANGUAGES = {"console", "shell", "sql", "text", "toml"}
 DOCUMENTED = (
     "phonesys",
+    "phonesys.http",
     "phonesys.inventory",
     "phonesys.inventory.audit",
     "phonesys.inventory.export",

@@ -1,7 +1,7 @@
 """Testing: a mock of the network, the conformance kit for backends, and fixtures (`phonesys.testing.plugin`).
 
-Only `ProviderConformance` needs pytest. Each name is
-imported when it is used, because pytest imports this package for the plugin in every session.
+Only `ProviderConformance` needs pytest. Each name is imported when it is used, because pytest imports this
+package for the plugin in every session.
 """
 
 from __future__ import annotations

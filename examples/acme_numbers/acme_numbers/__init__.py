@@ -8,10 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Self
 import msgspec
 
 from phonesys import BackendInfo, Capabilities, NumberKind, NumberStatus, Page
-from phonesys.http.auth import ApiKey
-from phonesys.http.call import Call, encode_query, encode_segment
-from phonesys.http.client import HttpClient
-from phonesys.http.response import json_decoder
+from phonesys.http import ApiKey, Call, HttpClient, encode_query, encode_segment, json_decoder
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
