@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from contextlib import contextmanager
 from hashlib import sha256
@@ -9,7 +10,8 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from phonesys._files import replace_atomically
 from phonesys.errors import ConfigError
-from phonesys.oauth.lock import OWNER_ONLY, acquire_lock_blocking
+from phonesys.oauth.lock import acquire_lock_blocking
+from phonesys.oauth.private_files import OWNER_ONLY, read_private
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -59,20 +61,46 @@ class DurableTokenFile:
             tokens[key] = token
             if token is None:
                 del tokens[key]
-            with replace_atomically(self._path, mode=OWNER_ONLY, folder=self._folder) as file:
-                file.write(self._codec.encode(tokens))
+            self._replace(self._codec.encode(tokens))
             self._stage_path(key).unlink(missing_ok=True)
 
     def ensure_writable(self, key: str) -> None:
         """Raise ConfigError if `commit` would. Commit a token that a killed process staged."""
-        with _os_errors_as_config_errors(self._path):
-            probe = self._folder / f"probe-{os.getpid()}-{_digest(key)}"
-            try:
-                _write_file(probe, bytes(len(self._codec.encode(self._read())) + _HEADROOM), sync=True)
-            finally:
-                probe.unlink(missing_ok=True)
+        with (
+            _os_errors_as_config_errors(self._path),
+            acquire_lock_blocking(self._folder / "lock", timeout=self._lock_timeout),
+        ):
+            self._rehearse(key)
         if (staged := self._read_staged(key)) is not None:
             self.commit(key, staged)
+
+    def _rehearse(self, key: str) -> None:
+        """Do everything that `commit` does, with the tokens that are there already."""
+        raw = read_if_exists(self._path)
+        tokens = {} if raw is None else self._codec.decode(raw, str(self._path))
+        probe = self._folder / f"probe-{os.getpid()}-{_digest(key)}"
+        try:
+            _write_file(probe, bytes(len(self._codec.encode(tokens)) + _HEADROOM), sync=True)
+        finally:
+            probe.unlink(missing_ok=True)
+        self._replace(self._codec.encode(tokens) if raw is None else raw)
+        if raw is None:
+            self._path.unlink()
+
+    def _replace(self, raw: bytes) -> None:
+        try:
+            with replace_atomically(self._path, mode=OWNER_ONLY, folder=self._folder) as file:
+                file.write(raw)
+        except OSError as failure:
+            if failure.errno not in {errno.EBUSY, errno.EXDEV}:
+                raise
+            reason = failure.strerror
+        else:
+            return
+        raise ConfigError(
+            f"token store: {self._path} cannot be replaced: {reason}; if the file is a mount of its own, "
+            "mount its folder instead"
+        )
 
     def _current(self) -> Tokens:
         """Return the tokens in the file, decoded again only if it has changed."""
@@ -86,7 +114,7 @@ class DurableTokenFile:
         return {} if raw is None else self._codec.decode(raw, str(self._path))
 
     def _read_staged(self, key: str) -> Token | None:
-        raw = read_if_exists(path := self._stage_path(key))
+        raw = read_private(path := self._stage_path(key))
         if raw is None or not raw.endswith(b"\n"):  # cut short by a power failure
             return None
         return self._codec.decode(raw, str(path)).get(key)

@@ -5,22 +5,24 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from contextlib import asynccontextmanager
+from collections import defaultdict
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
-from phonesys._concurrency import wait_finished
+from phonesys._concurrency import Semaphore, wait_finished
 from phonesys.errors import ConfigError, InvalidArgument, PhonesysError
 from phonesys.oauth.cache_file import TokenCacheFile
 from phonesys.oauth.cipher import FernetCipher
 from phonesys.oauth.codec import Codec
 from phonesys.oauth.durable_file import DurableTokenFile
-from phonesys.oauth.lock import acquire_lock
+from phonesys.oauth.lock import MAX_POLL, MIN_POLL, acquire_lock, try_lock
+from phonesys.oauth.private_files import check_private_folder, create_private_folder
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import AsyncGenerator, Callable
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 
     from phonesys.oauth.codec import Tokens
     from phonesys.oauth.token import Token
@@ -38,7 +40,8 @@ class FileTokenStore:
 
     A saved token is synced to the disk before `save` returns, and the file is replaced as a whole. Processes
     that share the file refresh a token once between them. A lock ends with the process that holds it. A file
-    that is damaged, foreign or encrypted with another key is a ConfigError, and is never overwritten.
+    that is damaged, foreign or encrypted with another key is a ConfigError, and is never overwritten. The
+    tokens of locations can be fetched again: what cannot be read of them is set aside with a warning.
 
     - `key`: encrypts every file; see `phonesys.oauth.new_key`. Needs `phonesys[crypto]`.
     - `lock_timeout`: seconds to wait for another process that is refreshing.
@@ -65,6 +68,7 @@ class FileTokenStore:
         self._writer: asyncio.Task[None] | None = None
         self._is_writing = False
         self._is_loaded = False
+        self._fetch_turns: defaultdict[str, Semaphore] = defaultdict(lambda: Semaphore(1))
 
     async def load(self, key: str) -> Token | None:
         """Return a token. After the first call, only what other processes wrote since is read."""
@@ -77,11 +81,12 @@ class FileTokenStore:
     def _find(self, key: str) -> Token | None:
         if key in self._pending:
             return self._pending[key]
+        check_private_folder(self._folder)
         return self._durable_file.find(key) or self._cache_file.find(key)
 
     async def save(self, key: str, token: Token) -> None:
         """Write a token. On return, it is on disk."""
-        self._create_folder()
+        create_private_folder(self._folder)
         _translate_errors(self._durable_file.stage, key, token)  # before this process can be interrupted
         await _run_in_thread(self._durable_file.commit, key, token)
 
@@ -92,7 +97,7 @@ class FileTokenStore:
 
     async def forget(self, key: str) -> None:
         """Delete a token."""
-        self._create_folder()
+        create_private_folder(self._folder)
         await _run_in_thread(self._durable_file.commit, key, None)
         self._pending[key] = None
         await self.flush()
@@ -102,20 +107,63 @@ class FileTokenStore:
         await self._stop_writer()
         batch, self._pending = self._pending, {}
         if batch:
-            self._create_folder()
+            create_private_folder(self._folder)
         try:
             await _run_in_thread(self._cache_file.append, batch)
         except BaseException:
             self._pending = {**batch, **self._pending}
             raise
 
+    async def fetch_once(
+        self, key: str, fetch: Callable[[], Awaitable[Token]], *, is_wanted: Callable[[Token], bool]
+    ) -> Token:
+        """Return a stored token that is wanted, or fetch and cache one while other processes wait for it.
+
+        After `lock_timeout` seconds, or if the lock cannot be taken, the token is fetched without it: that
+        costs a request, and no token.
+        """
+        stripe = _stripe(key)
+        # One task of this process at a time waits for each lock, or thousands of them would poll it.
+        await self._fetch_turns[stripe].acquire()
+        try:
+            deadline, pause = time.monotonic() + self._lock_timeout, MIN_POLL
+            while True:
+                with self._try_fetch_lock(stripe) as acquired:
+                    stored = await self.load(key)
+                    if stored is not None and is_wanted(stored):
+                        return stored
+                    if acquired or time.monotonic() > deadline:
+                        return await self._fetch_and_write(key, fetch)
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, MAX_POLL)
+        finally:
+            self._fetch_turns[stripe].release()
+
+    async def _fetch_and_write(self, key: str, fetch: Callable[[], Awaitable[Token]]) -> Token:
+        token = await fetch()
+        try:
+            await _run_in_thread(self._cache_file.append, {key: token})
+        except PhonesysError as failure:
+            self._pending[key] = token
+            log.warning("cached tokens were not written: %s", failure)
+        return token
+
+    @contextmanager
+    def _try_fetch_lock(self, stripe: str) -> Generator[bool]:
+        with ExitStack() as stack:
+            try:
+                create_private_folder(self._folder)
+                acquired = stack.enter_context(try_lock(self._folder / f"fetch-{stripe}"))
+            except ConfigError as failure:  # as on a read-only disk
+                log.debug("fetching without a lock: %s", failure)
+                acquired = True
+            yield acquired
+
     @asynccontextmanager
     async def lock(self, key: str) -> AsyncGenerator[None]:
         """Hold the exclusive right to refresh this token. Raise ConfigError if saving it would fail."""
-        self._create_folder()
-        # Keys share sixteen locks, so that thousands of tokens do not need thousands of files.
-        stripe = sha256(key.encode()).hexdigest()[0]
-        async with acquire_lock(self._folder / f"lock-{stripe}", timeout=self._lock_timeout):
+        create_private_folder(self._folder)
+        async with acquire_lock(self._folder / f"lock-{_stripe(key)}", timeout=self._lock_timeout):
             await _run_in_thread(self._durable_file.ensure_writable, key)
             yield
 
@@ -146,17 +194,13 @@ class FileTokenStore:
             writer.cancel()
         await wait_finished(writer)
 
-    def _create_folder(self) -> None:
-        try:
-            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        except OSError as failure:
-            reason = failure.strerror
-        else:
-            return
-        raise ConfigError(f"token store: {self._folder} cannot be created: {reason}")
-
     def __repr__(self) -> str:
         return f"<FileTokenStore {str(self._path)!r}>"
+
+
+def _stripe(key: str) -> str:
+    """Return one of sixteen names: keys share locks, so that thousands of tokens need no more files."""
+    return sha256(key.encode()).hexdigest()[0]
 
 
 def _resolve(path: str | os.PathLike[str]) -> Path:

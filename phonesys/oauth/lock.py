@@ -10,14 +10,14 @@ from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING
 
 from phonesys.errors import ConfigError
+from phonesys.oauth.private_files import open_private
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Generator
     from pathlib import Path
 
-_MIN_POLL, _MAX_POLL = 0.002, 0.05
+MIN_POLL, MAX_POLL = 0.002, 0.05
 """Seconds between two attempts to lock, at first and at most."""
-OWNER_ONLY = 0o600
 
 # The operating system drops these locks with the process, even after `kill -9`. `flock` locks belong to the
 # open file, so two tasks of one process exclude each other.
@@ -47,13 +47,20 @@ async def acquire_lock(path: Path, *, timeout: float) -> AsyncGenerator[None]:  
     """Hold the lock on a file, which is not removed. Raise ConfigError after `timeout` seconds."""
     deadline = time.monotonic() + timeout
     with _open_lock_file(path) as descriptor:
-        pause = _MIN_POLL
+        pause = MIN_POLL
         while not _try_lock(descriptor):
             if time.monotonic() > deadline:
                 raise _lock_timeout(path, timeout)
             await asyncio.sleep(pause)
-            pause = min(2 * pause, _MAX_POLL)
+            pause = min(2 * pause, MAX_POLL)
         yield
+
+
+@contextmanager
+def try_lock(path: Path) -> Generator[bool]:
+    """Hold the lock on a file if it is free. Yield False if another process holds it."""
+    with _open_lock_file(path) as descriptor:
+        yield _try_lock(descriptor)
 
 
 @contextmanager
@@ -64,14 +71,14 @@ def acquire_lock_blocking(path: Path, *, timeout: float) -> Generator[None]:
         while not _try_lock(descriptor):
             if time.monotonic() > deadline:
                 raise _lock_timeout(path, timeout)
-            time.sleep(_MIN_POLL)
+            time.sleep(MIN_POLL)
         yield
 
 
 @contextmanager
 def _open_lock_file(path: Path) -> Generator[int]:
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), OWNER_ONLY)
+        descriptor = open_private(path, os.O_RDWR | os.O_CREAT)
     except OSError as failure:
         raise ConfigError(f"token store: {path} cannot be opened: {failure.strerror}") from None
     try:

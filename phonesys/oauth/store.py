@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Awaitable, Callable
     from contextlib import AbstractAsyncContextManager
 
     from phonesys.oauth.token import Token
@@ -43,6 +43,17 @@ class TokenStore(Protocol):
         The lock of a process that dies is released. Entering should fail if `save` would, since the refresh
         token is not spent yet.
         """
+        ...
+
+
+@runtime_checkable
+class SingleFlight(Protocol):
+    """A token store that lets processes share the fetch of a token that can be fetched again."""
+
+    async def fetch_once(
+        self, key: str, fetch: Callable[[], Awaitable[Token]], *, is_wanted: Callable[[Token], bool]
+    ) -> Token:
+        """Return a stored token that is wanted, or fetch and cache one while other processes wait for it."""
         ...
 
 

@@ -42,10 +42,6 @@ class Token(msgspec.Struct, frozen=True, kw_only=True):
         was_rejected = rejected is not None and self.access == rejected.access
         return not was_rejected and now < self.renew_at
 
-    def without_refresh(self) -> Token:
-        """Return the token without its refresh token."""
-        return self if self.refresh is None else msgspec.structs.replace(self, refresh=None)
-
 
 def encode_with_secrets(value: Any) -> bytes:
     """Encode tokens as JSON, secrets included: for a store, and nothing else."""

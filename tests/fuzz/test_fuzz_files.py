@@ -131,26 +131,40 @@ HOSTILE_FILES = (
 
 @pytest.mark.parametrize("raw", HOSTILE_FILES, ids=[repr(raw[:24]) for raw in HOSTILE_FILES])
 @pytest.mark.parametrize("key", [None, "0" * 43 + "="], ids=["plain", "encrypted"])
-@pytest.mark.parametrize("name", ["tokens.json", "tokens.json.d/cache"])
 async def test_a_token_store_refuses_what_it_did_not_write(
-    name: str, key: str | None, raw: bytes, tmp_path: Path
+    key: str | None, raw: bytes, tmp_path: Path
 ) -> None:
     """Reading, refreshing and saving fail alike, without a word of what is in the file, which stays."""
-    path = tmp_path / name
-    path.parent.mkdir(exist_ok=True)
+    path = tmp_path / "tokens.json"
     path.write_bytes(raw + b"\n")
     store = FileTokenStore(tmp_path / "tokens.json", key=key)
     with pytest.raises(ConfigError, match=r"cannot be used: .* it was not changed") as caught:
         await store.load("key")
     assert len(str(caught.value)) < 500
     assert "at_1" not in str(caught.value)
-    if name == "tokens.json":
-        with pytest.raises(ConfigError, match="cannot be used"):
-            await store.save("key", Token(access=Secret("at_2"), obtained_at=1.0))
-        with pytest.raises(ConfigError, match="cannot be used"):
-            async with store.lock("key"):
-                raise AssertionError("it was entered")
+    with pytest.raises(ConfigError, match="cannot be used"):
+        await store.save("key", Token(access=Secret("at_2"), obtained_at=1.0))
+    with pytest.raises(ConfigError, match="cannot be used"):
+        async with store.lock("key"):
+            raise AssertionError("it was entered")
     assert path.read_bytes() == raw + b"\n"
+
+
+@pytest.mark.parametrize("raw", HOSTILE_FILES, ids=[repr(raw[:24]) for raw in HOSTILE_FILES])
+@pytest.mark.parametrize("key", [None, "0" * 43 + "="], ids=["plain", "encrypted"])
+async def test_a_token_cache_forgets_what_it_cannot_read(key: str | None, raw: bytes, tmp_path: Path) -> None:
+    """Loading finds nothing, and a flush replaces the file by one that holds the new token."""
+    path = tmp_path / "tokens.json.d" / "cache"
+    path.parent.mkdir()
+    path.write_bytes(raw + b"\n")
+    store, token = (
+        FileTokenStore(tmp_path / "tokens.json", key=key),
+        Token(access=Secret("at_2"), obtained_at=1.0),
+    )
+    assert await store.load("key") is None
+    store.cache("key", token)
+    await store.flush()
+    assert await FileTokenStore(tmp_path / "tokens.json", key=key).load("key") == token
 
 
 def test_a_file_of_accounts_is_read_no_further_than_its_first_endless_line(tmp_path: Path) -> None:

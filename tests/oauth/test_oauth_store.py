@@ -5,6 +5,7 @@ import builtins
 import json
 import os
 import stat
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -197,27 +198,74 @@ FOREIGN = {
 
 
 @pytest.mark.parametrize("content", FOREIGN.values(), ids=FOREIGN)
-@pytest.mark.parametrize("which", ["tokens.json", "tokens.json.d/cache"])
-async def test_a_damaged_or_foreign_file_is_an_unchanged_error(
-    tmp_path: Path, content: bytes, which: str
-) -> None:
+async def test_a_damaged_or_foreign_file_is_an_unchanged_error(tmp_path: Path, content: bytes) -> None:
     """Every method names the unusable file. None writes to it, and none quotes it."""
-    path = tmp_path / which
-    path.parent.mkdir(exist_ok=True)
-    path.write_bytes(content + b"\n" if "cache" in which else content)
-    before = path.read_bytes()
-    store = FileTokenStore(tmp_path / "tokens.json")
+    path = tmp_path / "tokens.json"
+    path.write_bytes(content)
+    store = FileTokenStore(path)
     with pytest.raises(ConfigError, match="it was not changed") as failure:
         await store.load("k")
     assert str(path) in str(failure.value)
     assert "PLANTED" not in str(failure.value)
-    if "cache" not in which:
-        with pytest.raises(ConfigError, match="it was not changed"):
-            await store.save("k", make_token("1"))
-        with pytest.raises(ConfigError, match="it was not changed"):
-            async with FileTokenStore(path).lock("other"):
-                pass
-    assert path.read_bytes() == before
+    with pytest.raises(ConfigError, match="it was not changed"):
+        await store.save("k", make_token("1"))
+    with pytest.raises(ConfigError, match="it was not changed"):
+        async with FileTokenStore(path).lock("other"):
+            pass
+    assert path.read_bytes() == content
+
+
+@pytest.mark.parametrize("content", FOREIGN.values(), ids=FOREIGN)
+async def test_a_damaged_cache_file_is_set_aside_and_filled_again(
+    tmp_path: Path, content: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its tokens can be fetched again: they are missing until then, and the file is kept under another name."""
+    cache_file = tmp_path / "tokens.json.d" / "cache"
+    cache_file.parent.mkdir()
+    cache_file.write_bytes(content + b"\n")
+    store = FileTokenStore(tmp_path / "tokens.json")
+    assert await store.load("k") is None
+    store.cache("k", make_token("1"))
+    await store.flush()
+    assert await FileTokenStore(tmp_path / "tokens.json").load("k") == make_token("1")
+    assert cache_file.with_name("cache-unreadable").read_bytes() == content + b"\n"
+    assert "damaged or has another key" in caplog.text
+    assert "PLANTED" not in caplog.text
+
+
+@pytest.mark.parametrize("sealed", [False, True], ids=["plain", "encrypted"])
+async def test_one_flipped_bit_costs_the_tokens_of_its_batch(tmp_path: Path, sealed: bool) -> None:
+    """Tokens of other batches are still read, and are in the new file."""
+    path, key = tmp_path / "tokens.json", new_key() if sealed else None
+    store = FileTokenStore(path, key=key)
+    for name in ("1", "2", "3"):
+        store.cache(name, make_token(name, at=time.time()))
+        await store.flush()
+    cache_file = tmp_path / "tokens.json.d" / "cache"
+    raw = bytearray(cache_file.read_bytes())
+    middle = raw.index(b"\n") + 2
+    raw[middle] ^= 1
+    cache_file.write_bytes(raw)
+    other = FileTokenStore(path, key=key)
+    assert [await other.load(name) is not None for name in ("1", "2", "3")] == [True, False, True]
+    other.cache("2", make_token("4", at=time.time()))
+    await other.flush()
+    fresh = FileTokenStore(path, key=key)
+    assert [await fresh.load(name) is not None for name in ("1", "2", "3")] == [True, True, True]
+
+
+async def test_a_cache_file_with_another_key_is_set_aside(tmp_path: Path) -> None:
+    """A new key makes old locations' tokens unreadable, and fails no account."""
+    path = tmp_path / "tokens.json"
+    store = FileTokenStore(path, key=new_key())
+    store.cache("k", make_token("1"))
+    await store.flush()
+    key = new_key()
+    other = FileTokenStore(path, key=key)
+    assert await other.load("k") is None
+    other.cache("k", make_token("2"))
+    await other.flush()
+    assert await FileTokenStore(path, key=key).load("k") == make_token("2")
 
 
 async def test_only_the_original_key_matches(tmp_path: Path) -> None:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from phonesys.backends.leadconnector.oauth.calls import installed_locations, location_token
+import msgspec
+
+from phonesys.backends.leadconnector.oauth.calls import installed_locations, location_token, refresh_token
 from phonesys.backends.leadconnector.oauth.credential import OAuthCredential, store_key, wrap_secrets
 from phonesys.backends.leadconnector.oauth.discovery import location_ids
+from phonesys.errors import DecodeError, OutcomeUnknown, StatusError
+from phonesys.http.call import encode_segment
 from phonesys.oauth.cache import TokenCache
+from phonesys.oauth.store import SingleFlight
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
@@ -20,13 +26,16 @@ if TYPE_CHECKING:
     from phonesys.oauth.token import Token
     from phonesys.secret import Secret
 
+log = logging.getLogger("phonesys")
+
 
 class AgencyTokens(OAuthCredential):
     """Signs calls for every location of a company: `LeadConnector(auth=AgencyTokens(…))`.
 
     The company's token is refreshed when it expires, and exchanged for the token of each location that a
-    call needs. Exchanges count against the company's rate window: 100 per 10 s. All tokens are reused until
-    a minute before they expire, across sweeps, and across processes if the store is a file.
+    call needs. Exchanges count against the company's rate window: 100 per 10 s. A location's token that came
+    with a refresh token is refreshed instead, which has no quota. All tokens are reused until a minute before
+    they expire, across sweeps, and across processes if the store is a file.
 
     - `store`: where tokens are kept. `exchange_code` and `phonesys auth login` put the first one there.
     - `refresh_token`: the one to use while the store is empty.
@@ -103,13 +112,42 @@ class AgencyTokens(OAuthCredential):
         return cache
 
     async def _fetch_location_token(self, location_id: str, rejected: Token | None) -> Token:
-        """Return the location's token from the store, or exchange the company's token for one."""
+        """Return the location's token from the store, or get a new one."""
         key = store_key(self.client_id, f"location/{location_id}")
-        call = location_token(self.company_id, location_id, clock=self._clock)
+        encode_segment(location_id, "location id")
         stored = await self._store.load(key)
-        if stored is not None and stored.is_usable(self._clock(), rejected):
+
+        def is_wanted(token: Token) -> bool:
+            return token.is_usable(self._clock(), rejected)
+
+        async def fetch() -> Token:
+            return await self._refresh_or_exchange(location_id, await self._store.load(key))
+
+        if stored is not None and is_wanted(stored):
             return stored
-        # Its refresh token is not kept: another exchange does the same, and has nothing to lose.
-        token = (await self._client.send(call)).without_refresh()
+        if isinstance(self._store, SingleFlight):
+            return await self._store.fetch_once(key, fetch, is_wanted=is_wanted)
+        token = await fetch()
         self._store.cache(key, token)
         return token
+
+    async def _refresh_or_exchange(self, location_id: str, stored: Token | None) -> Token:
+        """Refresh the location's token, which has no quota, or exchange the company's token for one."""
+        if stored is not None and stored.refresh is not None:
+            try:
+                return await self._refresh_location(location_id, stored.refresh)
+            except (StatusError, DecodeError, OutcomeUnknown) as failure:
+                log.debug("the token of location %s was not refreshed: %s", location_id, failure)
+        return await self._client.send(location_token(self.company_id, location_id, clock=self._clock))
+
+    async def _refresh_location(self, location_id: str, refresh: Secret) -> Token:
+        call = refresh_token(
+            self.client_id,
+            self._client_secret,
+            refresh,
+            user_type="Location",
+            account=location_id,
+            clock=self._clock,
+        )
+        token = await self._client.send(call)
+        return token if token.refresh is not None else msgspec.structs.replace(token, refresh=refresh)
