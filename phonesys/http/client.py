@@ -27,7 +27,7 @@ from phonesys.http.auth import RefreshableAuth, StaticAuth
 from phonesys.http.options import HttpOptions
 from phonesys.http.ratelimit.limiter import RateLimiter
 from phonesys.http.ratelimit.window import UNLIMITED, RateLimit, SlidingWindow
-from phonesys.http.response import error_from_response
+from phonesys.http.response import error_from_response, lacks_scope
 from phonesys.http.retry import RetryBudget, backoff, is_retryable
 from phonesys.http.transport.connector import SharedSession
 from phonesys.http.transport.errors import (
@@ -284,7 +284,8 @@ class HttpClient:
             response.status, response.headers, redact(response.body, signed, call.secrets)
         )
         if isinstance(error, Unauthorized):
-            error.renewable = self.auth.on_unauthorized(call, signed)
+            lacking = lacks_scope(error, response.headers)
+            error.renewable = not lacking and self.auth.on_unauthorized(call, signed)
         elif isinstance(error, RateLimited):
             self._limiter.on_rejected(key, window, response.headers, error.retry_after)
         return error

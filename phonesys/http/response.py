@@ -87,6 +87,17 @@ def error_from_response(status: int, headers: Mapping[str, str], body: bytes) ->
     )
 
 
+_names_scope = re.compile(r"\bscopes?\b|insufficient_scope", re.IGNORECASE).search
+
+
+def lacks_scope(error: StatusError, headers: Mapping[str, str]) -> bool:
+    """Return True for a 401 about a missing scope, which another token of the same consent lacks too.
+
+    The status for it is 403 (RFC 6750, 3.1), but vendors send 401 and name the scope in the message.
+    """
+    return bool(_names_scope(error.message) or _names_scope(headers.get("WWW-Authenticate", "")))
+
+
 def vendor_message(body: bytes) -> str:
     """Return the message of an error body: JSON of any known shape, a proxy's page, or plain text.
 

@@ -73,6 +73,8 @@ class OAuthState:
     grace: float = 0.0
     """Seconds for which a spent refresh token answers once more what it bought."""
     spelling: Spelling = "snake"
+    location_refresh: bool = False
+    """Include a refresh token in the response to an exchange."""
     client_id: str = ""
     client_secret: str = ""
     company_id: str = ""
@@ -151,10 +153,11 @@ class OAuthState:
         return answer
 
     def exchange(self, company: Holder, location_id: str) -> dict[str, Any]:
-        """Hand out a location's token, which has no refresh token."""
+        """Issue a location's token, with a refresh token if `location_refresh` is set."""
         self.exchanges[location_id] += 1
         answer = self._issue(Holder(_LOCATION, location_id, company.scopes))
-        del answer[self._spelled("refresh_token")]
+        if not self.location_refresh:
+            del answer[self._spelled("refresh_token")]
         return answer
 
     def _again(self, refresh_token: str) -> dict[str, Any] | None:

@@ -30,9 +30,9 @@ def company_key(sandbox: Sandbox) -> str:
     return f"leadconnector/{sandbox.oauth.client_id}/company/{sandbox.oauth.company_id}"
 
 
-def token(response: dict[str, Any], *, expired: bool = False) -> Token:
+def token(response: dict[str, Any], *, expired: bool = False, clock: Clock | None = None) -> Token:
     """Build a stored token from a token response, with times by the test's clock."""
-    now = Clock().now
+    now = (clock or Clock())()
     return Token(
         access=Secret(response["access_token"]),
         refresh=Secret(response["refresh_token"]),

@@ -82,7 +82,7 @@ class Scene:
             key, Token(access=access, refresh=refresh, obtained_at=now - 90_000, expires_at=now - 3_600)
         )
 
-    async def child(self, *, calls: int = 1, linger: bool = False) -> Process:
+    async def child(self, *, calls: int = 1, locations: int | None = None, linger: bool = False) -> Process:
         """Start a child, and wait until it is ready."""
         self.notes.write_bytes(bytes(2))
         options = {
@@ -92,7 +92,7 @@ class Scene:
             "client_secret": self.sandbox.oauth.client_secret,
             "company_id": self.sandbox.oauth.company_id,
             "url": self.sandbox.leadconnector_url,
-            "locations": list(self.sandbox.location_ids),
+            "locations": list(self.sandbox.location_ids[:locations]),
             "calls": calls,
             "linger": linger,
         }

@@ -18,7 +18,7 @@ from phonesys import (
 )
 from phonesys.backends.leadconnector.oauth import AgencyTokens, OAuthToken
 from phonesys.errors import ServerError
-from phonesys.oauth import MemoryTokenStore
+from phonesys.oauth import FileTokenStore, MemoryTokenStore
 from phonesys.sandbox import body, delay, drop_after, status
 from tests.oauth.agencies import (
     HASTY,
@@ -34,6 +34,7 @@ from tests.oauth.agencies import (
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
+    from pathlib import Path
 
     from phonesys.sandbox import Sandbox
 
@@ -138,6 +139,19 @@ async def test_a_token_that_is_rejected_again_is_not_replaced_again(sandbox: San
         with pytest.raises(Unauthorized):
             await lc.page(here)
         assert exchanges(sandbox) == 3
+
+
+async def test_a_missing_scope_costs_no_second_exchange(sandbox: Sandbox) -> None:
+    """A 401 that speaks of scope is final: another token of the same consent lacks the scope too."""
+    store = await store_of(sandbox)
+    missing = status(401, {"message": "The token is not authorized for this scope."})
+    sandbox.script("leadconnector.numbers", missing, repeat=True)
+    async with backend(sandbox, agency(sandbox, store)) as lc:
+        for here in connected(sandbox)[:5] * 2:
+            with pytest.raises(Unauthorized, match="not authorized for this scope") as failure:
+                await lc.page(here)
+            assert failure.value.attempts == 1
+    assert exchanges(sandbox) == 5
 
 
 async def test_a_spent_refresh_token_fails_every_waiter_with_the_vendors_reason(sandbox: Sandbox) -> None:
@@ -342,6 +356,37 @@ async def test_tokens_are_renewed_a_minute_before_they_end(sandbox: Sandbox) -> 
         assert sandbox.oauth.exchanges[here] == expected
     assert refreshes(sandbox) == 1
     assert sandbox.served["leadconnector.numbers", 401] == 0
+
+
+@pytest.mark.parametrize("shared", [False, True], ids=["memory", "file"])
+async def test_a_second_day_costs_no_exchange(sandbox: Sandbox, tmp_path: Path, shared: bool) -> None:
+    """A location's token that came with a refresh token is refreshed, which has no quota."""
+    sandbox.oauth.location_refresh = True
+    clock = Clock()
+    given = FileTokenStore(tmp_path / "tokens.json", clock=clock) if shared else None
+    store = await store_of(sandbox, given)
+    for day in range(3):
+        clock.now = Clock().now + day * 86_400
+        for here in connected(sandbox):
+            await lc_page(sandbox, store, clock, here)
+    assert exchanges(sandbox) == len(connected(sandbox))
+    assert {sandbox.oauth.refreshes[here] for here in connected(sandbox)} == {2}
+
+
+@pytest.mark.parametrize(
+    "fault", [status(400, {"error": "invalid_grant"}), status(503), drop_after(), body(b"{}")]
+)
+async def test_a_location_that_cannot_be_refreshed_is_exchanged(sandbox: Sandbox, fault: Any) -> None:
+    """A rejected refresh token, an outage and a lost response cost one exchange, and no account."""
+    sandbox.oauth.location_refresh = True
+    store, clock, here = await store_of(sandbox), Clock(), connected(sandbox)[0]
+    await lc_page(sandbox, store, clock, here)
+    clock.now += 80_000
+    await store.save(company_key(sandbox), token(sandbox.oauth.company(), clock=clock))
+    clock.now += 10_000
+    sandbox.script("leadconnector.token", fault)
+    await lc_page(sandbox, store, clock, here)
+    assert (sandbox.oauth.exchanges[here], sandbox.served["leadconnector.numbers", 200]) == (2, 2)
 
 
 async def lc_page(sandbox: Sandbox, store: Any, clock: Clock, here: str) -> None:

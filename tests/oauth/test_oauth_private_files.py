@@ -11,6 +11,7 @@ import pytest
 
 from phonesys import ConfigError
 from phonesys.oauth import FileTokenStore
+from phonesys.oauth.codec import Codec
 from tests.oauth.agencies import agency, backend, refreshes, store_of
 from tests.oauth.test_oauth_store import make_token
 
@@ -125,7 +126,7 @@ def mounted(tmp_path: Path) -> Generator[Path]:
     path, source = tmp_path / "container" / "tokens.json", tmp_path / "host.json"
     path.parent.mkdir()
     path.touch()
-    source.write_bytes(b'{"format":"phonesys-tokens","version":1,"tokens":{}}\n')
+    source.write_bytes(Codec(None).encode({"k": make_token("1")}))
     mount = shutil.which("mount")
     made = mount and subprocess.run([mount, "--bind", source, path], check=False, capture_output=True)  # noqa: S603
     if not made or made.returncode:
@@ -136,8 +137,8 @@ def mounted(tmp_path: Path) -> Generator[Path]:
 
 async def test_a_mounted_file_is_rejected_before_a_token_is_spent(mounted: Path) -> None:
     """The file's mount stays as it was, and the error names the remedy."""
-    before = mounted.read_bytes()
+    store = FileTokenStore(mounted)
     with pytest.raises(ConfigError, match="mount its folder instead"):
-        async with FileTokenStore(mounted).lock("k"):
+        async with store.lock("k"):
             raise AssertionError
-    assert mounted.read_bytes() == before
+    assert await store.load("k") == make_token("1")

@@ -219,7 +219,7 @@ async def test_a_damaged_or_foreign_file_is_an_unchanged_error(tmp_path: Path, c
 async def test_a_damaged_cache_file_is_set_aside_and_filled_again(
     tmp_path: Path, content: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Its tokens can be fetched again: they are missing until then, and the file is kept under another name."""
+    """Its tokens are missing until they are fetched again, and the file is kept under another name."""
     cache_file = tmp_path / "tokens.json.d" / "cache"
     cache_file.parent.mkdir()
     cache_file.write_bytes(content + b"\n")
