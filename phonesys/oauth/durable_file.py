@@ -70,11 +70,11 @@ class DurableTokenFile:
             _os_errors_as_config_errors(self._path),
             acquire_lock_blocking(self._folder / "lock", timeout=self._lock_timeout),
         ):
-            self._rehearse(key)
+            self._rehearse_commit(key)
         if (staged := self._read_staged(key)) is not None:
             self.commit(key, staged)
 
-    def _rehearse(self, key: str) -> None:
+    def _rehearse_commit(self, key: str) -> None:
         """Do everything that `commit` does, with the tokens that are there already."""
         raw = read_if_exists(self._path)
         tokens = {} if raw is None else self._codec.decode(raw, str(self._path))
