@@ -180,8 +180,11 @@ class RunsOnSandbox(Protocol):
     """A backend whose vendor the sandbox imitates."""
 
     @classmethod
-    def from_sandbox(cls, sandbox: Sandbox, /) -> NumberProvider:
-        """Make a backend that talks to the sandbox and lists the accounts that it holds."""
+    def from_sandbox(cls, sandbox: Sandbox, /, **options: Any) -> NumberProvider:
+        """Make a backend that talks to the sandbox and lists the accounts that it holds.
+
+        `options` are keywords that the backend's `info` describes.
+        """
         ...
 
 

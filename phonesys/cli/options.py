@@ -53,6 +53,18 @@ IgnoreOption = Annotated[
     list[str] | None,
     typer.Option("--ignore", metavar="CODE", help="Skip this audit rule. May be repeated."),
 ]
+AllowIncompleteOption = Annotated[
+    bool,
+    typer.Option("--allow-incomplete", help="Exit with 0 even if accounts or rows could not be read."),
+]
+PoolsOption = Annotated[
+    bool | None,
+    typer.Option(
+        "--with-pools/--no-pools",
+        help="Fetch number pools too, or never. [dim]Default: as configured[/dim]",
+        show_default=False,
+    ),
+]
 
 _GENERATED = "Generated data"
 LocationsOption = Annotated[

@@ -6,6 +6,7 @@ import contextlib
 from typing import TYPE_CHECKING, Any
 
 from phonesys.cli.config import ConfiguredBackend
+from phonesys.cli.config.described import info_of
 from phonesys.errors import UsageError
 from phonesys.provider import RunsOnSandbox, installed, load
 from phonesys.sandbox import FaultPlan, Sandbox
@@ -46,12 +47,15 @@ def create_sandbox(
         raise UsageError(f"sandbox: {error}") from None
 
 
-async def sandbox_backends(sandbox: Sandbox, names: Sequence[str]) -> list[ConfiguredBackend]:
-    """Return the installed backends over a running sandbox; raise UsageError for a name it does not have."""
+async def sandbox_backends(sandbox: Sandbox, names: Sequence[str], **options: Any) -> list[ConfiguredBackend]:
+    """Return the installed backends over a running sandbox; raise UsageError for a name it does not have.
+
+    `options` that are not None are for the backends that have them.
+    """
     available = dict(_providers())
     if unknown := [name for name in names if name not in available]:
         raise UsageError(f"the sandbox has no backend {unknown[0]!r}; it has {', '.join(available)}")
-    return [await _backend(available[name], sandbox, name) for name in names or available]
+    return [await _backend(available[name], sandbox, name, options) for name in names or available]
 
 
 def _providers() -> Iterator[tuple[str, RunsOnSandbox]]:
@@ -63,8 +67,13 @@ def _providers() -> Iterator[tuple[str, RunsOnSandbox]]:
                 yield name, factory
 
 
-async def _backend(factory: RunsOnSandbox, sandbox: Sandbox, name: str) -> ConfiguredBackend:
-    provider = factory.from_sandbox(sandbox)
+async def _backend(
+    factory: RunsOnSandbox, sandbox: Sandbox, name: str, options: dict[str, Any]
+) -> ConfiguredBackend:
+    info = info_of(factory)
+    keywords = {option.keyword for option in info.options} if info else set[str]()
+    chosen = {key: value for key, value in options.items() if key in keywords and value is not None}
+    provider = factory.from_sandbox(sandbox, **chosen)
     async with PhoneSystem(provider):
         accounts = [account async for account in provider.accounts()]
     return ConfiguredBackend(provider.name, name, provider, accounts)

@@ -9,11 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 from phonesys.cli import sweeping
 from phonesys.cli.config import ConfiguredBackend, load_backends
-from phonesys.cli.running import DONE
+from phonesys.cli.problems import UnreadableRows, report_snapshot, report_sweep
 from phonesys.cli.store import existing_store
 from phonesys.cli.terminal import print_error
 from phonesys.errors import PhonesysError, UsageError
-from phonesys.inventory import AccountOutcome, NumberRecord, account_outcomes, sweep_records
+from phonesys.inventory import (
+    AccountOutcome,
+    NumberRecord,
+    account_outcomes,
+    incomplete_accounts,
+    sweep_records,
+)
 from phonesys.inventory.audit import AuditContext
 from phonesys.provider import ListsAgents
 from phonesys.system import PhoneSystem
@@ -33,8 +39,8 @@ class RecordSource:
     records: AsyncGenerator[NumberRecord]
     accounts: AsyncIterable[AccountOutcome]
     context: AuditContext
-    finish: Callable[[], int]
-    """Print what could not be read, and return the exit status."""
+    finish: Callable[[bool], int]
+    """Print what could not be read, and return the exit status; True allows incomplete results."""
     changes: AsyncIterable[Change] | None = None
 
     def audit_arguments(self, ignore: Sequence[str] | None) -> dict[str, Any]:
@@ -48,19 +54,29 @@ class RecordSource:
 
 
 def open_source(
-    store: str | None, config: Path | None, names: list[str] | None, *, sandbox: bool
+    store: str | None,
+    config: Path | None,
+    names: list[str] | None,
+    *,
+    sandbox: bool,
+    with_pools: bool | None = None,
 ) -> AbstractAsyncContextManager[RecordSource]:
     """Return a source that is open while its block runs; raise UsageError for conflicting options."""
-    others = {"--config": config, "--backend": names, "--sandbox": sandbox}
+    others = {
+        "--config": config,
+        "--backend": names,
+        "--sandbox": sandbox or None,
+        "--with-pools": with_pools,
+    }
     if store is not None:
-        for name in (name for name, value in others.items() if value):
+        for name in (name for name, value in others.items() if value is not None):
             raise UsageError(f"{name}: cannot be combined with --store, which holds a sweep")
         return _from_store(store)
     if sandbox:
         if config is not None:
             raise UsageError("--config: cannot be combined with --sandbox, which has its own")
-        return _from_sandbox(names or [])
-    backends = load_backends(config, names or [], with_pools=True)
+        return _from_sandbox(names or [], with_pools)
+    backends = load_backends(config, names or [], {"with_pools": True}, with_pools=with_pools)
     sweeping.require_accounts(backends)
     return _from_sweep(backends)
 
@@ -75,15 +91,22 @@ async def _from_store(store: str) -> AsyncGenerator[RecordSource]:
             changes = inventory.diff(await inventory.previous(snapshot), snapshot)
         except NoSnapshot:
             changes = None
-        yield RecordSource(snapshot.records(), snapshot.accounts(), AuditContext(), lambda: DONE, changes)
+        incomplete = await incomplete_accounts(snapshot.accounts())
+        yield RecordSource(
+            snapshot.records(),
+            snapshot.accounts(),
+            AuditContext(),
+            lambda allowed: report_snapshot(snapshot.id, incomplete, allow_incomplete=allowed),
+            changes,
+        )
 
 
 @asynccontextmanager
-async def _from_sandbox(names: list[str]) -> AsyncGenerator[RecordSource]:
+async def _from_sandbox(names: list[str], with_pools: bool | None) -> AsyncGenerator[RecordSource]:
     from phonesys.cli import sandbox  # a web server, which no other command needs
 
     async with sandbox.create_sandbox() as server:
-        backends = await sandbox.sandbox_backends(server, names)
+        backends = await sandbox.sandbox_backends(server, names, with_pools=with_pools)
         async with _from_sweep(backends) as source:
             yield source
 
@@ -93,14 +116,15 @@ async def _from_sweep(backends: list[ConfiguredBackend]) -> AsyncGenerator[Recor
     async with PhoneSystem(*(one.provider for one in backends)) as phones:
         context = AuditContext(agents=await _agents(backends))
         sweep = phones.sweep({one.name: one.accounts for one in backends if one.accounts is not None})
+        unreadable = UnreadableRows()
         live = sweeping.stderr_is_live()
         shown = sweeping.progress_of(sweep.report, backends, live=True) if live else nullcontext()
         async with shown, sweep:
             yield RecordSource(
-                sweep_records(sweep),
+                sweep_records(unreadable.pages(sweep)),
                 account_outcomes(sweep.report),
                 context,
-                lambda: sweeping.print_problems(sweep.report, backends),
+                lambda allowed: report_sweep(sweep.report, backends, unreadable, allow_incomplete=allowed),
             )
 
 

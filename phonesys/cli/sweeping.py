@@ -7,13 +7,11 @@ from contextlib import nullcontext
 from typing import TYPE_CHECKING, Protocol
 
 from phonesys.cli import rows, tables
-from phonesys.cli.accounts import AccountFile
 from phonesys.cli.output import Format, write_table
-from phonesys.cli.progress import Progress, pluralize, show_progress
-from phonesys.cli.running import DONE, FAILED
-from phonesys.cli.terminal import ERR, print_error, print_table
+from phonesys.cli.problems import UnreadableRows, not_reached
+from phonesys.cli.progress import Progress, show_progress
+from phonesys.cli.terminal import ERR, print_error
 from phonesys.errors import ConfigError
-from phonesys.sweep import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -98,21 +96,25 @@ async def run_sweep(
     *,
     live: bool,
     log_progress: bool = True,
-) -> None:
+) -> UnreadableRows:
     """Run a sweep to its end and pass its pages to the writer, which is closed on Ctrl-C too.
 
-    Without a live display, progress is logged a line at a time, unless `log_progress` is False.
+    Without a live display, progress is logged a line at a time, unless `log_progress` is False. Returns the
+    rows that could not be read.
     """
+    unreadable = UnreadableRows()
     shown = progress_of(sweep.report, backends, live=live) if live or log_progress else nullcontext()
     try:
         async with shown, sweep:
             async for page in sweep:
+                unreadable.add(page)
                 await writer.page(page)
     except asyncio.CancelledError:
         await writer.close(sweep.report)
-        print_error(f"interrupted: {_not_reached(sweep.report, backends)}")
+        print_error(f"interrupted: {not_reached(sweep.report, backends)}")
         raise
     await writer.close(sweep.report)
+    return unreadable
 
 
 def progress_of(
@@ -131,31 +133,6 @@ def can_show_live(format_: Format, to: Destination) -> bool:
 def stderr_is_live() -> bool:
     """Return True if stderr is a terminal that can redraw."""
     return ERR.is_terminal and not ERR.is_dumb_terminal
-
-
-def print_problems(report: SweepReport, backends: Sequence[ConfiguredBackend]) -> int:
-    """Print what could not be read and why, and return the exit status."""
-    if report.rejected:
-        print_error(f"{pluralize(report.rejected, 'row')} could not be read")
-    if report.failures:
-        print_error(f"{pluralize(len(report.failures), 'account')} failed")
-        print_table(tables.failures(report.failures), on_stderr=True)
-    if report.timed_out:
-        print_error(f"the deadline ended the sweep: {_not_reached(report, backends)}")
-    return DONE if report.complete else FAILED
-
-
-def _not_reached(report: SweepReport, backends: Sequence[ConfiguredBackend]) -> str:
-    """Count the accounts that were not reached, and name files that were not read to their end."""
-    unread = [
-        f"the rest of {one.accounts.name}"
-        for one in backends
-        if isinstance(one.accounts, AccountFile) and not one.accounts.exhausted
-    ]
-    reached = sum(count for outcome, count in report.outcomes.items() if outcome is not Outcome.NOT_REACHED)
-    missed = report.outcomes[Outcome.NOT_REACHED]
-    named = [pluralize(missed, "account")] if missed or not unread else []
-    return f"{' and '.join(named + unread)} not reached, {pluralize(reached, 'account')} read"
 
 
 def require_accounts(backends: Sequence[ConfiguredBackend]) -> None:

@@ -19,15 +19,19 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
+    from phonesys.cli.problems import RowProblem
     from phonesys.cli.rows import NumberRow, PoolRow, SnapshotRow
     from phonesys.errors import PhonesysError
-    from phonesys.inventory import Change
+    from phonesys.inventory import AccountOutcome, Change
     from phonesys.inventory.audit import Finding
     from phonesys.model import PhoneNumber
     from phonesys.sweep import Failure, SweepReport
 
 MAX_FAILURES = 20
 _MAX_GROUPS = 8
+_ACCOUNT_LIST = "(the list of accounts)"
+_EXCERPT = 60
+_NUMERIC = {"numbers", "rows"}
 _MAX_FINDINGS = 200
 
 _COLUMNS = {
@@ -100,14 +104,45 @@ def failures(failed: Sequence[Failure]) -> RenderableType:
     table.add_column("account")
     table.add_column("reason", overflow="fold")
     for failure in failed[:MAX_FAILURES]:
-        account = "(the list of accounts)" if failure.account is None else escape_controls(failure.account)
+        account = _ACCOUNT_LIST if failure.account is None else escape_controls(failure.account)
         # Text, because square brackets in a string would be markup.
         table.add_row(
             *map(Text, (escape_controls(failure.provider), account, escape_controls(_reason(failure.error))))
         )
-    if len(failed) <= MAX_FAILURES:
-        return table
-    return Group(table, Text(f"and {len(failed) - MAX_FAILURES:,} more"))
+    return _limited(table, len(failed) - MAX_FAILURES, "accounts")
+
+
+def unreadable_rows(counts: Counter[RowProblem], examples: Mapping[RowProblem, str]) -> RenderableType:
+    """Return a table of unreadable rows: where, which field, why, and the beginning of a row."""
+    shown = counts.most_common(MAX_FAILURES)
+    table = columns(
+        {
+            "backend": [problem.backend for problem, _ in shown],
+            "account": [problem.account for problem, _ in shown],
+            "rows": [f"{count:,}" for _, count in shown],
+            "field": [problem.field for problem, _ in shown],
+            "reason": [problem.reason for problem, _ in shown],
+            "row": [examples[problem][:_EXCERPT] for problem, _ in shown],
+        }
+    )
+    return _limited(table, len(counts) - len(shown), "kinds")
+
+
+def incomplete_accounts(found: Sequence[AccountOutcome]) -> RenderableType:
+    """Return a table of accounts that were not read completely."""
+    shown = found[:MAX_FAILURES]
+    table = columns(
+        {
+            "backend": [one.backend for one in shown],
+            "account": [one.account or _ACCOUNT_LIST for one in shown],
+            "reason": [one.problem or "" for one in shown],
+        }
+    )
+    return _limited(table, len(found) - len(shown), "accounts")
+
+
+def _limited(table: RenderableType, more: int, what: str) -> RenderableType:
+    return Group(table, Text(f"and {more:,} more {what}")) if more > 0 else table
 
 
 def _reason(error: PhonesysError) -> str:
@@ -222,7 +257,7 @@ def columns(texts: Mapping[str, Sequence[str]]) -> RenderableType:
     filled = {name: cells for name, cells in texts.items() if any(cells)}
     table = _table()
     for name in filled:
-        table.add_column(name, justify="right" if name == "numbers" else "left", overflow="fold")
+        table.add_column(name, justify="right" if name in _NUMERIC else "left", overflow="fold")
     for cells in zip(*filled.values(), strict=True):
         table.add_row(*(Text(escape_controls(cell)) for cell in cells))
     return table

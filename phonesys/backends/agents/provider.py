@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from functools import partial
-from typing import TYPE_CHECKING, ClassVar, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 
 import msgspec
 
@@ -105,9 +105,9 @@ class AgentNumbers(WritingBackend[AgentNumber]):
         self.status = status
 
     @classmethod
-    def from_sandbox(cls, sandbox: Sandbox, /) -> Self:
+    def from_sandbox(cls, sandbox: Sandbox, /, **options: Any) -> Self:
         """Make a backend that talks to the sandbox."""
-        return cls(sandbox.agents_key, base_url=sandbox.agents_url)
+        return cls(sandbox.agents_key, base_url=sandbox.agents_url, **options)
 
     async def page(self, account: str, cursor: Cursor | None = None) -> Page[AgentNumber]:
         """Fetch one page. `cursor` is its number, from 1.

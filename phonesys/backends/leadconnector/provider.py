@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import TYPE_CHECKING, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from phonesys._validation import validate_e164
 from phonesys.backends.base import (
@@ -169,13 +169,13 @@ class LeadConnector(HttpBackend):
         self._pools: OrderedDict[str, Mapping[str, NumberPool]] = OrderedDict()
 
     @classmethod
-    def from_sandbox(cls, sandbox: Sandbox, /) -> Self:
+    def from_sandbox(cls, sandbox: Sandbox, /, **options: Any) -> Self:
         """Make a backend that talks to the sandbox and knows its locations and their pools."""
         return cls(
             sandbox.leadconnector_token,
             base_url=sandbox.leadconnector_url,
-            with_pools=True,
             locations=sandbox.location_ids,
+            **{"with_pools": True, **options},
         )
 
     async def accounts(self) -> AsyncIterator[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from functools import partial
-from typing import TYPE_CHECKING, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from phonesys._validation import validate_e164
 from phonesys.backends.base import DEFAULT_ACCOUNT, WritingBackend, resolve_auth, validate_page_size
@@ -84,9 +84,9 @@ class Leadping(WritingBackend[LeadpingNumber]):
         self._created_without_number: Counter[tuple[str, str]] = Counter()
 
     @classmethod
-    def from_sandbox(cls, sandbox: Sandbox, /) -> Self:
+    def from_sandbox(cls, sandbox: Sandbox, /, **options: Any) -> Self:
         """Make a backend that talks to the sandbox."""
-        return cls(sandbox.leadping_key, base_url=sandbox.leadping_url)
+        return cls(sandbox.leadping_key, base_url=sandbox.leadping_url, **options)
 
     async def page(self, account: str, cursor: Cursor | None = None) -> Page[LeadpingRow]:
         """Fetch one page. `cursor` is the vendor's continuation token: each page names the next.

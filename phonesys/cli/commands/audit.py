@@ -9,11 +9,13 @@ import typer
 
 from phonesys.cli import rows, tables
 from phonesys.cli.options import (  # noqa: TC001 -- typer reads the annotations
+    AllowIncompleteOption,
     BackendsOption,
     ConfigOption,
     FormatOption,
     IgnoreOption,
     OutputOption,
+    PoolsOption,
     SandboxOption,
     StoreOption,
     VerboseOption,
@@ -47,6 +49,8 @@ def audit(
     ] = None,
     format_: FormatOption = Format.TABLE,
     output: OutputOption = None,
+    with_pools: PoolsOption = None,
+    allow_incomplete: AllowIncompleteOption = False,
     verbose: VerboseOption = False,
 ) -> None:
     """Find numbers that are unrouted, blocked, held twice, or paid for and unused.
@@ -56,7 +60,7 @@ def audit(
 
     async def main() -> int:
         counts = _SeverityCounts()
-        async with open_source(store, config, backend, sandbox=sandbox) as source:
+        async with open_source(store, config, backend, sandbox=sandbox, with_pools=with_pools) as source:
             with destination(output) as to:
                 if format_ is Format.TABLE:
                     found = await findings(**source.audit_arguments(ignore))
@@ -65,7 +69,7 @@ def audit(
                 else:
                     await _write_findings(source.audit_arguments(ignore), counts, format_, to)
         print_info(counts.summary())
-        return max(source.finish(), FAILED if counts.reach(fail_on) else DONE)
+        return max(source.finish(allow_incomplete), FAILED if counts.reach(fail_on) else DONE)
 
     run(main, verbose=verbose)
 

@@ -8,8 +8,10 @@ from typing import Annotated
 import typer
 
 from phonesys.cli.options import (  # noqa: TC001 -- typer reads the annotations
+    AllowIncompleteOption,
     BackendsOption,
     ConfigOption,
+    PoolsOption,
     SandboxOption,
     StoreOption,
     VerboseOption,
@@ -36,14 +38,16 @@ def export(
     sandbox: SandboxOption = False,
     config: ConfigOption = None,
     backend: BackendsOption = None,
+    with_pools: PoolsOption = None,
+    allow_incomplete: AllowIncompleteOption = False,
     verbose: VerboseOption = False,
 ) -> None:
     """Write every number to a file: Parquet, Arrow, CSV or JSON lines."""
 
     async def main() -> int:
-        async with open_source(store, config, backend, sandbox=sandbox) as source:
+        async with open_source(store, config, backend, sandbox=sandbox, with_pools=with_pools) as source:
             count = await write_export(file, source.records, format=format_)
         print_info(f"{pluralize(count, 'number')} in {file}")
-        return source.finish()
+        return source.finish(allow_incomplete)
 
     run(main, verbose=verbose)

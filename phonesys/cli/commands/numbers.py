@@ -10,14 +10,17 @@ from phonesys._validation import validate_e164
 from phonesys.cli import sweeping
 from phonesys.cli.config import ConfiguredBackend, load_backend, load_backends
 from phonesys.cli.options import (  # noqa: TC001 -- typer reads the annotations
+    AllowIncompleteOption,
     BackendArgument,
     BackendsOption,
     ConfigOption,
     FormatOption,
     OutputOption,
+    PoolsOption,
     VerboseOption,
 )
 from phonesys.cli.output import Format, destination
+from phonesys.cli.problems import report_sweep
 from phonesys.cli.progress import pluralize
 from phonesys.cli.running import run
 from phonesys.cli.terminal import print_info
@@ -42,17 +45,19 @@ def numbers(
     config: ConfigOption = None,
     format_: FormatOption = Format.TABLE,
     output: OutputOption = None,
+    with_pools: PoolsOption = None,
+    allow_incomplete: AllowIncompleteOption = False,
     verbose: VerboseOption = False,
 ) -> None:
     """List the numbers of one backend, or of one of its accounts."""
 
     def prepare() -> Coroutine[Any, Any, int]:
-        configured = load_backend(config, backend)
+        configured = load_backend(config, backend, with_pools=with_pools)
         if account is not None:
             _select_account(configured, account)
         sweeping.require_accounts([configured])
         hide = ("backend",) if account is None else ("backend", "account")
-        return _list([configured], format_, output, hide=hide)
+        return _list([configured], format_, output, allow_incomplete, hide=hide)
 
     run(prepare, verbose=verbose)
 
@@ -64,15 +69,17 @@ def find(
     backend: BackendsOption = None,
     format_: FormatOption = Format.TABLE,
     output: OutputOption = None,
+    with_pools: PoolsOption = None,
+    allow_incomplete: AllowIncompleteOption = False,
     verbose: VerboseOption = False,
 ) -> None:
     """Find every backend and account that holds a number."""
 
     def prepare() -> Coroutine[Any, Any, int]:
         match = validate_e164(number)
-        backends = load_backends(config, backend or [])
+        backends = load_backends(config, backend or [], with_pools=with_pools)
         sweeping.require_accounts(backends)
-        return _list(backends, format_, output, match=match)
+        return _list(backends, format_, output, allow_incomplete, match=match)
 
     run(prepare, verbose=verbose)
 
@@ -88,6 +95,7 @@ async def _list(
     backends: list[ConfiguredBackend],
     format_: Format,
     output: Path | None,
+    allow_incomplete: bool,
     *,
     match: str | None = None,
     hide: Sequence[str] = (),
@@ -101,9 +109,9 @@ async def _list(
                 else sweeping.LineWriter(format_, to)
             )
             live = sweeping.can_show_live(format_, to)
-            await sweeping.run_sweep(sweep, backends, writer, live=live, log_progress=False)
+            unreadable = await sweeping.run_sweep(sweep, backends, writer, live=live, log_progress=False)
     print_info(_summary(sweep.report, match))
-    return sweeping.print_problems(sweep.report, backends)
+    return report_sweep(sweep.report, backends, unreadable, allow_incomplete=allow_incomplete)
 
 
 def _summary(report: SweepReport, match: str | None) -> str:

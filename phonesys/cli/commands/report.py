@@ -8,9 +8,11 @@ from typing import Annotated
 import typer
 
 from phonesys.cli.options import (  # noqa: TC001 -- typer reads the annotations
+    AllowIncompleteOption,
     BackendsOption,
     ConfigOption,
     IgnoreOption,
+    PoolsOption,
     SandboxOption,
     StoreOption,
     VerboseOption,
@@ -30,6 +32,8 @@ def report(
     config: ConfigOption = None,
     backend: BackendsOption = None,
     ignore: IgnoreOption = None,
+    with_pools: PoolsOption = None,
+    allow_incomplete: AllowIncompleteOption = False,
     verbose: VerboseOption = False,
 ) -> None:
     """Write an HTML page with counts, findings, changes and a searchable list.
@@ -38,9 +42,9 @@ def report(
     """
 
     async def main() -> int:
-        async with open_source(store, config, backend, sandbox=sandbox) as source:
+        async with open_source(store, config, backend, sandbox=sandbox, with_pools=with_pools) as source:
             await write_report(file, **source.audit_arguments(ignore), changes=source.changes, title=title)
         print_info(f"written: {file}")
-        return source.finish()
+        return source.finish(allow_incomplete)
 
     run(main, verbose=verbose)

@@ -11,18 +11,21 @@ from phonesys.cli import sweeping
 from phonesys.cli.accounts import AccountFile
 from phonesys.cli.config import ConfiguredBackend, load_backends
 from phonesys.cli.options import (  # noqa: TC001 -- typer reads the annotations
+    AllowIncompleteOption,
     BackendsOption,
     ConfigOption,
     FormatOption,
     LatencyOption,
     LocationsOption,
     OutputOption,
+    PoolsOption,
     SandboxOption,
     SeedOption,
     UnconnectedOption,
     VerboseOption,
 )
 from phonesys.cli.output import Format, destination
+from phonesys.cli.problems import report_sweep
 from phonesys.cli.progress import summary_line
 from phonesys.cli.running import FAILED, run
 from phonesys.cli.store import open_sweep
@@ -52,6 +55,8 @@ class _Request:
     on_error: Literal["collect", "raise"]
     store: str | None
     resume: bool
+    with_pools: bool | None
+    allow_incomplete: bool
     names: list[str] = field(default_factory=list[str])
 
 
@@ -67,9 +72,7 @@ def sweep(
     format_: FormatOption = Format.TABLE,
     output: OutputOption = None,
     concurrency: Annotated[int, typer.Option(min=1, help="Maximum number of concurrent requests.")] = 64,
-    with_pools: Annotated[
-        bool, typer.Option("--with-pools", help="Fetch number pools too, if the vendor has any.")
-    ] = False,
+    with_pools: PoolsOption = None,
     deadline: Annotated[
         float | None, typer.Option(metavar="SECONDS", help="End then, with the numbers read so far.")
     ] = None,
@@ -84,6 +87,7 @@ def sweep(
             help="Record a snapshot here, and resume an interrupted sweep.",
         ),
     ] = None,
+    allow_incomplete: AllowIncompleteOption = False,
     resume: Annotated[
         bool, typer.Option("--resume/--no-resume", help="With --store: resume an interrupted sweep.")
     ] = True,
@@ -97,7 +101,18 @@ def sweep(
 
     Without --format, print a summary. jsonl and csv are one row per number, written as pages arrive.
     """
-    request = _Request(format_, output, concurrency, deadline, on_error, store, resume, backend or [])
+    request = _Request(
+        format_,
+        output,
+        concurrency,
+        deadline,
+        on_error,
+        store,
+        resume,
+        with_pools,
+        allow_incomplete,
+        backend or [],
+    )
     generated = {"locations": locations, "seed": seed, "not_connected": not_connected, "latency": latency}
 
     def prepare() -> Coroutine[Any, Any, int]:
@@ -122,12 +137,12 @@ def _reject(options: dict[str, Any], reason: str) -> None:
 
 
 def _backends(
-    config: Path | None, accounts: str | None, names: list[str], with_pools: bool
+    config: Path | None, accounts: str | None, names: list[str], with_pools: bool | None
 ) -> list[ConfiguredBackend]:
     if accounts is not None and len(names) > 1:
         raise UsageError(f"--accounts lists the accounts of one backend; --backend names {len(names)}")
     names = names or ([_ACCOUNTS_BACKEND] if accounts is not None else [])
-    found = load_backends(config, names, **({"with_pools": True} if with_pools else {}))
+    found = load_backends(config, names, with_pools=with_pools)
     if accounts is not None:
         if found[0].single_account:
             raise UsageError(f"--accounts: the key of {found[0].name!r} reads one account, its own")
@@ -145,7 +160,7 @@ async def _sweep_sandbox(sandbox: Sandbox, request: _Request) -> int:
     from phonesys.cli.sandbox import compare, sandbox_backends
 
     async with sandbox:
-        backends = await sandbox_backends(sandbox, request.names)
+        backends = await sandbox_backends(sandbox, request.names, with_pools=request.with_pools)
         status, done = await _sweep(backends, request)
         if not done.report.complete or getattr(done, "resumed", False):  # which reads the rest only
             return status
@@ -171,9 +186,10 @@ async def _sweep(backends: list[ConfiguredBackend], request: _Request) -> tuple[
         with destination(request.output) as to:
             writer = _writer(request.format, [one.name for one in backends], to)
             live = sweeping.can_show_live(request.format, to) and not any(map(_is_stdin, backends))
-            await sweeping.run_sweep(sweep, backends, writer, live=live)
+            unreadable = await sweeping.run_sweep(sweep, backends, writer, live=live)
     print_info(summary_line(sweep.report))
-    return sweeping.print_problems(sweep.report, backends), sweep
+    status = report_sweep(sweep.report, backends, unreadable, allow_incomplete=request.allow_incomplete)
+    return status, sweep
 
 
 def _writer(format_: Format, names: list[str], to: Destination) -> sweeping.PageWriter:

@@ -19,12 +19,14 @@ from phonesys.provider import NumberProvider, installed, load
 from phonesys.secret import Secret
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable
+    from collections.abc import Callable, Collection, Iterable, Mapping
     from pathlib import Path
 
     from phonesys.backends.info import BackendInfo
     from phonesys.cli.config.section import Section
     from phonesys.http.auth import Auth
+
+_NONE: Mapping[str, Any] = {}
 
 
 @dataclass
@@ -48,10 +50,16 @@ class ConfiguredBackend:
         return None if self.accounts is None or isinstance(self.accounts, AccountFile) else len(self.accounts)
 
 
-def load_backends(file: Path | None, names: Iterable[str] = (), **overrides: Any) -> list[ConfiguredBackend]:
+def load_backends(
+    file: Path | None,
+    names: Iterable[str] = (),
+    defaults: Mapping[str, Any] | None = None,
+    **overrides: Any,
+) -> list[ConfiguredBackend]:
     """Return the backends of these names, or all that are configured.
 
-    `overrides` are keys that the command line sets, for backends that have them. Raises ConfigError.
+    `defaults` are values of keys that a section may leave out. `overrides` replace values of a section,
+    unless they are None. Both are for backends that have such a key. Raises ConfigError.
     """
     settings = read_settings(file)
     sections = [settings.section(name) for name in dict.fromkeys(names) or settings.sections]
@@ -61,15 +69,17 @@ def load_backends(file: Path | None, names: Iterable[str] = (), **overrides: Any
             f"{settings.source}: nothing is configured; write a {FILE} or set {variables} "
             "(`phonesys sweep --sandbox` needs neither)"
         )
-    return [build(section, overrides) for section in sections]
+    return [build(section, defaults or {}, overrides) for section in sections]
 
 
-def load_backend(file: Path | None, name: str) -> ConfiguredBackend:
+def load_backend(file: Path | None, name: str, **overrides: Any) -> ConfiguredBackend:
     """Return one backend."""
-    return load_backends(file, [name])[0]
+    return load_backends(file, [name], **overrides)[0]
 
 
-def build(section: Section, overrides: dict[str, Any] | None = None) -> ConfiguredBackend:
+def build(
+    section: Section, defaults: Mapping[str, Any] = _NONE, overrides: Mapping[str, Any] = _NONE
+) -> ConfiguredBackend:
     """Return the backend of a section; raise ConfigError."""
     kind = section.string("provider") or section.name
     if kind not in installed():
@@ -82,7 +92,9 @@ def build(section: Section, overrides: dict[str, Any] | None = None) -> Configur
     if info is None:
         return _build_undescribed(section, kind, factory)
     keywords = {option.keyword for option in info.options}
-    section.values.update({key: value for key, value in (overrides or {}).items() if key in keywords})
+    chosen = {key: value for key, value in overrides.items() if value is not None}
+    values = {**defaults, **section.values, **chosen}
+    section.values |= {key: values[key] for key in (*defaults, *chosen) if key in keywords}
     return _build_described(section, kind, factory, info)
 
 

@@ -1,0 +1,101 @@
+"""Reports on stderr of what a sweep could not read, and the exit status that follows."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from typing import TYPE_CHECKING, NamedTuple
+
+from phonesys.cli import tables
+from phonesys.cli.accounts import AccountFile
+from phonesys.cli.progress import pluralize
+from phonesys.cli.running import DONE, FAILED
+from phonesys.cli.terminal import print_error, print_table
+from phonesys.sweep import Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, AsyncIterable, Sequence
+
+    from phonesys.cli.config import ConfiguredBackend
+    from phonesys.inventory import AccountOutcome
+    from phonesys.model import Page, PhoneNumber
+    from phonesys.sweep import SweepReport
+
+_MAX_GROUPS = 1000
+"""Kinds of unreadable rows that are counted apart: memory must not grow with the sweep."""
+
+_PATH_IN_REASON = re.compile(r" - at `\$\.?([^`]*)`$")
+
+
+class RowProblem(NamedTuple):
+    """A reason why rows of an account could not be read."""
+
+    backend: str
+    account: str
+    field: str
+    reason: str
+
+
+class UnreadableRows:
+    """Unreadable rows of a sweep, counted by account, field and reason."""
+
+    def __init__(self) -> None:
+        self.counts: Counter[RowProblem] = Counter()
+        self.examples: dict[RowProblem, str] = {}
+
+    def add(self, page: Page[PhoneNumber]) -> None:
+        """Count the unreadable rows of a page."""
+        for row in page.rejected:
+            path = _PATH_IN_REASON.search(row.reason)
+            reason = row.reason[: path.start()] if path else row.reason
+            problem = RowProblem(page.provider, page.account, path[1] if path else "", reason)
+            if problem in self.counts or len(self.counts) < _MAX_GROUPS:
+                self.counts[problem] += 1
+                self.examples.setdefault(problem, row.raw.decode(errors="replace"))
+
+    async def pages(self, sweep: AsyncIterable[Page[PhoneNumber]]) -> AsyncGenerator[Page[PhoneNumber]]:
+        """Yield the pages of a sweep and count their unreadable rows."""
+        async for page in sweep:
+            self.add(page)
+            yield page
+
+
+def report_sweep(
+    report: SweepReport,
+    backends: Sequence[ConfiguredBackend],
+    unreadable: UnreadableRows,
+    *,
+    allow_incomplete: bool,
+) -> int:
+    """Print accounts and rows that could not be read, and return the exit status."""
+    if report.rejected:
+        print_error(f"{pluralize(report.rejected, 'row')} could not be read")
+        print_table(tables.unreadable_rows(unreadable.counts, unreadable.examples), on_stderr=True)
+    if report.failures:
+        print_error(f"{pluralize(len(report.failures), 'account')} failed")
+        print_table(tables.failures(report.failures), on_stderr=True)
+    if report.timed_out:
+        print_error(f"the deadline ended the sweep: {not_reached(report, backends)}")
+    return DONE if report.complete or allow_incomplete else FAILED
+
+
+def report_snapshot(snapshot_id: int, incomplete: Sequence[AccountOutcome], *, allow_incomplete: bool) -> int:
+    """Print the accounts of a snapshot that were not read completely, and return the exit status."""
+    if incomplete:
+        accounts = pluralize(len(incomplete), "account")
+        print_error(f"snapshot {snapshot_id} is incomplete: {accounts} not read completely")
+        print_table(tables.incomplete_accounts(incomplete), on_stderr=True)
+    return FAILED if incomplete and not allow_incomplete else DONE
+
+
+def not_reached(report: SweepReport, backends: Sequence[ConfiguredBackend]) -> str:
+    """Count the accounts that were not reached, and name files that were not read to their end."""
+    unread = [
+        f"the rest of {one.accounts.name}"
+        for one in backends
+        if isinstance(one.accounts, AccountFile) and not one.accounts.exhausted
+    ]
+    reached = sum(count for outcome, count in report.outcomes.items() if outcome is not Outcome.NOT_REACHED)
+    missed = report.outcomes[Outcome.NOT_REACHED]
+    named = [pluralize(missed, "account")] if missed or not unread else []
+    return f"{' and '.join(named + unread)} not reached, {pluralize(reached, 'account')} read"
