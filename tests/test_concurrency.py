@@ -52,7 +52,7 @@ async def test_a_waiter_cancelled_after_its_wake_up_passes_it_on() -> None:
 
 
 async def test_a_lost_wake_up_is_reported_where_that_is_asked_for() -> None:
-    """With `on_wakeup_lost`, the queue's owner decides what becomes of it."""
+    """With `on_wakeup_lost`, the queue's owner passes it on."""
     queue, lost = WaitQueue(), list[str]()
     waiter = asyncio.create_task(queue.wait(on_wakeup_lost=lambda: lost.append("lost")))
     await asyncio.sleep(0)
@@ -185,7 +185,7 @@ async def _turns(task: asyncio.Task[str]) -> int:
 
 
 async def test_work_is_carried_to_its_end() -> None:
-    """What it came to is the answer; under a time-out it ends first, and the time-out is raised then."""
+    """Its result is returned. Under a time-out it finishes first, and then the time-out is raised."""
     work = Work()
     work.gate.set()
     assert await run_shielded(work()) == "done"

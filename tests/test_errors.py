@@ -190,7 +190,7 @@ def test_statuses_have_their_class(status: int, cls: type[StatusError]) -> None:
 
 
 def test_what_may_pass_is_transient() -> None:
-    """What a retry may mend: and what proves that nothing was carried out."""
+    """A retry may help transient errors; `not_executed` ones prove that nothing was carried out."""
     transient = {cls.__name__ for cls in CLASSES if issubclass(cls, CallError) and cls.transient}
     assert transient == {
         "TransportError", "ConnectError", "AttemptTimeout", "RequestTimeout", "RateLimited", "ServerError",

@@ -75,7 +75,7 @@ def fail(token: Secret, header: HeaderValue, headers: dict[str, Any]) -> None:
 
 
 def test_tracebacks_with_locals_do_not_show_it() -> None:
-    """Neither the secret nor the header made of it, in any container."""
+    """Neither the secret nor its header is shown, in any container."""
     header = HeaderValue("Bearer " + VALUE)
     try:
         fail(Secret(VALUE), header, {"Authorization": header})
@@ -127,7 +127,7 @@ def test_a_refusal_does_not_keep_the_value_in_its_frame() -> None:
 @settings(deadline=None)
 @given(st.text())
 def test_any_text_is_kept_or_refused(text: str) -> None:
-    """What is kept comes back as it was, and can travel in a header."""
+    """An accepted value comes back unchanged, and fits a header."""
     try:
         secret = Secret(text)
     except InvalidArgument as error:
@@ -147,7 +147,7 @@ def test_secrets_compare() -> None:
 
 
 def test_a_header_value_is_a_string_whose_repr_is_masked() -> None:
-    """It is sent as it is; what prints a container of it shows nothing."""
+    """It is sent unchanged, and a container that holds it prints the mask."""
     header = HeaderValue(VALUE)
     assert isinstance(header, str)
     assert header == VALUE

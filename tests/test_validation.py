@@ -60,7 +60,7 @@ def test_what_is_no_string_is_refused(number: Any) -> None:
 @settings(deadline=None)
 @given(st.text(st.sampled_from("+0123456789 -\n")))
 def test_only_plus_and_digits_pass(text: str) -> None:
-    """Whatever passes is one plus and 7 to 15 digits, the first of them no zero."""
+    """An accepted value is one plus and 7 to 15 digits, of which the first is not zero."""
     if is_e164(text):
         assert text[0] == "+"
         assert text[1:].isdecimal()

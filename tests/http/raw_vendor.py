@@ -1,4 +1,4 @@
-"""A vendor that answers raw bytes, as scripted."""
+"""A vendor that sends raw bytes, as scripted."""
 
 from __future__ import annotations
 
@@ -44,9 +44,9 @@ OK = answer('{"a": 1}')
 
 
 class RawVendor:
-    """Answers each request with the next of `script`: bytes, or a coroutine function of the writer.
+    """Answers each request with the next step of `script`: bytes, or a coroutine function of the writer.
 
-    After the script, with the last of it. `requests` holds what came: head and body.
+    The last step is repeated. `requests` holds the head and body of each request.
     """
 
     def __init__(self, *script: Any) -> None:
@@ -62,7 +62,7 @@ class RawVendor:
 
     async def __aexit__(self, *exception: object) -> None:
         self.server.close()
-        for _ in range(4):  # whoever is being let in
+        for _ in range(4):  # connections that are being accepted
             await asyncio.sleep(0)
         for task in self._tasks:
             task.cancel()

@@ -123,8 +123,8 @@ TRANSIENT = [
 
 
 @pytest.mark.parametrize("trouble", TRANSIENT)
-def test_a_safe_call_survives_what_passes(jumping: Run, trouble: Any) -> None:
-    """Every passing trouble is tried again, and one success makes it good."""
+def test_an_idempotent_call_survives_transient_errors(jumping: Run, trouble: Any) -> None:
+    """Every transient failure is retried, and one success ends it."""
 
     async def main() -> tuple[Thing, int]:
         closing = _and_close(trouble)
@@ -135,7 +135,7 @@ def test_a_safe_call_survives_what_passes(jumping: Run, trouble: Any) -> None:
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 405, 409, 410, 422, 501, 505])
-async def test_what_does_not_pass_is_not_tried_again(status: int) -> None:
+async def test_permanent_errors_are_not_retried(status: int) -> None:
     """A refusal is final at once."""
     async with RawVendor(answer("{}", status)) as vendor, client(vendor) as http:
         with pytest.raises(PhonesysError):
@@ -144,7 +144,7 @@ async def test_what_does_not_pass_is_not_tried_again(status: int) -> None:
 
 
 async def test_json_of_the_wrong_shape_is_an_error_at_once() -> None:
-    """Data that is not what was asked for will not be that a moment later."""
+    """A retry would bring the same data."""
     async with RawVendor(answer('{"b": [1, 2]}')) as vendor, client(vendor) as http:
         with pytest.raises(DecodeError, match=r"it begins '\{\"b\": \[1, 2\]\}'"):
             await http.send(read())
@@ -168,7 +168,7 @@ async def test_a_write_whose_answer_is_lost_is_not_sent_again(trouble: Any) -> N
 
 @pytest.mark.parametrize("method", ["PUT", "DELETE"])
 async def test_aiohttp_does_not_repeat_a_write_on_a_kept_connection(method: str) -> None:
-    """A connection that closes under a write loses the write's answer, and nobody sends it again."""
+    """A connection that closes during a write loses its response, and the write is not sent again."""
     async with RawVendor(OK, drop, OK) as vendor, client(vendor) as http:
         await http.send(read())
         with pytest.raises(OutcomeUnknown):
@@ -238,7 +238,7 @@ RETRY_AFTER: list[tuple[dict[str, str], float]] = [
 
 @pytest.mark.parametrize(("headers", "wait"), RETRY_AFTER)
 def test_the_vendors_wait_wins(jumping: Run, headers: dict[str, str], wait: float) -> None:
-    """What the vendor asks for is waited, nonsense is not."""
+    """The vendor's wait is obeyed, nonsense is ignored."""
 
     async def main() -> float:
         loop = asyncio.get_running_loop()
@@ -306,7 +306,7 @@ def test_an_outage_is_not_multiplied(jumping: Run) -> None:
 
 
 def test_an_error_says_that_the_budget_ended_it(jumping: Run) -> None:
-    """Whoever sees one attempt where retries were allowed is told why."""
+    """A note explains a single attempt where retries were allowed."""
 
     async def main() -> list[CallError]:
         async with RawVendor(answer("", 503)) as vendor, client(vendor, backoff=0) as http:
@@ -327,7 +327,7 @@ def test_an_error_says_that_the_budget_ended_it(jumping: Run) -> None:
 
 @pytest.mark.parametrize("head", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{"])
 def test_a_stalled_answer_times_out(jumping: Run, head: bytes) -> None:
-    """Neither a missing answer nor a body that stops half-way is waited for beyond the time-out."""
+    """The time-out ends a missing response and a body that stops half-way."""
 
     async def stalling(sink: asyncio.StreamWriter) -> bool:
         sink.write(head)
@@ -445,8 +445,8 @@ async def test_malformed_rate_headers_are_ignored(value: str) -> None:
 @pytest.mark.parametrize(
     "said", [b"\0" * 50_000, b"HTTP/1.1 200 " + b"x" * 50_000 + b"\r\n\r\n", b"\xff\r\n" * 9999]
 )
-async def test_what_is_no_http_makes_a_small_error(said: bytes) -> None:
-    """However much a server says that is no answer."""
+async def test_a_response_that_is_not_http_makes_a_small_error(said: bytes) -> None:
+    """The error stays small however much the server sends."""
     async with RawVendor(said) as vendor, client(vendor, retries=0) as http:
         with pytest.raises(TransportError) as caught:
             await http.send(read())
@@ -483,7 +483,7 @@ async def test_a_gzip_bomb_is_defused() -> None:
 
 
 async def test_gzip_is_read() -> None:
-    """A compressed answer is an answer."""
+    """A compressed response is decompressed."""
     async with RawVendor(answer(gzip.compress(b'{"a": 5}'), Content_Encoding="gzip")) as vendor:
         async with client(vendor) as http:
             assert await http.send(read()) == Thing(5)
@@ -565,7 +565,7 @@ async def test_a_session_that_is_handed_in_is_used_and_not_closed() -> None:
 
 
 async def test_the_middlewares_of_a_session_that_is_handed_in_run() -> None:
-    """Whoever traces requests with a middleware of the session keeps seeing them."""
+    """A tracing middleware of the session still sees every request."""
     seen: list[str] = []
 
     async def trace(

@@ -23,7 +23,7 @@ WRONG: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize("options", WRONG, ids=str)
-def test_what_makes_no_sense_is_refused(options: dict[str, Any]) -> None:
+def test_senseless_options_are_refused(options: dict[str, Any]) -> None:
     """When it is given, and the message names the option, what was expected, and what came."""
     ((name, value),) = options.items()
     with pytest.raises(InvalidArgument, match=f"^HttpOptions.{name}: expected ") as caught:
@@ -43,7 +43,7 @@ def test_what_makes_no_sense_is_refused(options: dict[str, Any]) -> None:
         {"ssl": ssl.create_default_context()},
     ],
 )
-def test_what_makes_sense_is_taken(options: dict[str, Any]) -> None:
+def test_sensible_options_are_accepted(options: dict[str, Any]) -> None:
     """No bound at all, and the tightest there are."""
     made = HttpOptions(**options)
     assert all(getattr(made, name) == value for name, value in options.items())

@@ -1,4 +1,4 @@
-"""What `phonesys.http` offers to the authors of backends."""
+"""Public names of `phonesys.http`, for the authors of backends."""
 
 from __future__ import annotations
 

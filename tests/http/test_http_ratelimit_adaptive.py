@@ -16,10 +16,10 @@ from phonesys.http.ratelimit.adaptive import AdaptiveLimit
         st.tuples(st.booleans(), st.integers(-600, 600), st.integers(0, 300), st.floats(0, 2)), max_size=40
     ),
 )
-def test_it_is_never_nothing_and_never_more_than_the_limit(
+def test_the_share_stays_between_one_and_the_limit(
     most: int, per: float, events: list[tuple[bool, int, int, float]]
 ) -> None:
-    """Whatever happens there is room for one, so that nobody waits for ever; and later for all again."""
+    """There is always room for one request, so that no call waits for ever, and later for all again."""
     share, now = AdaptiveLimit(most, per), 0.0
     for refused, count, under_way, pause in events:
         if refused:
@@ -32,8 +32,8 @@ def test_it_is_never_nothing_and_never_more_than_the_limit(
     assert share.capacity(now + 17 * per) == most
 
 
-def test_what_others_hold_is_known_up_to_what_is_under_way() -> None:
-    """Of ours that are under way, nobody knows whether the vendor has counted them: so a range is known."""
+def test_foreign_usage_is_known_up_to_requests_in_flight() -> None:
+    """The vendor may not have counted requests in flight yet, so others' usage is known as a range."""
     share = AdaptiveLimit(100, per=10)
     share.on_foreign_usage(40, 0, now=0)
     assert share.capacity(0) == 60
@@ -47,7 +47,7 @@ def test_what_others_hold_is_known_up_to_what_is_under_way() -> None:
     assert share.capacity(4) == 100
 
 
-def test_what_others_held_is_forgotten_after_a_window() -> None:
+def test_foreign_usage_expires_after_a_window() -> None:
     """Requests of others that were counted then have expired by then."""
     share = AdaptiveLimit(100, per=10)
     share.on_foreign_usage(40, 0, now=0)
@@ -74,7 +74,7 @@ def test_one_429_out_of_nowhere_leaves_a_third() -> None:
 
 
 def test_programs_that_share_a_window_come_to_equal_shares() -> None:
-    """Whoever has more loses more, and all gain the same."""
+    """A larger share loses more, and all gain the same."""
     few, many, now = AdaptiveLimit(100, per=10), AdaptiveLimit(100, per=10), 0.0
     few.on_rejected(10, now)
     for _ in range(60):

@@ -18,7 +18,7 @@ from phonesys.http.ratelimit.history import CompletionHistory
     ),
     st.sampled_from([1, 2, 2048]),
 )
-def test_what_was_put_in_comes_out_while_it_counts(
+def test_completions_are_returned_until_they_expire(
     steps: list[tuple[bool, int, list[float], float]], buckets: int
 ) -> None:
     """Each account gets the answers of its own that are younger than the window, once, in their order."""
@@ -39,7 +39,7 @@ def test_what_was_put_in_comes_out_while_it_counts(
             now += pause
 
 
-def test_a_mark_within_other_records_is_not_one() -> None:
+def test_a_mark_across_two_records_is_ignored() -> None:
     """Bytes that look like an account's mark, across two records, are left where they are."""
     held = CompletionHistory(per=5.0)
     key = next(str(i) for i in range(10_000) if hash(str(i)) % 2048 == 0)

@@ -21,7 +21,7 @@ LAST = answer('{"a": 1}', X_RateLimit_Remaining="0", X_RateLimit_Daily_Remaining
 
 @pytest.mark.parametrize("wait", [{}, {"Retry_After": "40000"}, {"Retry_After": "5"}])
 def test_a_429_on_a_spent_day_names_its_end(jumping: Run, wait: dict[str, str]) -> None:
-    """Whatever wait the vendor asks for as well: the error is the day's, at once, and says until when."""
+    """The error is QuotaExhausted at once, with the reset time, whatever other wait the vendor asks for."""
     refusal = answer("", 429, X_RateLimit_Remaining="0", X_RateLimit_Daily_Remaining="0", **wait)
 
     async def main() -> tuple[float, int, datetime | None]:
@@ -39,9 +39,7 @@ def test_a_429_on_a_spent_day_names_its_end(jumping: Run, wait: dict[str, str]) 
 
 
 @pytest.mark.parametrize("deadline", [300.0, None])
-def test_whoever_waits_for_the_window_learns_that_the_day_is_spent(
-    jumping: Run, deadline: float | None
-) -> None:
+def test_waiters_fail_when_the_quota_is_spent(jumping: Run, deadline: float | None) -> None:
     """Calls that wait while the day's last request is answered fail at once, and none of them is sent."""
 
     async def main() -> tuple[float, int, set[type]]:
@@ -57,8 +55,8 @@ def test_whoever_waits_for_the_window_learns_that_the_day_is_spent(
     assert jumping(main()) == (0, 1, {QuotaExhausted})
 
 
-def test_a_turn_that_comes_on_a_spent_day_is_given_back(jumping: Run) -> None:
-    """Who was let through in the moment in which the day ended sends nothing, and holds no slot."""
+def test_a_slot_granted_on_a_spent_day_is_given_back(jumping: Run) -> None:
+    """A call that gets its slot just as the quota is spent sends nothing, and holds no slot."""
 
     async def main() -> tuple[int, list[float] | None]:
         loop = asyncio.get_running_loop()
@@ -99,7 +97,7 @@ def test_a_429_is_survived_more_often_than_a_fault(jumping: Run, refusals: int, 
     assert jumping(main()) == 13
 
 
-def test_an_absurd_wait_still_yields(jumping: Run) -> None:
+def test_a_429_with_an_absurd_wait_still_backs_off(jumping: Run) -> None:
     """A wait of more than a day is not held to, but the 429 counts: one request at a time follows it."""
 
     async def main() -> int:

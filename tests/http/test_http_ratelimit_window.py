@@ -61,10 +61,10 @@ async def call(window: SlidingWindow, vendor: Vendor, there: float, back: float)
     per=st.floats(0.05, 20),
     latencies=st.lists(st.tuples(st.floats(0, 5), st.floats(0, 5), st.floats(0, 3)), min_size=1, max_size=80),
 )
-def test_no_jitter_makes_the_vendor_see_too_many(
+def test_the_vendor_never_sees_too_many(
     requests: int, per: float, latencies: list[tuple[float, float, float]]
 ) -> None:
-    """Whatever the network does to each request, the vendor's own window never overflows."""
+    """The vendor's own window never overflows, whatever the latency of each request."""
     from tests.conftest import JumpingLoop  # the fixture cannot be used by hypothesis
 
     limit = RateLimit(requests, per=per)
@@ -196,7 +196,7 @@ def test_cancelled_waiters_leak_no_slot(jumping: Run) -> None:
 
 
 def test_a_block_holds_and_ends(jumping: Run) -> None:
-    """What the vendor asked to wait is waited, and not longer."""
+    """The wait is as long as the vendor asked for, and no longer."""
 
     async def main() -> float:
         loop = asyncio.get_running_loop()
@@ -255,7 +255,7 @@ def test_a_smaller_allowance_is_obeyed(jumping: Run) -> None:
     assert jumping(main()) == 10
 
 
-def test_who_cannot_wait_so_long_is_told_when_the_block_comes(jumping: Run) -> None:
+def test_a_block_fails_waiters_that_cannot_wait_so_long(jumping: Run) -> None:
     """A block ends the waits that it makes hopeless, at once, and leaves the others in their order."""
 
     async def main() -> tuple[float, float, float]:
@@ -276,8 +276,8 @@ def test_who_cannot_wait_so_long_is_told_when_the_block_comes(jumping: Run) -> N
     assert jumping(main()) == (1, 3600, 3601)
 
 
-def test_whoever_is_dismissed_leaves_at_once(jumping: Run) -> None:
-    """When nothing will be sent for an account any more, nobody waits for its window."""
+def test_failed_waiters_leave_at_once(jumping: Run) -> None:
+    """When nothing more will be sent for an account, no call waits for its window."""
 
     async def main() -> list[Any]:
         loop = asyncio.get_running_loop()
@@ -295,8 +295,8 @@ def test_whoever_is_dismissed_leaves_at_once(jumping: Run) -> None:
     assert [type(each) for each in jumping(main())] == [WaitTooLong] * 3
 
 
-def test_a_slot_that_was_not_used_is_another_ones(jumping: Run) -> None:
-    """What is given back was never sent, and may be sent by whoever waits."""
+def test_an_unused_slot_goes_to_the_next_waiter(jumping: Run) -> None:
+    """A slot that was given back was never used, so the next waiter gets it."""
 
     async def main() -> float:
         loop = asyncio.get_running_loop()
@@ -351,8 +351,8 @@ def test_a_waiter_that_leaves_with_a_slot_hands_it_on_at_once(jumping: Run) -> N
 # Others in the same window
 
 
-def test_room_that_headers_give_back_is_used_at_once(jumping: Run) -> None:
-    """When others hold less than it seemed, whoever waits does not wait for their requests to expire."""
+def test_capacity_that_headers_give_back_is_used_at_once(jumping: Run) -> None:
+    """When others hold fewer slots than it seemed, waiters do not wait for their requests to expire."""
 
     async def main() -> float:
         loop = asyncio.get_running_loop()
@@ -432,10 +432,10 @@ def test_a_429_leaves_less_of_the_window_and_time_brings_it_back(jumping: Run) -
     refused=st.sampled_from([0.0, 0.1, 0.5]),
     count=st.integers(1, 60),
 )
-def test_no_429_and_no_header_makes_it_send_too_many(
+def test_429s_and_headers_never_raise_the_limit(
     requests: int, per: float, seed: int, refused: float, count: int
 ) -> None:
-    """Whatever the vendor refuses and claims, and whoever gives up: never more than the limit in a window."""
+    """No window ever holds more than the limit, for any 429s, headers and cancelled waiters."""
     from tests.conftest import JumpingLoop  # the fixture cannot be used by hypothesis
 
     draw, limit = random.Random(seed), RateLimit(requests, per=per)
@@ -469,7 +469,7 @@ def test_no_429_and_no_header_makes_it_send_too_many(
             await asyncio.sleep(draw.choice([0, draw.uniform(0, per / 3)]))
             if draw.random() < 0.05:
                 draw.choice(tasks).cancel()
-        async with asyncio.timeout(per * 10_000):  # and nobody waits for ever
+        async with asyncio.timeout(per * 10_000):  # and no call waits for ever
             await asyncio.gather(*tasks, return_exceptions=True)
 
     with asyncio.Runner(loop_factory=JumpingLoop) as runner:
@@ -489,7 +489,7 @@ def test_no_429_and_no_header_makes_it_send_too_many(
     live=st.integers(1, 4),
     few=st.integers(0, 5),
 )
-def test_forgetting_changes_nothing(
+def test_retired_windows_decide_as_live_ones(
     requests: int, steps: list[tuple[int, float]], live: int, few: int
 ) -> None:
     """Windows that are put away decide about every request as those that are kept."""
@@ -497,7 +497,7 @@ def test_forgetting_changes_nothing(
     kept = defaultdict[str, SlidingWindow](lambda: SlidingWindow(limit, loop))
     windows, now, under_way = RateLimiter(limit, loop), 0.0, deque[str]()
 
-    def settle() -> None:
+    def drain() -> None:
         name = under_way.popleft()
         for each in (windows.window(name, now), kept[name]):
             each.complete(now)
@@ -514,12 +514,12 @@ def test_forgetting_changes_nothing(
                 under_way.append(name)
             now += pause
             while len(under_way) > 2:
-                settle()
+                drain()
     loop.close()
 
 
 def test_an_account_that_was_asked_once_costs_a_few_bytes(jumping: Run) -> None:
-    """What 30 000 accounts leave is neither an object nor a key each, and goes when it counts no more."""
+    """30 000 accounts leave neither an object nor a key each, and nothing once they have expired."""
 
     async def main() -> tuple[float, float]:
         loop = asyncio.get_running_loop()
@@ -544,7 +544,7 @@ def test_an_account_that_was_asked_once_costs_a_few_bytes(jumping: Run) -> None:
     assert later < 12
 
 
-def test_a_window_of_which_more_is_known_is_kept(jumping: Run) -> None:
+def test_a_window_with_more_state_is_kept(jumping: Run) -> None:
     """Blocked, with a lower limit or with a smaller share: so it stays, however many others are asked for."""
 
     async def main() -> tuple[bool, int, int]:
@@ -577,7 +577,7 @@ def test_a_window_of_which_more_is_known_is_kept(jumping: Run) -> None:
 @pytest.mark.parametrize(
     ("requests", "per"), [(0, 1), (-1, 1), (1, 0), (1, -2), (1, float("inf")), (1, float("nan"))]
 )
-def test_a_limit_that_cannot_be_is_refused(requests: int, per: float) -> None:
+def test_an_impossible_limit_is_refused(requests: int, per: float) -> None:
     """A limit must allow something, in a time that ends."""
     with pytest.raises(InvalidArgument, match="limit"):
         RateLimit(requests, per=per)

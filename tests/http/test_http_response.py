@@ -58,22 +58,22 @@ class Thing(msgspec.Struct):
         (b'{"message": "cut sho', '{"message": "cut sho'),
     ],
 )
-def test_the_vendors_sentence_is_found(body: bytes, message: str) -> None:
+def test_the_vendors_message_is_found(body: bytes, message: str) -> None:
     """In every shape that was seen, and in none that holds none."""
     assert vendor_message(body) == message
 
 
 @pytest.mark.parametrize("depth", [5, 50, 400, 600, 800, 5000, 200_000])
 @pytest.mark.parametrize(("left", "right"), [(b"[", b"]"), (b'{"message":', b"}")])
-def test_nesting_exhausts_nothing(depth: int, left: bytes, right: bytes) -> None:
+def test_deep_nesting_is_harmless(depth: int, left: bytes, right: bytes) -> None:
     """A hostile body costs neither the stack nor the error that it is the body of."""
     message = vendor_message(left * depth + b'"deep"' + right * depth)
     assert isinstance(message, str)
     assert depth != 5 or message == "deep"
 
 
-def test_sentences_are_bounded() -> None:
-    """However many, and however long."""
+def test_messages_are_bounded() -> None:
+    """A message stays short for any number of parts of any length."""
     assert vendor_message(msgspec.json.encode({"message": [str(n) for n in range(100)]})).endswith("; 9")
     assert len(vendor_message(msgspec.json.encode({"message": "x" * 100_000}))) <= BODY_EXCERPT_BYTES
     assert len(vendor_message(b"x" * 100_000)) <= 200
@@ -82,7 +82,7 @@ def test_sentences_are_bounded() -> None:
 @settings(deadline=None)
 @given(st.binary() | st.text().map(str.encode))
 def test_any_body_makes_an_error(body: bytes) -> None:
-    """Whatever comes, the error is made, keeps the first bytes, and reads as one line or so."""
+    """The error keeps the first bytes of any body, and its text is about one line."""
     error = error_from_response(500, {}, body)
     assert isinstance(error, ServerError)
     assert error.body == body[:BODY_EXCERPT_BYTES]
@@ -98,7 +98,7 @@ json_values: Any = st.recursive(
 
 @settings(deadline=None)
 @given(json_values)
-def test_any_json_makes_a_sentence(value: Any) -> None:
+def test_any_json_makes_a_message(value: Any) -> None:
     """Of any shape: text, or nothing."""
     assert isinstance(vendor_message(msgspec.json.encode(value)), str)
 
@@ -139,7 +139,7 @@ def test_only_the_first_bytes_are_kept() -> None:
         (b"null", DecodeError, "got `null`"),
     ],
 )
-def test_what_came_instead_of_data_is_shown(body: bytes, kind: type[DecodeError], says: str) -> None:
+def test_unexpected_bodies_are_shown(body: bytes, kind: type[DecodeError], says: str) -> None:
     """JSON of the wrong shape is an error for good; what is no JSON may be better a moment later."""
     with pytest.raises(DecodeError, match=says) as caught:
         json_decoder(Thing)(body)
@@ -148,7 +148,7 @@ def test_what_came_instead_of_data_is_shown(body: bytes, kind: type[DecodeError]
     assert caught.value.__cause__ is None
 
 
-def test_readers_are_strict_unless_told() -> None:
+def test_decoders_are_strict_by_default() -> None:
     """Numbers may be written as strings where the vendor does that."""
     assert json_decoder(Thing)(b'{"a": 1}') == Thing(1)
     assert json_decoder(Thing, strict=False)(b'{"a": "1"}') == Thing(1)
@@ -156,8 +156,8 @@ def test_readers_are_strict_unless_told() -> None:
         json_decoder(Thing)(b'{"a": "1"}')
 
 
-def test_nothing_reads_anything_but_a_page() -> None:
-    """No content, or content that nobody needs; a proxy's page means that nothing was done."""
+def test_no_content_ignores_anything_but_markup() -> None:
+    """Empty and unneeded content is accepted; a proxy's page means that nothing was done."""
     for body in (b"", b"{}", b"OK", b"null"):
         expect_no_content(body)
     for body in (b"<html>", b"\n <!DOCTYPE html>"):

@@ -66,13 +66,13 @@ REPEATS: list[tuple[type[CallError], bool, bool]] = [
 
 
 @pytest.mark.parametrize(("error", "safe", "unsafe"), REPEATS)
-def test_what_may_be_repeated(error: type[CallError], *, safe: bool, unsafe: bool) -> None:
+def test_retryable_errors(error: type[CallError], *, safe: bool, unsafe: bool) -> None:
     """Only what may pass; a write only where it provably did not happen."""
     assert is_retryable(error("no"), idempotent=True) is safe
     assert is_retryable(error("no"), idempotent=False) is unsafe
 
 
-def test_harmlessness_is_the_errors_own_fact() -> None:
+def test_not_executed_is_a_fact_of_the_error() -> None:
     """An error that knows more than its class says so."""
     error = TransportError("the connection was lost before anything was sent")
     error.not_executed = True
@@ -154,7 +154,7 @@ WAITS: list[tuple[dict[str, str], float | None]] = [
 
 
 @pytest.mark.parametrize(("headers", "seconds"), WAITS)
-def test_what_the_vendor_asks_for(headers: Mapping[str, str], seconds: float | None) -> None:
+def test_retry_after_is_parsed(headers: Mapping[str, str], seconds: float | None) -> None:
     """Seconds, milliseconds or a date; None for what is malformed, negative or endless."""
     assert retry_after(CIMultiDict(headers), NOW) == seconds
 
@@ -174,7 +174,7 @@ header_texts = st.text() | st.from_regex(
 @settings(deadline=None, max_examples=300)
 @given(header_texts, header_texts)
 def test_any_header_is_a_wait_or_none(after: str, milliseconds: str) -> None:
-    """It never raises, and never answers what nobody can wait."""
+    """It never raises, and never returns a wait that is negative or endless."""
     for headers in ({"Retry-After": after}, {"retry-after-ms": milliseconds, "Retry-After": after}):
         wait = retry_after(headers, NOW)
         assert wait is None or (wait >= 0 and isfinite(wait))

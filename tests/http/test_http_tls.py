@@ -31,7 +31,7 @@ _SIGNS_CERTIFICATES = x509.KeyUsage(
 
 
 class Authority:
-    """Signs certificates, and is one that nobody knows."""
+    """Certificate authority that no system trusts."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -116,7 +116,7 @@ def authority(tmp_path: Path) -> Authority:
     return Authority(tmp_path)
 
 
-async def test_an_authority_of_ones_own_is_believed(authority: Authority) -> None:
+async def test_a_custom_authority_is_trusted(authority: Authority) -> None:
     """Reads and writes go through, one after the other on one connection."""
     async with SecureVendor(authority.server(), OK) as vendor:
         async with client(vendor, ssl=authority.client()) as http:
@@ -126,7 +126,7 @@ async def test_an_authority_of_ones_own_is_believed(authority: Authority) -> Non
     assert [body for _, body in vendor.requests] == [b"", b"{}"]
 
 
-async def test_one_that_nobody_knows_is_not(authority: Authority) -> None:
+async def test_an_unknown_authority_is_not_trusted(authority: Authority) -> None:
     """Nothing was sent, and the error says why."""
     async with SecureVendor(authority.server(), OK) as vendor, client(vendor, retries=0) as http:
         with pytest.raises(ConnectError, match=r"(?i)certificate"):
@@ -134,8 +134,8 @@ async def test_one_that_nobody_knows_is_not(authority: Authority) -> None:
     assert vendor.requests == []
 
 
-async def test_a_client_certificate_is_shown(authority: Authority) -> None:
-    """A vendor that asks for one lets nobody else in."""
+async def test_a_client_certificate_is_presented(authority: Authority) -> None:
+    """A vendor that demands a certificate rejects clients without one."""
     mine = authority.client()
     mine.load_cert_chain(authority.issue("client"))
     async with SecureVendor(authority.server(ask=True), OK) as vendor:

@@ -1,4 +1,4 @@
-"""When requests leave the short way through aiohttp, and what they then do."""
+"""When requests go through aiohttp's session instead of the direct transport."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ async def test_a_mock_that_comes_later_is_noticed() -> None:
 
 
 @pytest.mark.parametrize("name", ["request", "_request"])
-async def test_whatever_wraps_a_session_sees_each_request(name: str) -> None:
+async def test_a_wrapped_session_sees_each_request(name: str) -> None:
     """A wrapper that looks exactly like what it wraps, put there before or after a client opens."""
     seen: list[str] = []
     wrapped = getattr(aiohttp.ClientSession, name)
@@ -56,7 +56,7 @@ async def test_whatever_wraps_a_session_sees_each_request(name: str) -> None:
 
 
 @pytest.mark.parametrize("how", ["trace_configs", "middlewares"])
-async def test_what_looks_at_every_session_sees_ours(how: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_tracing_tools_see_our_session(how: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Tracing tools give each session that is made a trace configuration or a middleware of theirs."""
     seen: list[str] = []
 
@@ -78,8 +78,8 @@ async def test_what_looks_at_every_session_sees_ours(how: str, monkeypatch: pyte
     assert seen == ["GET"]
 
 
-async def test_a_class_of_sessions_of_ones_own_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever replaces the whole class has a reason."""
+async def test_a_replaced_session_class_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A class that replaces aiohttp's is used as it is."""
     with pytest.warns(DeprecationWarning, match="Inheritance"):
 
         class Own(aiohttp.ClientSession):
@@ -91,7 +91,7 @@ async def test_a_class_of_sessions_of_ones_own_is_used(monkeypatch: pytest.Monke
         assert http.fallback_reason is not None
 
 
-async def test_a_session_that_is_handed_in_is_gone_through() -> None:
+async def test_a_session_that_is_handed_in_is_used() -> None:
     """It may be made in whatever way."""
     async with RawVendor(OK) as vendor, aiohttp.ClientSession() as session:
         async with client(vendor, session=session) as http:
@@ -123,10 +123,10 @@ STRANGE: dict[str, tuple[type, str, Any]] = {
 
 
 @pytest.mark.parametrize("what", STRANGE)
-async def test_an_aiohttp_that_nobody_knows_is_used_the_ordinary_way(
+async def test_a_changed_aiohttp_is_used_through_its_session(
     what: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """What is not documented may change; the log says what did, and nothing was sent to find out."""
+    """Undocumented parts of aiohttp may change. The log says which did, and nothing was sent to find out."""
     caplog.set_level(logging.DEBUG, "phonesys")
     with monkeypatch.context() as patched:
         owner, name, strange = STRANGE[what]
@@ -141,8 +141,8 @@ async def test_an_aiohttp_that_nobody_knows_is_used_the_ordinary_way(
         await http.__aexit__(None, None, None)
 
 
-async def test_this_aiohttp_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The version that is installed goes the short way: a new one that does not is seen here first."""
+async def test_the_installed_aiohttp_is_supported(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The installed version supports the direct transport. A new one that does not fails here first."""
     used: list[str] = []
     exchange = direct.DirectTransport.exchange
 

@@ -1,4 +1,4 @@
-"""What the client hands to aiohttp, seen without a socket."""
+"""Requests that the client hands to aiohttp's session, without a socket."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ async def test_the_path_goes_below_the_base_url(vendor: Mocked) -> None:
 
 
 async def test_a_bodys_bytes_are_passed_on_untouched(vendor: Mocked) -> None:
-    """What a call holds is what aiohttp gets."""
+    """Aiohttp gets the bytes that the call holds."""
     vendor.post(f"{BASE}/things", payload={"a": 1}, status=201)
     async with client(BASE) as http:
         await http.send(write(body=b'{"x":1}'))
@@ -61,7 +61,7 @@ async def test_problem_details_are_read_whatever_they_are_called(vendor: Mocked)
 
 
 async def test_aiohttps_errors_become_ours(vendor: Mocked) -> None:
-    """Whatever aiohttp raises is one of ours, with the original as its cause."""
+    """An exception of aiohttp becomes one of ours, with the original as its cause."""
     lost = aiohttp.ClientOSError(104, "Connection reset by peer")
     refused = aiohttp.ClientConnectorError(
         aiohttp.client_reqrep.ConnectionKey("vendor.example", 443, True, True, None, None, None),

@@ -96,7 +96,7 @@ def test_a_later_request_may_end_earlier(jumping: Run) -> None:
 
 @pytest.mark.parametrize(("work", "result"), [(0, "done"), (10, "done"), (100, "timed out")])
 def test_no_timer_is_left_when_it_is_closed(jumping: Run, work: float, result: str) -> None:
-    """What is still under way ends on time; after it, or at once if there is nothing, no timer is left."""
+    """Active requests still end on time. Afterwards, or at once if there are none, no timer is left."""
 
     async def main() -> tuple[str, int]:
         watch = TimeoutScheduler(loop())
@@ -215,7 +215,7 @@ def test_a_block_inside_another(jumping: Run) -> None:
 
 
 def test_another_error_is_not_hidden(jumping: Run) -> None:
-    """What fails while it is being ended fails with its own error, and the task is not left cancelled."""
+    """A block that fails while it is being ended raises its own error, and the task is not left cancelled."""
 
     async def main() -> int:
         watch = TimeoutScheduler(loop())
@@ -238,7 +238,7 @@ def test_another_error_is_not_hidden(jumping: Run) -> None:
 
 
 def test_a_task_that_was_cancelled_before_can_time_out(jumping: Run) -> None:
-    """What cleans up after a cancellation may make requests, and they have their time-outs."""
+    """Cleanup after a cancellation may make requests, and they have time-outs as well."""
 
     async def main() -> list[str]:
         watch, seen = TimeoutScheduler(loop()), list[str]()

@@ -1,4 +1,4 @@
-"""What both ways through aiohttp make of a vendor, byte for byte, and the same."""
+"""Both transports through aiohttp send the same bytes, and read the same responses."""
 
 from __future__ import annotations
 
@@ -88,14 +88,14 @@ class Counting(RawVendor):
         await super()._serve(source, sink)
 
 
-async def settle() -> None:
-    """Let what is on the loopback arrive."""
+async def drain() -> None:
+    """Wait until data on the loopback has arrived."""
     for _ in range(20):
         await asyncio.sleep(0)
 
 
 def held(http: HttpClient) -> tuple[int, int]:
-    """How many connections are in use, and how many are kept."""
+    """Return the number of connections in use, and of those in the pool."""
     session = http._session._own
     assert session is not None
     connector = session.connector
@@ -103,11 +103,11 @@ def held(http: HttpClient) -> tuple[int, int]:
     return len(connector._acquired), sum(map(len, connector._conns.values()))
 
 
-# Which way
+# The transport
 
 
 async def test_a_session_of_our_own_is_bypassed(transport: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """And the other tests of this file do test both."""
+    """So the other tests of this file do test both transports."""
     used: list[str] = []
     exchange = direct.DirectTransport.exchange
 
@@ -174,7 +174,7 @@ async def test_both_transports_send_the_same(
     ids=str,
 )  # fmt: skip
 async def test_a_request_keeps_its_shape(wrong: dict[str, Any]) -> None:
-    """What would break out of its place in the request is refused, and nothing is sent."""
+    """A part that would break out of its place in the request is rejected, and nothing is sent."""
     async with RawVendor(OK) as vendor, client(vendor) as http:
         with pytest.raises(InvalidArgument, match=next(reversed(wrong))):
             await http.send(read(**wrong))
@@ -187,8 +187,8 @@ async def test_a_request_keeps_its_shape(wrong: dict[str, Any]) -> None:
      {"X-A:": "1"}, {"": "1"}, {"Ä": "1"}, {"X-A": 1}, {"X-A": None}],
     ids=str,
 )  # fmt: skip
-async def test_headers_keep_theirs(headers: Any) -> None:
-    """Whoever signs a call cannot add another header by accident; the value is not shown."""
+async def test_a_signed_header_stays_one_header(headers: Any) -> None:
+    """A signed header cannot smuggle in another one; its value is not shown."""
     async with RawVendor(OK) as vendor:
         async with client(vendor, auth=PerCall(headers)) as http:
             with pytest.raises(InvalidArgument, match=r"^header") as refused:
@@ -202,7 +202,7 @@ async def test_headers_keep_theirs(headers: Any) -> None:
 async def test_the_environments_proxies_are_not_asked(
     monkeypatch: pytest.MonkeyPatch, unused_port: int
 ) -> None:
-    """Credentials take the way that the program says."""
+    """Credentials go where the program says."""
     for name in ("http_proxy", "https_proxy", "all_proxy"):
         monkeypatch.setenv(name, f"http://127.0.0.1:{unused_port}")
         monkeypatch.setenv(name.upper(), f"http://127.0.0.1:{unused_port}")
@@ -211,7 +211,7 @@ async def test_the_environments_proxies_are_not_asked(
 
 
 @pytest.mark.parametrize("host", ["[::1]", "localhost"])
-async def test_hosts_are_found(host: str) -> None:
+async def test_ipv6_and_names_with_several_addresses_work(host: str) -> None:
     """By an IPv6 address, and by a name that has several."""
 
     class Elsewhere(RawVendor):
@@ -255,8 +255,8 @@ ENDING: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("what", GOOD)
-async def test_a_good_answer_is_read_and_its_connection_kept(what: str) -> None:
-    """However it is cut up, and whatever comes before it; the next one is read from where this one ends."""
+async def test_a_response_is_read_and_its_connection_reused(what: str) -> None:
+    """It may be cut into any chunks, after any interim responses, and the next one starts where it ends."""
     async with Counting(GOOD[what]) as vendor, client(vendor, retries=0) as http:
         for _ in range(3):
             assert await http.send(read()) == Thing(1)
@@ -283,7 +283,7 @@ async def test_a_connection_that_ended_is_not_used_again(what: str) -> None:
         b"garbage\r\n\r\n",
     ],
 )
-async def test_what_is_said_on_an_idle_connection_answers_nothing(word: bytes, *, close: bool) -> None:
+async def test_data_on_an_idle_connection_is_no_response(word: bytes, *, close: bool) -> None:
     """The next request takes another connection, once, even if it must not be sent twice."""
     async with Counting(OK) as vendor, client(vendor, retries=0) as http:
         await http.send(read())
@@ -291,12 +291,12 @@ async def test_what_is_said_on_an_idle_connection_answers_nothing(word: bytes, *
         sink.write(word)
         if close:
             sink.close()
-        await settle()
+        await drain()
         assert await http.send(write()) == Thing(1)
     assert (len(vendor.requests), vendor.connections) == (2, 2)
 
 
-async def test_a_server_that_speaks_first_gets_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_server_that_speaks_first_gets_no_request(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its words would answer whatever is asked. What cannot be sent was not, and a write says so."""
 
     class Talker(RawVendor):
@@ -311,7 +311,7 @@ async def test_a_server_that_speaks_first_gets_nothing(monkeypatch: pytest.Monke
     async def late(*args: Any) -> Any:
         made = await create(*args)
         await spoken.acquire()
-        await settle()
+        await drain()
         return made
 
     monkeypatch.setattr(aiohttp.TCPConnector, "_create_connection", late)
@@ -320,7 +320,7 @@ async def test_a_server_that_speaks_first_gets_nothing(monkeypatch: pytest.Monke
             with pytest.raises(ConnectError, match="unsolicited data") as failed:
                 await http.send(write())
             assert held(http) == (0, 0)
-        await settle()
+        await drain()
     assert failed.value.attempts == 2
     assert {sent for _, sent in vendor.requests} == {b""}
 
@@ -328,8 +328,8 @@ async def test_a_server_that_speaks_first_gets_nothing(monkeypatch: pytest.Monke
 @pytest.mark.parametrize(
     ("status", "length"), [(204, ""), (304, ""), (304, "Content-Length: 99\r\n"), (200, "HEAD")]
 )
-async def test_an_answer_without_a_body_has_none(status: int, length: str) -> None:
-    """What the status or the method says wins over the length, and the connection is kept."""
+async def test_a_response_without_a_body_has_none(status: int, length: str) -> None:
+    """The status and the method win over the length, and the connection stays in the pool."""
     method = "HEAD" if length == "HEAD" else "GET"
     length = "Content-Length: 99\r\n" if length == "HEAD" else length
     bare = f"HTTP/1.1 {status} Whatever\r\n{length}\r\n".encode()
@@ -365,7 +365,7 @@ BROKEN: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("what", BROKEN)
-async def test_a_broken_answer_is_an_error(what: str) -> None:
+async def test_a_broken_response_is_an_error(what: str) -> None:
     """Of the transport; a write says that its outcome is unknown, and the connection is never used again."""
     async with Counting(BROKEN[what], BROKEN[what], OK) as vendor, client(vendor, retries=0) as http:
         with pytest.raises(TransportError):
@@ -378,7 +378,7 @@ async def test_a_broken_answer_is_an_error(what: str) -> None:
 
 
 async def test_switching_protocols_is_refused() -> None:
-    """Nobody asked for it: it is an error, and the connection is left."""
+    """A switch of protocols that was not requested is an error, and the connection is closed."""
     switch = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\nwhatever"
     async with Counting(switch, OK) as vendor, client(vendor, retries=0) as http:
         with pytest.raises(StatusError, match="101"):
@@ -387,7 +387,7 @@ async def test_switching_protocols_is_refused() -> None:
     assert vendor.connections == 2
 
 
-async def test_an_answer_before_the_request_was_read_is_an_answer() -> None:
+async def test_an_early_response_is_a_response() -> None:
     """A refusal that does not wait for the body is what happened."""
 
     class Hasty(RawVendor):
@@ -402,7 +402,7 @@ async def test_an_answer_before_the_request_was_read_is_an_answer() -> None:
 
 
 async def test_a_body_beyond_the_cap_holds_no_connection() -> None:
-    """However it comes."""
+    """With and without a length, chunked and compressed."""
     for big in (
         answer(" " * 5000),
         answer(gzip.compress(b" " * 5000), Content_Encoding="gzip"),
@@ -417,8 +417,8 @@ async def test_a_body_beyond_the_cap_holds_no_connection() -> None:
 # Times
 
 
-def test_silence_is_measured_between_pieces(jumping: Run) -> None:
-    """Whatever comes, of the head or the body, keeps an answer alive; what stops coming ends it."""
+def test_the_read_timeout_runs_between_chunks(jumping: Run) -> None:
+    """Any byte of the head or body keeps a response alive; silence ends it."""
 
     async def main(parts: list[bytes], pause: float) -> float:
         async def step(sink: asyncio.StreamWriter) -> bool:
@@ -474,7 +474,7 @@ def test_a_call_whose_time_is_over_is_not_sent(jumping: Run) -> None:
 
 
 @pytest.mark.parametrize("seconds", [0.05, 0.35])
-def test_a_dripping_answer_ends_on_time(jumping: Run, seconds: float) -> None:
+def test_a_slow_response_ends_on_time(jumping: Run, seconds: float) -> None:
     """A byte every 20 ms does not move the end."""
 
     async def drip(sink: asyncio.StreamWriter) -> bool:
@@ -512,7 +512,7 @@ async def test_a_cancelled_request_leaves_no_connection(where: str) -> None:
         task = asyncio.create_task(http.send(read()))
         while not vendor.requests:  # noqa: ASYNC110 -- the vendor's steps, not ours
             await asyncio.sleep(0)
-        await settle()
+        await drain()
         assert held(http) == (1, 0)
         task.cancel()
         await asyncio.wait([task])
@@ -540,14 +540,14 @@ async def test_a_request_cancelled_at_any_step_leaves_no_connection() -> None:
 
 
 @pytest.mark.parametrize("call", [read, write])
-async def test_closing_ends_what_is_under_way(call: Callable[[], Call[Thing]]) -> None:
-    """With an error of ours, and a write whose fate nobody knows says so."""
+async def test_closing_ends_requests_in_flight(call: Callable[[], Call[Thing]]) -> None:
+    """Each call ends with an error of ours, and a write with OutcomeUnknown."""
     async with RawVendor(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{") as vendor:
         async with client(vendor, backoff=0) as http:
             task = asyncio.create_task(http.send(call()))
             while not vendor.requests:  # noqa: ASYNC110
                 await asyncio.sleep(0)
-            await settle()
+            await drain()
         with pytest.raises(NotOpen if call is read else OutcomeUnknown):
             await task
 
@@ -563,8 +563,8 @@ async def test_closing_leaves_no_timer() -> None:
         assert not timers & left
 
 
-def test_a_retry_finds_it_closed(jumping: Run) -> None:
-    """Whoever waits for another try when the client closes is told."""
+def test_a_retry_after_closing_is_an_error(jumping: Run) -> None:
+    """A call that waits to retry when the client closes raises NotOpen."""
 
     async def main() -> None:
         async with RawVendor(answer("", 503)) as vendor:
@@ -577,7 +577,7 @@ def test_a_retry_finds_it_closed(jumping: Run) -> None:
     jumping(main())
 
 
-async def test_siblings_share_connections() -> None:
+async def test_clones_share_connections() -> None:
     """The last one that closes closes them, whichever that is; headers are each one's own."""
     async with Counting(OK) as vendor:
         first = client(vendor)
