@@ -2,9 +2,9 @@
 
 Why it exists: each request has a time-out, and nearly all finish long before it.
 
-What it gains: `asyncio.timeout` schedules and cancels a timer for every request, at about 4 µs each. Here
-the timer is set for the earliest time-out and stays set when that request finishes, so that it fires about
-once per time-out period. Measured with `timeit` around an empty block, and by `python -m benchmarks`.
+What it gains: 3 µs per request. `asyncio.timeout` schedules and cancels a timer for each, at 3.7 µs; this
+costs 0.8 µs, measured around an empty block. The timer is set for the earliest time-out and stays set when
+that request finishes, so that it fires about once per time-out period.
 
 To delete it: replace `TimeoutScheduler.until` with `asyncio.timeout_at`.
 """
