@@ -31,9 +31,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 N = TypeVar("N", bound=AccountNumber)
 
-MAX_PAGES = 100_000
-"""A page count above this is implausible; such an account is read page after page."""
-
 DEFAULT_ACCOUNT = "default"
 """Name of an account whose credential does not say which account it opens."""
 
@@ -174,13 +171,3 @@ def validate_page_size(size: int, maximum: int) -> int:
     if not isinstance(size, int) or isinstance(size, bool) or not 1 <= size <= maximum:
         raise InvalidArgument(f"page_size: expected a whole number from 1 to {maximum}, got {size!r}")
     return size
-
-
-def effective_page_size(requested: int, reported: int | None) -> int:
-    """Return the rows per page: what the vendor reports, if that is less than requested."""
-    return reported if reported is not None and 0 < reported < requested else requested
-
-
-def plausible_total(total: int | None, minimum: int) -> int | None:
-    """Return the vendor's total, or None if fewer than the rows that were seen."""
-    return None if total is None or total < minimum else total

@@ -8,7 +8,8 @@ import msgspec
 import pytest
 
 from phonesys import Agent, AgentNumber, Capabilities, DecodeError, NumberKind, NumberStatus, PhoneNumber
-from phonesys.backends.agents.wire import Paging, decode_agents, decode_number, decode_numbers
+from phonesys.backends.agents.wire import decode_agents, decode_number, decode_numbers
+from phonesys.backends.paging import Paging
 
 DATA = Path(__file__).parents[1] / "data" / "agents"
 

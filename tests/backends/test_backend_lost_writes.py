@@ -392,7 +392,7 @@ async def test_more_that_never_comes_is_an_error() -> None:
     """A response that always announces more and repeats itself is an error."""
     rows = {"data": [{"id": "num_1", "phoneNumber": FRESH}], "total": 7}
     async with vendor(lambda _: web.json_response(rows)) as agents:
-        with pytest.raises(RepeatedPage, match="page 2 brings nothing new") as caught:
+        with pytest.raises(RepeatedPage, match="page 2 has no new row") as caught:
             await agents.of_agent("a")
     assert (caught.value.backend, caught.value.operation) == ("agents", "numbers_of_agent")
 

@@ -4,36 +4,39 @@ from __future__ import annotations
 
 import contextlib
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self, TypeVar
 
 import msgspec
 
 from phonesys.backends.agents import calls
 from phonesys.backends.agents.lookup import AgentLookup
-from phonesys.backends.agents.wire import AgentNumber
-from phonesys.backends.base import (
-    DEFAULT_ACCOUNT,
-    MAX_PAGES,
-    WritingBackend,
-    effective_page_size,
-    plausible_total,
-    resolve_auth,
-    validate_page_size,
-)
+from phonesys.backends.agents.wire import AgentNumber, Rows
+from phonesys.backends.base import DEFAULT_ACCOUNT, WritingBackend, resolve_auth, validate_page_size
 from phonesys.backends.info import BackendInfo, BackendOption
+from phonesys.backends.paging import (
+    END_ERRORS,
+    MAX_PAGES,
+    Position,
+    brings_new_rows,
+    effective_page_size,
+    is_beyond_end,
+    may_be_capped,
+    plausible_total,
+    position_of,
+)
 from phonesys.backends.reconcile import drop_none
-from phonesys.errors import CallError, DecodeError, InvalidArgument, OutcomeUnknown, RepeatedPage
+from phonesys.errors import BadRequest, CallError, DecodeError, NotFound, OutcomeUnknown, RepeatedPage
 from phonesys.http.auth import ApiKey, Auth
 from phonesys.http.ratelimit.headers import RateLimitHeaders
 from phonesys.model import Page
 from phonesys.writes import Write
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     import aiohttp
 
-    from phonesys.backends.agents.wire import Agent, Rows
+    from phonesys.backends.agents.wire import Agent
     from phonesys.backends.reconcile import OutcomeEvaluator
     from phonesys.http.call import Call
     from phonesys.http.options import HttpOptions
@@ -46,6 +49,8 @@ if TYPE_CHECKING:
 R = TypeVar("R", "Agent", "AgentNumber")
 
 _MAX_PAGE_SIZE = 100
+_UNPAGED = 2**31
+"""Page size of a list that is not documented to be paged: more than any page holds."""
 
 _LIMIT_HEADERS = RateLimitHeaders(
     limit="X-RateLimit-Limit",
@@ -114,28 +119,61 @@ class AgentNumbers(WritingBackend[AgentNumber]):
 
         With a single key, `account` is only the name that the numbers get.
         """
-        number = _page_number(cursor)
-        call = calls.list_numbers(page=number, limit=self.page_size, status=self.status, account=account)
-        response = await self.send(call)
+        position = position_of(cursor, self.page_size, first=1)
+        response = await self._fetch(account, position)
         for row in response.rows:
             row.account = account
-        offset = (number - 1) * effective_page_size(self.page_size, response.paging.limit)
+        rows = _row_count(response)
+        size = _page_size(position, response)
+        offset = (position.number - 1) * size
+        following = _next_pages(position, size, response)
+        if not following and position.number == 1 and _may_continue(size, response):
+            second = self._ids(account, Position(2, rows))
+            if await brings_new_rows(second, {row.id for row in response.rows}):
+                following, size = (Position(2, rows),), rows
         return Page(
             account=account,
             provider=self.name,
             cursor=cursor,
             offset=offset,
             numbers=response.rows,
-            next=_next_pages(number, self.page_size, response),
-            total=plausible_total(response.paging.total, offset + _row_count(response)),
+            next=tuple(one.cursor(self.page_size) for one in following),
+            total=plausible_total(response.paging.total, offset + rows),
             rejected=response.rejected,
         )
 
+    async def _fetch(self, account: str, position: Position) -> Rows[AgentNumber]:
+        """Fetch a page. One beyond the end is empty, even if the vendor refuses it."""
+        try:
+            return await self._send_listing(account, position)
+        except END_ERRORS:
+            if position.number == 1 or not await self._is_beyond_end(account, position):
+                raise
+        return Rows(rows=())
+
+    async def _send_listing(self, account: str, position: Position) -> Rows[AgentNumber]:
+        number, size = position
+        return await self.send(
+            calls.list_numbers(page=number, limit=size, status=self.status, account=account)
+        )
+
+    async def _is_beyond_end(self, account: str, position: Position) -> bool:
+        async def count_rows(number: int) -> int:
+            return _row_count(await self._send_listing(account, Position(number + 1, position.size)))
+
+        async def has_row(offset: int) -> bool:
+            return _row_count(await self._send_listing(account, Position(offset + 1, 1))) > 0
+
+        return await is_beyond_end(
+            position.number - 1, count_rows=count_rows, size=position.size, has_row=has_row
+        )
+
+    async def _ids(self, account: str, position: Position) -> set[str]:
+        return {row.id for row in (await self._send_listing(account, position)).rows}
+
     async def has_row_at(self, account: str, offset: int, row: str) -> bool:
         """Return True if the row is still at that offset of the list."""
-        response = await self.send(
-            calls.list_numbers(page=offset + 1, limit=1, status=self.status, account=account)
-        )
+        response = await self._send_listing(account, Position(offset + 1, 1))
         if _row_count(response) > 1:
             return True  # the vendor ignores the page size
         return [number.id for number in response.rows] == [row]
@@ -231,48 +269,61 @@ class AgentNumbers(WritingBackend[AgentNumber]):
         """
         account = self._account_or_default(account)
         pages = await self._read_pages(
-            lambda page: calls.list_agents(
-                page=page, limit=self.page_size, status=status, search=search, account=account
+            lambda page, limit: calls.list_agents(
+                page=page, limit=limit, status=status, search=search, account=account
             ),
-            lambda page, _, response: bool(_next_page(page, self.page_size, response)),
+            size=self.page_size,
         )
         rows = self._all_readable(pages, "list_agents", account)
         return tuple({str(agent.id): agent for agent in rows}.values())
 
     async def _pages_of_agent(self, agent_id: str, account: str) -> list[Rows[AgentNumber]]:
+        """Read the numbers of an agent: a list that is not documented to be paged, and has no page size."""
         return await self._read_pages(
-            lambda page: calls.numbers_of_agent(agent_id, page=None if page == 1 else page, account=account),
-            _announces_more,
+            lambda page, _: calls.numbers_of_agent(
+                agent_id, page=None if page == 1 else page, account=account
+            ),
+            size=_UNPAGED,
         )
 
     async def _pages_of_account(self, account: str) -> list[Rows[AgentNumber]]:
         """Read all numbers of any status."""
         return await self._read_pages(
-            lambda page: calls.list_numbers(page=page, limit=self.page_size, account=account),
-            lambda page, _, response: bool(_next_page(page, self.page_size, response)),
+            lambda page, limit: calls.list_numbers(page=page, limit=limit, account=account),
+            size=self.page_size,
         )
 
-    async def _read_pages(
-        self, call_for: Callable[[int], Call[Rows[R]]], has_more: Callable[[int, int, Rows[R]], bool]
-    ) -> list[Rows[R]]:
-        """Read all pages, each without the rows of earlier ones. Raises RepeatedPage for a circle."""
+    async def _read_pages(self, call_for: Callable[[int, int], Call[Rows[R]]], *, size: int) -> list[Rows[R]]:
+        """Read all pages of that size in order, each without the rows of earlier ones.
+
+        Raises RepeatedPage if a page that the vendor announced brings nothing new. A page that was requested
+        without an announcement may be refused or repeat earlier rows: it is beyond the end.
+        """
         pages: list[Rows[R]] = []
         seen: set[str | bytes] = set()
-        size, following = 0, True
-        while following:
-            number = len(pages) + 1
-            call = call_for(number)
-            response = await self.send(call)
-            size += len(response.rows) + len(response.rejected)
-            following = has_more(number, size, response)
-            fresh = tuple(row for row in response.rows if str(row.id) not in seen)
-            met = {str(row.id) for row in response.rows} | {row.raw for row in response.rejected}
-            if following and met <= seen:
-                raise RepeatedPage(f"page {number} brings nothing new, yet is not the last").with_call(
+        following: Continuation | None = Continuation(Position(1, size), announced=True)
+        while following is not None:
+            position, announced = following
+            call = call_for(*position)
+            try:
+                response = await self.send(call)
+            except (BadRequest, NotFound):
+                if announced:
+                    raise
+                break
+            ids = {str(row.id) for row in response.rows} | {row.raw for row in response.rejected}
+            read = sum(map(_row_count, pages)) + _row_count(response)
+            following = _continuation(position, read, response)
+            if pages and ids <= seen:
+                # If it repeats a single full page, the vendor may ignore the page number and hide the rest.
+                ignores_number = ids == seen and len(pages) == 1 and _row_count(response) >= size
+                if not ignores_number and (following is None or not following.announced):
+                    break
+                raise RepeatedPage(f"page {position.number} has no new row, but is not the last").with_call(
                     backend=self.name, operation=call.operation, account=call.account
                 )
-            seen |= met
-            pages.append(msgspec.structs.replace(response, rows=fresh))
+            pages.append(_without_known(response, seen))
+            seen |= ids
         return pages
 
     def _all_readable(self, pages: list[Rows[R]], operation: str, account: str) -> list[R]:
@@ -299,57 +350,88 @@ class AgentNumbers(WritingBackend[AgentNumber]):
         )
 
 
-def _page_number(cursor: Cursor | None) -> int:
-    number = 1 if cursor is None else cursor
-    if not isinstance(number, int) or number < 1:
-        raise InvalidArgument(f"cursor: expected the number of a page, from 1, got {cursor!r}")
-    return number
+class Continuation(NamedTuple):
+    """The next page of a list that is read in order."""
+
+    position: Position
+    announced: bool
+    """False if the response does not say that there is another page."""
 
 
-def _next_pages(number: int, page_size: int, response: Rows[AgentNumber]) -> tuple[Cursor, ...]:
-    """Return all other pages at once if the vendor says how many there are, else the next one."""
-    count = _page_count(number, page_size, response)
-    if count is None:
-        return _next_page(number, page_size, response)
-    return tuple(range(2, count + 1)) if number == 1 else ()
+def _continuation(position: Position, read: int, response: Rows[Any]) -> Continuation | None:
+    """Return the next page, after so many rows in all; None after the last page."""
+    size = _page_size(position, response)
+    following = Position(position.number + 1, size)
+    announced = _announces_more(position.number, read, response)
+    if announced is not None:
+        return Continuation(following, announced=True) if announced else None
+    rows = _row_count(response)
+    if rows >= size:
+        return Continuation(following, announced=False)
+    if position.number == 1 and may_be_capped(rows, size):
+        return Continuation(Position(2, rows), announced=False)
+    return None
 
 
-def _next_page(number: int, page_size: int, response: Rows[AgentNumber] | Rows[Agent]) -> tuple[Cursor, ...]:
-    """Return the next page. Without any other sign, a page that is not full is the last."""
-    count = _page_count(number, page_size, response)
-    if count is not None:
-        more = number < count
-    elif response.paging.has_more is not None:
-        more = response.paging.has_more
-    else:
-        more = _row_count(response) >= page_size
-    return (number + 1,) if more else ()
-
-
-def _announces_more(number: int, read: int, response: Rows[AgentNumber]) -> bool:
-    """Return True if the response announces more, for a list that is not documented to be paged."""
+def _announces_more(number: int, read: int, response: Rows[Any]) -> bool | None:
+    """Return True if the response announces another page, False if it excludes it, else None."""
     paging = response.paging
-    if paging.has_more is not None:
-        return paging.has_more
-    if paging.pages is not None:
-        return number < paging.pages
-    return paging.total is not None and read < paging.total
+    statements = (
+        paging.has_more,
+        None if paging.pages is None or not 0 <= paging.pages <= MAX_PAGES else number < paging.pages,
+        None if paging.total is None or paging.total < read else read < paging.total,
+    )
+    said = [statement for statement in statements if statement is not None]
+    return any(said) if said else None
 
 
-def _page_count(number: int, page_size: int, response: Rows[AgentNumber] | Rows[Agent]) -> int | None:
-    """Return the number of pages, by the vendor's own page size if it reports one.
+def _without_known(response: Rows[R], seen: Collection[str | bytes]) -> Rows[R]:
+    fresh = tuple(row for row in response.rows if str(row.id) not in seen)
+    return msgspec.structs.replace(response, rows=fresh)
+
+
+def _page_size(position: Position, response: Rows[Any]) -> int:
+    """Return the rows per page: those that a first page has, if others follow it."""
+    paging, rows = response.paging, _row_count(response)
+    size = effective_page_size(position.size, paging.limit)
+    is_first_of_several = position.number == 1 and _announces_more(1, rows, response)
+    return min(size, rows) if rows and is_first_of_several else size
+
+
+def _next_pages(position: Position, size: int, response: Rows[Any]) -> tuple[Position, ...]:
+    """Return all other pages at once if the vendor says how many there are, else the next one."""
+    number, paging, rows = position.number, response.paging, _row_count(response)
+    count = _page_count(number, size, response)
+    following = (Position(number + 1, size),)
+    if count is None:
+        return following if (rows >= size if paging.has_more is None else paging.has_more) else ()
+    if number == 1:
+        return tuple(Position(other, size) for other in range(2, count + 1))
+    # A count of pages may be by another page size than the one that the first page showed.
+    return following if number == count and paging.total is None and rows >= size else ()
+
+
+def _may_continue(size: int, response: Rows[Any]) -> bool:
+    """Return True if a short first page, on which the vendor says nothing, may not be the last."""
+    rows = _row_count(response)
+    return may_be_capped(rows, size) and _announces_more(1, rows, response) is None
+
+
+def _page_count(number: int, size: int, response: Rows[Any]) -> int | None:
+    """Return the number of pages of this size; the larger one, if pages and rows are counted.
 
     None if the vendor does not say, or if what it says is implausible or contradicted by the page itself.
     """
     paging, rows = response.paging, _row_count(response)
-    count = paging.pages
-    if count is None and paging.total is not None and paging.total >= rows:
-        count = -(-paging.total // effective_page_size(page_size, paging.limit))
+    counts = [] if paging.pages is None else [paging.pages]
+    if paging.total is not None and paging.total >= rows:
+        counts.append(-(-paging.total // size))
+    count = max(counts, default=None)
     if count is None or not 0 <= count <= MAX_PAGES:
         return None
     contradicted = (rows and number > count) or (paging.has_more and number >= count)
     return None if contradicted else count
 
 
-def _row_count(response: Rows[AgentNumber] | Rows[Agent]) -> int:
+def _row_count(response: Rows[Any]) -> int:
     return len(response.rows) + len(response.rejected)

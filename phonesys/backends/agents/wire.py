@@ -6,11 +6,13 @@ else is an error that shows the response, never an empty list.
 
 from __future__ import annotations
 
+import contextlib
 from datetime import datetime  # noqa: TC003 -- msgspec reads the annotations
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 
 import msgspec
 
+from phonesys.backends.paging import Paging, find_paging
 from phonesys.backends.rows import Untyped, decode_rows_individually, row_decoder
 from phonesys.http.response import MSGSPEC_ERRORS, decode_error
 from phonesys.model import NO_CAPABILITIES, Capabilities, NumberKind, NumberStatus, UnreadableRow, parse_time
@@ -118,16 +120,6 @@ class Agent(msgspec.Struct, frozen=True, kw_only=True):
     status: str | None = None
 
 
-class Paging(msgspec.Struct, frozen=True, kw_only=True):
-    """A page's place among the others, as far as the vendor says."""
-
-    page: int | None = None
-    limit: int | None = None
-    total: int | None = None
-    pages: int | None = None
-    has_more: bool | None = None
-
-
 class Rows(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
     """Rows of a page, and its paging."""
 
@@ -138,7 +130,6 @@ class Rows(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
 
 _ROW_KEYS = ("data", "numbers", "items", "results", "agents")
 _EMPTY: dict[str, msgspec.Raw] = {}
-_PAGING = ("pagination", "meta")
 _DATES = ("createdAt", "updatedAt")
 
 _split = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
@@ -151,12 +142,14 @@ def page_decoder(kind: type[T]) -> Callable[[bytes], Rows[T]]:
     decode_one = row_decoder(kind, *_DATES)
 
     def read(body: bytes) -> Rows[T]:
-        array, paging = _find_rows(body)
+        array, envelope = _find_rows(body)
+        rejected: tuple[UnreadableRow, ...] = ()
         try:
-            return Rows(rows=decode_all(array), paging=paging)
+            rows = decode_all(array)
         except MSGSPEC_ERRORS:
             rows, rejected = decode_rows_individually(_split_array(array), decode_one)
-            return Rows(rows=rows, rejected=rejected, paging=paging)
+        paging = find_paging(*map(_values, envelope), rows=len(rows) + len(rejected))
+        return Rows(rows=rows, rejected=rejected, paging=paging)
 
     return read
 
@@ -179,12 +172,18 @@ def single_decoder(kind: type[T], *keys: str) -> Callable[[bytes], T]:
     return read
 
 
-def _find_rows(body: bytes) -> tuple[msgspec.Raw, Paging]:
-    """Return the array of rows: the body itself, or under a known key, at most one level down."""
+_Envelope: TypeAlias = tuple[dict[str, msgspec.Raw], ...]
+
+
+def _find_rows(body: bytes) -> tuple[msgspec.Raw, _Envelope]:
+    """Return the array of rows, and the objects around it.
+
+    The array is the body itself, or under a known key, at most one level down.
+    """
     try:
         if body.lstrip()[:1] == b"[":
             _split_array(body)
-            return msgspec.Raw(body), Paging()
+            return msgspec.Raw(body), ()
         outer = _split(body)
         if _scalar(outer.get("success"), bool) is False:
             raise decode_error(body, "its `success` is false")
@@ -193,7 +192,7 @@ def _find_rows(body: bytes) -> tuple[msgspec.Raw, Paging]:
         for parts in (outer, inner):
             for key in _ROW_KEYS:
                 if _begins_with(parts.get(key), b"["):
-                    return parts[key], _find_paging(outer, inner)
+                    return parts[key], (outer, inner)
     except MSGSPEC_ERRORS as failure:
         raise decode_error(body, str(failure)) from None
     raise decode_error(body, f"no array under any of {', '.join(_ROW_KEYS)}")
@@ -203,26 +202,15 @@ def _begins_with(raw: msgspec.Raw | None, bracket: bytes) -> bool:
     return raw is not None and bytes(memoryview(raw)[:1]) == bracket
 
 
-def _find_paging(outer: dict[str, msgspec.Raw], inner: dict[str, msgspec.Raw]) -> Paging:
-    """Decode the paging wherever it is; values of another type are ignored."""
-    for parts in (outer, inner):
-        for key in _PAGING:
-            if _begins_with(parts.get(key), b"{"):
-                return _paging(_split(parts[key]))
-    return _paging(inner | outer)
-
-
-def _paging(parts: dict[str, msgspec.Raw]) -> Paging:
-    def number(*keys: str) -> int | None:
-        return next((value for key in keys if (value := _scalar(parts.get(key), int)) is not None), None)
-
-    return Paging(
-        page=number("page"),
-        limit=number("limit"),
-        total=number("total"),
-        pages=number("totalPages", "pages"),
-        has_more=_scalar(parts.get("hasMore"), bool),
-    )
+def _values(parts: dict[str, msgspec.Raw]) -> dict[str, Any]:
+    """Decode the fields beside the rows, as far as they can be decoded."""
+    values: dict[str, Any] = {}
+    for key, raw in parts.items():
+        holds_rows = _begins_with(raw, b"[") or (key in _ROW_KEYS and _begins_with(raw, b"{"))
+        if not holds_rows:
+            with contextlib.suppress(*MSGSPEC_ERRORS):
+                values[key] = msgspec.json.decode(raw)
+    return values
 
 
 def _scalar(raw: msgspec.Raw | None, kind: type[T]) -> T | None:

@@ -6,19 +6,23 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from phonesys._validation import validate_e164
-from phonesys.backends.base import (
-    MAX_PAGES,
-    HttpBackend,
-    effective_page_size,
-    plausible_total,
-    resolve_auth,
-    validate_page_size,
-)
+from phonesys.backends.base import HttpBackend, resolve_auth, validate_page_size
 from phonesys.backends.info import BackendInfo, BackendOption, OAuthInfo
 from phonesys.backends.leadconnector.calls import active_numbers, number_pools
 from phonesys.backends.leadconnector.oauth.calls import search_locations
 from phonesys.backends.leadconnector.oauth.discovery import ListsLocations, location_ids
 from phonesys.backends.leadconnector.wire import LeadConnectorPage, Listing
+from phonesys.backends.paging import (
+    END_ERRORS,
+    MAX_PAGES,
+    Position,
+    brings_new_rows,
+    effective_page_size,
+    is_beyond_end,
+    may_be_capped,
+    plausible_total,
+    position_of,
+)
 from phonesys.errors import InvalidArgument, NotFound, PhoneSystemMissing, UsageError
 from phonesys.http.auth import Auth, Bearer, PerAccount
 from phonesys.http.ratelimit.headers import RateLimitHeaders
@@ -209,19 +213,15 @@ class LeadConnector(HttpBackend):
 
         Raises PhoneSystemMissing if the location has no phone system.
         """
-        index = _page_index(cursor)
-        listing = await self._send_listing(self._listing_call(account, index))
-        return await self._page(account, cursor, index, listing)
+        return await self._page(account, cursor)
 
     async def search(self, account: str, number: str, cursor: Cursor | None = None) -> LeadConnectorPage:
         """Fetch a page of the location's numbers that contain this one (`searchFilter`)."""
-        index = _page_index(cursor)
-        listing = await self._send_listing(self._listing_call(account, index, search=validate_e164(number)))
-        return await self._page(account, cursor, index, listing)
+        return await self._page(account, cursor, search=validate_e164(number))
 
     async def has_row_at(self, account: str, offset: int, row: str) -> bool:
         """Return True if the row is still at that offset of the location's list."""
-        listing = await self._send_listing(self._listing_call(account, offset, page_size=1))
+        listing = await self._send_listing(self._listing_call(account, Position(offset, 1)))
         if _row_count(listing) > 1:
             return True  # the vendor ignores the page size
         return [number.number for number in listing.numbers] == [row]
@@ -230,17 +230,41 @@ class LeadConnector(HttpBackend):
         """Fetch the number pools of a location."""
         return await self.send(number_pools(location_id))
 
-    def _listing_call(
-        self, location_id: str, index: int, *, search: str | None = None, page_size: int | None = None
-    ) -> Call[Listing]:
+    def _listing_call(self, location_id: str, position: Position, search: str | None = None) -> Call[Listing]:
         return active_numbers(
             location_id,
-            page=index,
-            page_size=page_size or self.page_size,
+            page=position.number,
+            page_size=position.size,
             search_filter=search,
             skip_number_pool=not self.include_pooled,
             include_rcs_sender_ids=self.include_rcs_senders or None,
         )
+
+    async def _fetch(self, account: str, position: Position, search: str | None) -> Listing:
+        """Fetch a page. One beyond the end is empty, even if the vendor refuses it."""
+        try:
+            return await self._send_listing(self._listing_call(account, position, search))
+        except END_ERRORS:
+            if position.number == 0 or not await self._is_beyond_end(account, position, search):
+                raise
+        return Listing(numbers=())
+
+    async def _is_beyond_end(self, account: str, position: Position, search: str | None) -> bool:
+        async def count_rows(number: int) -> int:
+            call = self._listing_call(account, Position(number, position.size), search)
+            return _row_count(await self._send_listing(call))
+
+        async def has_row(offset: int) -> bool:
+            call = self._listing_call(account, Position(offset, 1), search)
+            return _row_count(await self._send_listing(call)) > 0
+
+        return await is_beyond_end(
+            position.number, count_rows=count_rows, size=position.size, has_row=has_row
+        )
+
+    async def _ids(self, account: str, position: Position, search: str | None) -> set[str]:
+        listing = await self._send_listing(self._listing_call(account, position, search))
+        return {number.number for number in listing.numbers}
 
     async def _send_listing(self, call: Call[Listing]) -> Listing:
         """Send the call. Raises PhoneSystemMissing for a 404 that says so."""
@@ -265,20 +289,28 @@ class LeadConnector(HttpBackend):
         return found
 
     async def _page(
-        self, account: str, cursor: Cursor | None, index: int, listing: Listing
+        self, account: str, cursor: Cursor | None, search: str | None = None
     ) -> LeadConnectorPage:
-        wanted = self.with_pools and listing.numbers
-        pools = await self._pools_by_number(account, again=index == 0) if wanted else _NO_POOLS
+        position = position_of(cursor, self.page_size, first=0)
+        listing = await self._fetch(account, position, search)
+        pooled = self.with_pools and listing.numbers
+        pools = await self._pools_by_number(account, again=position.number == 0) if pooled else _NO_POOLS
         _fill_in(listing, account, pools)
-        size = effective_page_size(self.page_size, listing.page_size)
-        total = plausible_total(listing.total, index * size + _row_count(listing))
+        index, rows = position.number, _row_count(listing)
+        size = _page_size(position, listing)
+        total = plausible_total(listing.total, index * size + rows)
+        following = _next_pages(index, size, rows, total, self.speculate)
+        if not following and index == 0 and total is None and may_be_capped(rows, size):
+            second = self._ids(account, Position(1, rows), search)
+            if await brings_new_rows(second, {number.number for number in listing.numbers}):
+                following, size = _next_pages(0, rows, rows, None, self.speculate), rows
         return LeadConnectorPage(
             account=account,
             provider=self.name,
             cursor=cursor,
             offset=index * size,
             numbers=listing.numbers,
-            next=self._next(index, size, _row_count(listing), total),
+            next=tuple(Position(number, size).cursor(self.page_size) for number in following),
             total=total,
             rejected=listing.rejected,
             account_status=listing.account_status,
@@ -286,26 +318,26 @@ class LeadConnector(HttpBackend):
             rcs_senders=listing.rcs_senders,
         )
 
-    def _next(self, index: int, size: int, rows: int, total: int | None) -> tuple[Cursor, ...]:
-        """Return the pages to fetch after this one.
 
-        With a total, the first page names all others. Without one, a short page is the last. A full first
-        page names the next few, and each full page after it one more, so that a few are always in flight.
-        """
-        if rows and total is not None and total <= MAX_PAGES * size:
-            return tuple(range(1, (total - 1) // size + 1)) if index == 0 else ()
-        if rows < size:
-            return ()
-        if index == 0:
-            return tuple(range(1, self.speculate + 1))
-        return (index + self.speculate,)
+def _page_size(position: Position, listing: Listing) -> int:
+    """Return the rows per page: those that a first page has, if others follow it."""
+    rows = _row_count(listing)
+    size = effective_page_size(position.size, listing.page_size)
+    more_follow = position.number == 0 and listing.total is not None and listing.total > rows
+    return min(size, rows) if rows and more_follow else size
 
 
-def _page_index(cursor: Cursor | None) -> int:
-    index = 0 if cursor is None else cursor
-    if not isinstance(index, int) or index < 0:
-        raise InvalidArgument(f"cursor: expected the index of a page, from 0, got {cursor!r}")
-    return index
+def _next_pages(index: int, size: int, rows: int, total: int | None, speculate: int) -> Sequence[int]:
+    """Return the pages to fetch after this one.
+
+    With a total, the first page names all others. Without one, a short page is the last. A full first page
+    names the next few, and each full page after it one more, so that a few are always in flight.
+    """
+    if rows and total is not None and total <= MAX_PAGES * size:
+        return range(1, (total - 1) // size + 1) if index == 0 else ()
+    if rows < size:
+        return ()
+    return range(1, speculate + 1) if index == 0 else (index + speculate,)
 
 
 def _row_count(listing: Listing) -> int:
