@@ -44,7 +44,7 @@ class Change(msgspec.Struct, rename="camel"):
     status: str | msgspec.UnsetType = msgspec.UNSET
 
 
-class Refused(Exception):
+class Rejection(Exception):
     """A request that this vendor answers with an error."""
 
     def __init__(self, status: int, message: str, headers: dict[str, str] | None = None) -> None:
@@ -62,7 +62,7 @@ class AgentsApi:
 
     Where the documents are silent: an unknown agent is a 404 when a number is assigned and a 400 when one
     is moved; a number may be assigned twice, so that a repeated request shows; a page beyond the end is
-    empty; a status that nobody has matches nothing; `/agents/{id}/numbers` is not paged.
+    empty; an unknown status matches nothing; `/agents/{id}/numbers` is not paged.
     """
 
     name = "agents"
@@ -70,7 +70,7 @@ class AgentsApi:
 
     def __init__(
         self,
-        world: VendorState,
+        vendors: VendorState,
         auth: Authenticator,
         limits: SlidingWindows,
         envelope: Envelope = "data",
@@ -78,7 +78,7 @@ class AgentsApi:
     ) -> None:
         if envelope not in get_args(Envelope) or paging not in get_args(Paging):
             raise ValueError(f"no such envelope: {envelope}, {paging}")
-        self._world, self._auth, self._limits = world, auth, limits
+        self._vendors, self._auth, self._limits = vendors, auth, limits
         self._envelope: Envelope = envelope
         self._paging: Paging = paging
 
@@ -101,33 +101,33 @@ class AgentsApi:
         try:
             self._admit(request, account)
             return await route.handler(request, account)
-        except Refused as refused:
+        except Rejection as refused:
             return refused.response()
 
     def unknown(self, _: web.Request, /) -> web.Response:
         """Answer in the vendor's words."""
-        return Refused(404, "Not found").response()
+        return Rejection(404, "Not found").response()
 
     def _admit(self, request: web.Request, account: str) -> None:
         if self._auth.grant(request.headers) is None:
-            raise Refused(401, "Invalid API key")
-        verdict = self._limits.take(account)
+            raise Rejection(401, "Invalid API key")
+        verdict = self._limits.try_acquire(account)
         if not verdict.allowed:
-            raise Refused(429, "Too many requests", {"Retry-After": str(math.ceil(verdict.retry_after))})
+            raise Rejection(429, "Too many requests", {"Retry-After": str(math.ceil(verdict.retry_after))})
 
     async def _list(self, request: web.Request, _: str) -> web.Response:
         status = request.query.get("status")
-        rows = [row for row in self._world.assignments.values() if status in {None, row.status}]
+        rows = [row for row in self._vendors.assignments.values() if status in {None, row.status}]
         return self._page(request, "numbers", [_row(row) for row in rows])
 
     async def _assign(self, request: web.Request, _: str) -> web.Response:
         body = await _body(request, Assign)
         for value, name in ((body.phone_number, "phoneNumber"), (body.agent_id, "agentId")):
             if not value:
-                raise Refused(400, f"{name} is required")
-        if body.agent_id not in self._world.agents:
-            raise Refused(404, "Agent not found")
-        row = self._world.assign(
+                raise Rejection(400, f"{name} is required")
+        if body.agent_id not in self._vendors.agents:
+            raise Rejection(404, "Agent not found")
+        row = self._vendors.assign(
             number=body.phone_number, agent_id=body.agent_id, friendly_name=body.friendly_name
         )
         return self._one(row, status=201)
@@ -138,8 +138,8 @@ class AgentsApi:
     async def _update(self, request: web.Request, _: str) -> web.Response:
         row, change = self._known(request), await _body(request, Change)
         if change.agent_id is not msgspec.UNSET:
-            if change.agent_id not in self._world.agents:
-                raise Refused(400, "Agent not found")
+            if change.agent_id not in self._vendors.agents:
+                raise Rejection(400, "Agent not found")
             row.agent_id = change.agent_id
         if change.friendly_name is not msgspec.UNSET:
             row.friendly_name = change.friendly_name
@@ -149,27 +149,27 @@ class AgentsApi:
         return self._one(row)
 
     async def _delete(self, request: web.Request, _: str) -> web.Response:
-        del self._world.assignments[self._known(request).id]
+        del self._vendors.assignments[self._known(request).id]
         return web.Response()
 
     async def _of_agent(self, request: web.Request, _: str) -> web.Response:
         agent_id = request.match_info["id"]
-        if agent_id not in self._world.agents:
-            raise Refused(404, "Agent not found")
-        rows = [_row(row) for row in self._world.assignments.values() if row.agent_id == agent_id]
+        if agent_id not in self._vendors.agents:
+            raise Rejection(404, "Agent not found")
+        rows = [_row(row) for row in self._vendors.assignments.values() if row.agent_id == agent_id]
         return _json(self._wrap("numbers", rows))
 
     async def _agents(self, request: web.Request, _: str) -> web.Response:
         status, search = request.query.get("status"), request.query.get("search", "").lower()
-        agents = [agent for agent in self._world.agents.values() if status in {None, agent.status}]
+        agents = [agent for agent in self._vendors.agents.values() if status in {None, agent.status}]
         return self._page(
             request, "agents", [_agent(agent) for agent in agents if search in agent.name.lower()]
         )
 
     def _known(self, request: web.Request) -> Assignment:
-        row = self._world.assignments.get(request.match_info["id"])
+        row = self._vendors.assignments.get(request.match_info["id"])
         if row is None:
-            raise Refused(404, "Phone number not found")
+            raise Rejection(404, "Phone number not found")
         return row
 
     def _page(self, request: web.Request, noun: str, rows: Sequence[dict[str, Any]]) -> web.Response:
@@ -226,7 +226,7 @@ def _integer(request: web.Request, name: str, default: int, most: int | None) ->
     text = request.query.get(name, str(default))
     value = int(text[:20]) if text.isascii() and text.isdecimal() else 0
     if value < 1 or (most is not None and value > most):
-        raise Refused(400, f"{name} must be a number from 1" + (f" to {most}" if most else ""))
+        raise Rejection(400, f"{name} must be a number from 1" + (f" to {most}" if most else ""))
     return value
 
 
@@ -236,7 +236,7 @@ async def _body(request: web.Request, kind: type[_T]) -> _T:
     try:
         return msgspec.json.decode(raw, type=kind)
     except ValueError as exc:
-        raise Refused(400, f"Invalid request body: {exc}") from None
+        raise Rejection(400, f"Invalid request body: {exc}") from None
 
 
 def _json(value: object, status: int = 200) -> web.Response:

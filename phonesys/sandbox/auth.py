@@ -1,4 +1,4 @@
-"""Who may ask for what. Everything about credentials is here; the vendors' handlers only see a `Grant`."""
+"""Credentials and the grants they carry. The vendors' handlers only see a `Grant`."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """What a credential opens: one account, or all of them, and for what; for everything where unsaid."""
+    """Accounts and scopes that a credential covers; None means all of them."""
 
     account: str | None = None
     scopes: frozenset[str] | None = None
 
     def covers(self, account: str) -> bool:
-        """Say whether this account is opened by it."""
+        """Return whether the credential covers this account."""
         return self.account is None or self.account == account
 
     def allows(self, scope: str) -> bool:
-        """Say whether this operation is."""
+        """Return whether the credential has this scope."""
         return self.scopes is None or scope in self.scopes
 
 
 class Authenticator(Protocol):
-    """Looks at a request's headers and says what they open."""
+    """Maps a request's headers to the grant that they carry."""
 
     def grant(self, headers: Mapping[str, str], /) -> Grant | None:
-        """Say what the caller may do, or None for a stranger."""
+        """Return the caller's grant, or None for unknown credentials."""
         ...
 
 
@@ -41,12 +41,12 @@ class BearerTokens:
         self._grants: dict[str, Grant] = {}
 
     def issue(self, token: str, grant: Grant) -> str:
-        """Make a token valid, and hand it back."""
+        """Make a token valid and return it."""
         self._grants[token] = grant
         return token
 
     def revoke(self, token: str) -> None:
-        """Make a token invalid; an unknown one already is."""
+        """Make a token invalid; unknown tokens are ignored."""
         self._grants.pop(token, None)
 
     def grant(self, headers: Mapping[str, str], /) -> Grant | None:
@@ -62,6 +62,6 @@ class ApiKey:
         self._key = key
 
     def grant(self, headers: Mapping[str, str], /) -> Grant | None:
-        """Grant everything to whoever has the key."""
+        """Grant everything to a request with the right key."""
         sent = headers.get("X-API-Key", "").encode("utf-8", "replace")
         return Grant() if hmac.compare_digest(sent, self._key.encode()) else None

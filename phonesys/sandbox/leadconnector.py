@@ -10,13 +10,13 @@ from aiohttp import web
 from phonesys.sandbox import leadconnector_shop as shop
 from phonesys.sandbox.number_plan import describe, mix, mix128
 from phonesys.sandbox.routes import JSON, Route
-from phonesys.sandbox.state import moment
+from phonesys.sandbox.state import random_time
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Sequence
 
     from phonesys.sandbox.auth import Authenticator
-    from phonesys.sandbox.limits import SlidingWindows, Verdict
+    from phonesys.sandbox.limits import LimitDecision, SlidingWindows
     from phonesys.sandbox.state import Location, VendorState
 
 _MOST = 1000
@@ -24,7 +24,7 @@ _VERSIONS = ("2021-07-28", "v3")
 
 
 class Capabilities(msgspec.Struct, frozen=True):
-    """What a number can do."""
+    """Capabilities of a number."""
 
     voice: bool
     sms: bool
@@ -33,7 +33,7 @@ class Capabilities(msgspec.Struct, frozen=True):
 
 
 class Service(msgspec.Struct, frozen=True):
-    """What answers calls to a number."""
+    """Service that answers calls to a number."""
 
     type: str
     value: str
@@ -104,8 +104,8 @@ def active_number(kind: type[ActiveNumber], number: str, place: int) -> ActiveNu
         is_default_number=place == 0,
         linked_ring_all_users=(f"user_{bits >> 40:06x}",) if bits & 3 == 0 else (),
         is_group_conversation_enabled=capabilities.mms and not regulated,
-        date_added=moment(bits),
-        date_updated=f"2025{moment(bits >> 5)[4:]}",
+        date_added=random_time(bits),
+        date_updated=f"2025{random_time(bits >> 5)[4:]}",
         origin=_ORIGINS[bits >> 8 & 7],
         friendly_name=f"Sales Line {place + 1}" if bits >> 12 & 7 else None,
         linked_user=f"user_{bits >> 36:07x}" if bits & 4 else None,
@@ -122,7 +122,7 @@ def _service(bits: int) -> Service | None:
     return Service(_SERVICES[(bits >> 1) % len(_SERVICES)], f"{bits & 0xFFFFFFFFFFFF:022x}")
 
 
-class Refused(Exception):
+class Rejection(Exception):
     """A request that this vendor answers with an error."""
 
     def __init__(self, status: int, message: str | list[str], error: str | None = None) -> None:
@@ -154,16 +154,16 @@ class LeadConnectorApi:
     """Serves both versions of the phone system: listing, pools, and buying.
 
     Where the documents are silent: the `Version` header is as compulsory as they say (400); ids that are
-    malformed and ids that nobody has are the same documented 400; a token for another location is a 403;
+    malformed and unknown ids are the same documented 400; a token for another location is a 403;
     a location without a phone system has no pools, rather than no answer; v3 says `total` always.
-    A refused token is not charged to anybody, so its answer has no quota headers.
+    A rejected token is charged to no account, so its response has no quota headers.
     """
 
     name = "leadconnector"
     prefix = "/leadconnector"
 
-    def __init__(self, world: VendorState, auth: Authenticator, limits: SlidingWindows) -> None:
-        self._world, self._auth, self._limits = world, auth, limits
+    def __init__(self, vendors: VendorState, auth: Authenticator, limits: SlidingWindows) -> None:
+        self._vendors, self._auth, self._limits = vendors, auth, limits
 
     def routes(self) -> Iterable[Route]:
         """List what it serves."""
@@ -187,9 +187,9 @@ class LeadConnectorApi:
         """Authenticate, count against the location's windows, and carry out."""
         try:
             self._authenticate(route, request, account)
-        except Refused as refused:
+        except Rejection as refused:
             return refused.response()
-        return await counted(
+        return await serve_within_limits(
             self._limits,
             account,
             lambda verdict: self._admit(request, verdict),
@@ -198,27 +198,29 @@ class LeadConnectorApi:
 
     def unknown(self, request: web.Request, /) -> web.Response:
         """Answer as the vendor's framework does."""
-        return Refused(404, f"Cannot {request.method} {_below(self.prefix, request)}", "Not Found").response()
+        return Rejection(
+            404, f"Cannot {request.method} {_below(self.prefix, request)}", "Not Found"
+        ).response()
 
     def _authenticate(self, route: Route, request: web.Request, account: str) -> None:
         grant = self._auth.grant(request.headers)
         if grant is None:
-            raise Refused(*BAD_TOKEN)
+            raise Rejection(*BAD_TOKEN)
         if not grant.covers(account):
-            raise Refused(*_OTHER_LOCATION)
+            raise Rejection(*_OTHER_LOCATION)
         if not grant.allows(_SCOPES[route.name]):
-            raise Refused(*_NO_SCOPE)
+            raise Rejection(*_NO_SCOPE)
 
-    def _admit(self, request: web.Request, verdict: Verdict) -> None:
+    def _admit(self, request: web.Request, verdict: LimitDecision) -> None:
         if not verdict.allowed:
-            raise Refused(429, "Too Many Requests")
+            raise Rejection(429, "Too Many Requests")
         if request.headers.get("Version") not in _VERSIONS:
-            raise Refused(*_NO_VERSION)
+            raise Rejection(*_NO_VERSION)
 
     def _location(self, account: str) -> Location:
-        location = self._world.location(account)
+        location = self._vendors.location(account)
         if location is None:
-            raise Refused(*_BAD_ID)
+            raise Rejection(*_BAD_ID)
         return location
 
     async def _numbers(self, request: web.Request, account: str) -> web.Response:
@@ -238,44 +240,44 @@ class LeadConnectorApi:
     async def _available(self, request: web.Request, account: str) -> web.Response:
         self._phone_system(account)
         if not request.query.get("countryCode"):
-            raise Refused(400, ["countryCode should not be empty"], "Bad Request")
-        return json_answer(shop.offer(self._world, request.query))
+            raise Rejection(400, ["countryCode should not be empty"], "Bad Request")
+        return json_answer(shop.offer(self._vendors, request.query))
 
     async def _purchase(self, request: web.Request, account: str) -> web.Response:
         location, version = self._phone_system(account), request.headers["Version"]
         try:
-            number = shop.buy(self._world, location, version, await request.read())
+            number = shop.buy(self._vendors, location, version, await request.read())
         except shop.Unfit as unfit:
-            raise Refused(400, list(unfit.args), "Bad Request") from None
+            raise Rejection(400, list(unfit.args), "Bad Request") from None
         write = shop.account_v3 if version == "v3" else shop.account
         return json_answer(write(location, number), status=201)
 
     def _phone_system(self, account: str) -> Location:
         location = self._location(account)
         if not location.connected:
-            raise Refused(404, "Phone system is not connected to this account")
+            raise Rejection(404, "Phone system is not connected to this account")
         return location
 
 
-async def counted(
+async def serve_within_limits(
     limits: SlidingWindows,
     account: str,
-    admit: Callable[[Verdict], None],
+    admit: Callable[[LimitDecision], None],
     carry_out: Callable[[], Awaitable[web.Response]],
 ) -> web.Response:
     """Count a request against the account's windows, carry it out if it is admitted, and say what is left."""
-    verdict = limits.take(account)
+    verdict = limits.try_acquire(account)
     try:
         admit(verdict)
         response = await carry_out()
-    except Refused as refused:
+    except Rejection as refused:
         response = refused.response()
     response.headers.update(_quota(limits, verdict))
     return response
 
 
-def _quota(limits: SlidingWindows, verdict: Verdict) -> dict[str, str]:
-    """Say what is left, in the vendor's headers."""
+def _quota(limits: SlidingWindows, verdict: LimitDecision) -> dict[str, str]:
+    """Return the remaining quota in the vendor's headers."""
     (most, seconds), (daily, _) = limits.limits
     return {
         "X-RateLimit-Max": str(most),
@@ -290,7 +292,7 @@ _BOOLEANS = {"true": True, "false": False}
 
 
 class Query(msgspec.Struct, frozen=True):
-    """What may be asked about the active numbers of a location."""
+    """Query parameters of the active numbers of a location."""
 
     page_size: int
     page: int
@@ -310,7 +312,7 @@ class Query(msgspec.Struct, frozen=True):
             rcs=_boolean(request, "includeRcsSenderIds", default=False, wrong=wrong),
         )
         if wrong:
-            raise Refused(400, wrong, "Bad Request")
+            raise Rejection(400, wrong, "Bad Request")
         return query
 
     def select(self, location: Location) -> Sequence[tuple[int, str]]:

@@ -26,7 +26,7 @@ _NEEDED = {
 
 
 class Purchase(msgspec.Struct, rename="camel"):
-    """What is sent to buy a number, as far as it matters here."""
+    """Body of a purchase, as far as the sandbox reads it."""
 
     phone_number: Annotated[str, msgspec.Meta(pattern=r"^\+[1-9]\d{6,14}$")]
 
@@ -35,15 +35,15 @@ class Unfit(Exception):
     """A purchase that cannot be; its arguments say why, each in a sentence."""
 
 
-def offer(world: VendorState, asked: Mapping[str, str]) -> dict[str, Any]:
+def offer(vendors: VendorState, asked: Mapping[str, str]) -> dict[str, Any]:
     """List numbers that fit what is asked for."""
-    fitting = islice(_fitting(world, asked), _OFFERED)
-    return {"fingerprintId": str(mix(world.seed) % 10**13), "numbers": [_offered(n) for n in fitting]}
+    fitting = islice(_fitting(vendors, asked), _OFFERED)
+    return {"fingerprintId": str(mix(vendors.seed) % 10**13), "numbers": [_offered(n) for n in fitting]}
 
 
-def _fitting(world: VendorState, asked: Mapping[str, str]) -> Iterator[str]:
+def _fitting(vendors: VendorState, asked: Mapping[str, str]) -> Iterator[str]:
     kinds = {_KINDS.get(word, word) for word in asked.get("numberTypes", "").split(",") if word}
-    for number in world.for_sale(_LOOKED_AT):
+    for number in vendors.for_sale(_LOOKED_AT):
         country, kind = describe(number)
         national = number.removeprefix("+1") if country in {"US", "CA"} else number[1:]
         if (
@@ -77,7 +77,7 @@ def _offered(number: str) -> dict[str, Any]:
     }
 
 
-def buy(world: VendorState, location: Location, version: str, raw: bytes) -> str:
+def buy(vendors: VendorState, location: Location, version: str, raw: bytes) -> str:
     """Carry a purchase out, and return the number; raises Unfit."""
     try:
         sent: Any = msgspec.json.decode(raw or b"{}")
@@ -87,7 +87,7 @@ def buy(world: VendorState, location: Location, version: str, raw: bytes) -> str
         wanted = msgspec.convert(sent, Purchase)
     except msgspec.DecodeError as failure:
         raise Unfit(str(failure)) from None
-    if not world.sell(location.id, wanted.phone_number):
+    if not vendors.purchase(location.id, wanted.phone_number):
         raise Unfit(f"{wanted.phone_number} is not available")
     return wanted.phone_number
 

@@ -31,7 +31,7 @@ _WINDOW = (1, 365)
 
 
 class NumberRequest(msgspec.Struct, rename="camel"):
-    """What is sent to create or change a number."""
+    """Body of a request that creates or changes a number."""
 
     name: Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
     number: Annotated[str, msgspec.Meta(pattern=_E164)] | None = None
@@ -42,19 +42,19 @@ class NumberRequest(msgspec.Struct, rename="camel"):
 
 
 class SearchRequest(msgspec.Struct, rename="camel"):
-    """What numbers are looked for to buy."""
+    """Body of a search for numbers to buy."""
 
     phone_number: str | None = None
     location: dict[str, Any] | None = None
 
 
 class AvailabilityRequest(msgspec.Struct, rename="camel"):
-    """Which number somebody wants to buy."""
+    """Body of an availability check."""
 
     phone_number: Annotated[str, msgspec.Meta(pattern=_E164)]
 
 
-class Refused(Exception):
+class Rejection(Exception):
     """A request that this vendor answers with problem details."""
 
     TITLES = {  # noqa: RUF012 -- never changed
@@ -102,13 +102,13 @@ class LeadpingApi:
     prefix = "/leadping"
 
     def __init__(
-        self, world: VendorState, auth: Authenticator, limits: SlidingWindows, schema: wire.Schema = "2026"
+        self, vendors: VendorState, auth: Authenticator, limits: SlidingWindows, schema: wire.Schema = "2026"
     ) -> None:
         if schema not in {"2025", "2026"}:
             raise ValueError(f"no such schema: {schema}")
-        self._world, self._auth, self._limits = world, auth, limits
+        self._vendors, self._auth, self._limits = vendors, auth, limits
         self._schema: wire.Schema = schema
-        self._tokens = Tokens(world.seed)
+        self._tokens = Tokens(vendors.seed)
 
     def routes(self) -> Iterable[Route]:
         """List what it serves."""
@@ -132,35 +132,35 @@ class LeadpingApi:
         try:
             self._admit(request, account)
             return await route.handler(request, account)
-        except Refused as refused:
+        except Rejection as refused:
             return refused.response(request.method, request.path.removeprefix(self.prefix))
 
     def unknown(self, request: web.Request, /) -> web.Response:
         """Answer with problem details."""
-        return Refused(404, "No such resource.").response("", request.path.removeprefix(self.prefix))
+        return Rejection(404, "No such resource.").response("", request.path.removeprefix(self.prefix))
 
     def _admit(self, request: web.Request, account: str) -> None:
         if self._auth.grant(request.headers) is None:
-            raise Refused(401, "The API key is missing or invalid.")
-        verdict = self._limits.take(account)
+            raise Rejection(401, "The API key is missing or invalid.")
+        verdict = self._limits.try_acquire(account)
         if not verdict.allowed:
             seconds = str(math.ceil(verdict.retry_after))
-            raise Refused(429, "The rate limit has been exceeded.", {"Retry-After": seconds})
+            raise Rejection(429, "The rate limit has been exceeded.", {"Retry-After": seconds})
 
     async def _list(self, request: web.Request, _: str) -> web.Response:
         options = await _body(request, Options)
         if options.page_size < 1:
-            raise Refused(400, "pageSize must be at least 1.")
+            raise Rejection(400, "pageSize must be at least 1.")
         size = min(options.page_size, LARGEST_PAGE)
         try:
             ids = self._select(options)
             start = self._start(options, ids)
         except ValueError as exc:
-            raise Refused(400, str(exc)) from None
+            raise Rejection(400, str(exc)) from None
         shown = ids[start : start + size]
         return _json(
             {
-                "items": [wire.table_row(self._world.leadping[id_], self._schema) for id_ in shown],
+                "items": [wire.table_row(self._vendors.leadping[id_], self._schema) for id_ in shown],
                 "pageSize": size,
                 "totalCount": len(ids) if options.include_count else None,
                 "continuationToken": self._token(options, ids, start + size),
@@ -168,7 +168,7 @@ class LeadpingApi:
         )
 
     def _select(self, options: Options) -> list[str]:
-        held = self._world.leadping
+        held = self._vendors.leadping
         if options.is_plain():
             return list(held)
         rows = [wire.table_row(record, self._schema) for record in held.values()]
@@ -181,7 +181,7 @@ class LeadpingApi:
         return place.resume(ids, self._serial, ordered=bool(options.order_by))
 
     def _serial(self, id_: str) -> int:
-        return self._world.leadping[id_].serial
+        return self._vendors.leadping[id_].serial
 
     def _token(self, options: Options, ids: list[str], end: int) -> str | None:
         if end >= len(ids):
@@ -191,10 +191,10 @@ class LeadpingApi:
 
     async def _create(self, request: web.Request, _: str) -> web.Response:
         wanted = await _body(request, NumberRequest)
-        number = self._free(wanted, None) or self._world.buy()
-        if wanted.id in self._world.leadping:
-            raise Refused(400, "The id is already in use.")
-        record = self._world.create_leadping(
+        number = self._free(wanted, None) or self._vendors.allocate_number()
+        if wanted.id in self._vendors.leadping:
+            raise Rejection(400, "The id is already in use.")
+        record = self._vendors.create_leadping(
             name=wanted.name,
             number=number,
             organization_id=wanted.organization_id or wanted.business_id,
@@ -216,14 +216,14 @@ class LeadpingApi:
         return self._full(record)
 
     async def _delete(self, request: web.Request, _: str) -> web.Response:
-        del self._world.leadping[self._known(request, 404).id]
+        del self._vendors.leadping[self._known(request, 404).id]
         return web.Response(status=204)
 
     async def _status(self, request: web.Request, _: str) -> web.Response:
         days = _window(request)
-        record = self._world.leadping_holder(request.match_info["number"])
+        record = self._vendors.leadping_holder(request.match_info["number"])
         if record is None:
-            raise Refused(400, "The organization does not hold this number.")
+            raise Rejection(400, "The organization does not hold this number.")
         return _json(wire.status(record, days))
 
     async def _warmup(self, request: web.Request, _: str) -> web.Response:
@@ -232,12 +232,12 @@ class LeadpingApi:
 
     async def _search(self, request: web.Request, _: str) -> web.Response:
         wanted = (await _body(request, SearchRequest)).phone_number or ""
-        offers = [number for number in self._world.for_sale(100 * _OFFERED) if wanted in number][:_OFFERED]
+        offers = [number for number in self._vendors.for_sale(100 * _OFFERED) if wanted in number][:_OFFERED]
         return _json({"numbers": [{"number": n, "location": wire.location(n)} for n in offers]})
 
     async def _available(self, request: web.Request, _: str) -> web.Response:
         number = (await _body(request, AvailabilityRequest)).phone_number
-        free = self._world.leadping_holder(number) is None
+        free = self._vendors.leadping_holder(number) is None
         return _json(
             {
                 "phoneNumber": number,
@@ -252,20 +252,20 @@ class LeadpingApi:
         return _json(wire.full(record, self._schema))
 
     def _known(self, request: web.Request, status: int) -> LeadpingNumber:
-        record = self._world.leadping.get(request.match_info["id"])
+        record = self._vendors.leadping.get(request.match_info["id"])
         if record is None:
-            raise Refused(status, "The phone number was not found.")
+            raise Rejection(status, "The phone number was not found.")
         return record
 
     def _free(self, wanted: NumberRequest, mine: LeadpingNumber | None) -> str | None:
-        """Take the number asked for, unless another record of the organization has it."""
+        """Return the number asked for, or an unused one; rejects one that the organization holds."""
         if wanted.number is None:
             if self._schema == "2026":
-                raise Refused(400, "The number field is required.")
+                raise Rejection(400, "The number field is required.")
             return None
-        holder = self._world.leadping_holder(wanted.number)
+        holder = self._vendors.leadping_holder(wanted.number)
         if holder is not None and holder is not mine:
-            raise Refused(400, "The organization already holds this number.")
+            raise Rejection(400, "The organization already holds this number.")
         return wanted.number
 
 
@@ -276,7 +276,7 @@ def _window(request: web.Request) -> int:
     if dates[0] is not None and dates[1] is not None:
         days = str((dates[1] - dates[0]).days + 1)
     if not re.fullmatch(r"[0-9]{1,3}", days) or not _WINDOW[0] <= int(days) <= _WINDOW[1]:
-        raise Refused(400, f"The window must be {_WINDOW[0]} to {_WINDOW[1]} days.")
+        raise Rejection(400, f"The window must be {_WINDOW[0]} to {_WINDOW[1]} days.")
     return int(days)
 
 
@@ -285,18 +285,18 @@ def _date(request: web.Request, name: str) -> date | None:
     try:
         return date.fromisoformat(text) if text is not None else None
     except ValueError:
-        raise Refused(400, f"{name} is not a date.") from None
+        raise Rejection(400, f"{name} is not a date.") from None
 
 
 async def _body(request: web.Request, kind: type[_T]) -> _T:
     """Read a JSON body."""
     label = request.content_type
     if label != JSON and not (label.startswith("application/") and label.endswith("+json")):
-        raise Refused(415, "The body must be JSON.")
+        raise Rejection(415, "The body must be JSON.")
     try:
         return msgspec.json.decode(await request.read(), type=kind)
     except ValueError as exc:
-        raise Refused(400, str(exc)) from None
+        raise Rejection(400, str(exc)) from None
 
 
 def _json(value: object) -> web.Response:

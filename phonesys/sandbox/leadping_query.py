@@ -47,7 +47,7 @@ class Order(msgspec.Struct, rename="camel"):
 
 
 class Options(msgspec.Struct, rename="camel"):
-    """The body of a list request; every part of it may be left out."""
+    """Body of a list request; every field is optional."""
 
     page_size: int = DEFAULT_PAGE
     continuation_token: str | None = None
@@ -59,7 +59,7 @@ class Options(msgspec.Struct, rename="camel"):
     order_by: list[Order] | None = None
 
     def is_plain(self) -> bool:
-        """Whether it asks for everything, in the order of creation."""
+        """Return whether the request lists everything in the order of creation."""
         return not (self.search or self.filters or self.range_filters or self.order_by)
 
     def select(self, rows: Sequence[Row]) -> list[Row]:
@@ -92,7 +92,7 @@ class Options(msgspec.Struct, rename="camel"):
 
 
 class Place(msgspec.Struct, array_like=True):
-    """How far a client has come: the last row it was given, and where that row was."""
+    """Position of a client in a list: the last row that it was sent, and where that row was."""
 
     fingerprint: str
     last: str
@@ -101,7 +101,7 @@ class Place(msgspec.Struct, array_like=True):
     position: int
 
     def resume(self, ids: Sequence[str], serial: Callable[[str], int], *, ordered: bool) -> int:
-        """Say where to go on: behind the last row.
+        """Return the index after the last row.
 
         If that row is gone from a list with an order of its own, it is where the row used to be.
         """

@@ -1,4 +1,4 @@
-"""How Leadping writes its numbers down, in both generations of its schema."""
+"""Leadping's JSON for numbers, in both generations of its schema."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from phonesys.sandbox.number_plan import describe, mix, uuid_like
-from phonesys.sandbox.state import ORGANIZATION, moment
+from phonesys.sandbox.state import ORGANIZATION, random_time
 
 if TYPE_CHECKING:
     from phonesys.sandbox.state import LeadpingNumber
@@ -97,7 +97,7 @@ def status(record: LeadpingNumber, days: int) -> dict[str, Any]:
 
 
 def location(number: str) -> dict[str, Any]:
-    """Say where a number is from, as far as that is known."""
+    """Return a number's location, as far as it is known."""
     return {"location": None, "state": None, "countryCode": describe(number)[0], "timeZoneId": None}
 
 
@@ -207,7 +207,7 @@ def _provider(bits: int) -> dict[str, Any]:
         "providerOrderStatus": "success",
         "providerStatus": "active",
         "providerError": None,
-        "providerSyncedAt": moment(bits >> 3),
+        "providerSyncedAt": random_time(bits >> 3),
         "providerReleasedAt": None,
     }
 

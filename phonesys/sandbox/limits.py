@@ -14,12 +14,12 @@ Limit: TypeAlias = tuple[int, float]
 """So many requests in so many seconds."""
 
 
-class Verdict(NamedTuple):
-    """What the limits say about one request."""
+class LimitDecision(NamedTuple):
+    """Decision of the limits about one request."""
 
     allowed: bool
     remaining: tuple[int, ...]
-    """What is left under each limit after this request, in the order in which they were given."""
+    """Requests left under each limit after this one, in the order of the limits."""
     retry_after: float = 0.0
     """Seconds until one more request would be allowed; 0 if this one was."""
 
@@ -39,26 +39,26 @@ class SlidingWindows:
         self._longest = max((seconds for _, seconds in limits), default=0.0)
         self._times: dict[str, array[float]] = {}
 
-    def take(self, key: str) -> Verdict:
-        """Count one request against a key, unless that is too many; nothing is, if they are not enforced."""
+    def try_acquire(self, key: str) -> LimitDecision:
+        """Count one request against a key unless it exceeds a limit that is enforced."""
         if not self._enforce:
-            return Verdict(allowed=True, remaining=tuple(most for most, _ in self.limits))
+            return LimitDecision(allowed=True, remaining=tuple(most for most, _ in self.limits))
         now = self._clock()
         times = self._window(key, now)
         left, wait = self._state(times, now)
         if wait > 0:
-            return Verdict(allowed=False, remaining=left, retry_after=wait)
+            return LimitDecision(allowed=False, remaining=left, retry_after=wait)
         if self.limits:
             times.append(now)
-        return Verdict(allowed=True, remaining=tuple(room - 1 for room in left))
+        return LimitDecision(allowed=True, remaining=tuple(room - 1 for room in left))
 
     @property
     def enforced(self) -> bool:
-        """Whether they count at all."""
+        """True if the limits are enforced."""
         return self._enforce
 
     def used(self, key: str) -> tuple[int, ...]:
-        """Say how many requests count against each limit right now."""
+        """Return how many requests count against each limit now."""
         now, times = self._clock(), self._times.get(key) or array("d")
         return tuple(len(times) - bisect_right(times, now - seconds) for _, seconds in self.limits)
 

@@ -103,7 +103,7 @@ class Listener:
             self._busy.discard(connection)
 
     def _end_connections(self, runner: web.AppRunner) -> None:
-        """Let those that are at a request end after it, and the others now."""
+        """Close idle connections now, and busy ones after their request."""
         for connection in runner.server.connections if runner.server is not None else ():
             if connection in self._busy:
                 connection.close()
@@ -117,7 +117,7 @@ class Listener:
         while self._server is None:
             try:
                 self._server = await self._listen(runner)
-            except OSError:  # somebody took the port meanwhile: wait until it is free
+            except OSError:  # another process took the port meanwhile: wait until it is free
                 await asyncio.sleep(_TRY_AGAIN)
 
 

@@ -1,4 +1,4 @@
-"""What the sandbox was asked, and what it answered."""
+"""Log of the requests that the sandbox served."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Served:
     """By the sandbox's clock, `time.monotonic` unless it was given another."""
     duration: float
     fault: str | None = None
-    """What happened to it on purpose: a kind of fault, or `script`."""
+    """The kind of fault that was applied, or `script`."""
     at: str = ""
     """When it ended, in UTC."""
 
@@ -48,7 +48,7 @@ class Created:
 
 @dataclass(frozen=True, slots=True)
 class Moved:
-    """One row that a fault put into a list, or took out of it, while the list was read."""
+    """One row that a fault inserted into a list, or removed, while the list was read."""
 
     backend: str
     account: str
@@ -68,7 +68,7 @@ class RequestLog:
         self.in_flight = 0
         self.peak = 0
         self.total = 0
-        """How many requests ended, those included that the log no longer holds."""
+        """Number of requests that ended, including those that the log no longer holds."""
         self.listeners: list[Callable[[Served], object]] = []
 
     def begin(self) -> None:

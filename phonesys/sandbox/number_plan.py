@@ -79,11 +79,11 @@ class Shuffle:
         self._back = pow(self._factor, -1, size) if size > 1 else 0
 
     def forward(self, index: int) -> int:
-        """Say where this index goes."""
+        """Return the value of this index."""
         return (index * self._factor + self._shift) % self.size
 
     def backward(self, value: int) -> int:
-        """Say which index arrived here."""
+        """Return the index of this value."""
         return (value - self._shift) * self._back % self.size
 
 
@@ -155,7 +155,7 @@ _ABROAD = {"447": ("GB", "mobile"), "443": ("GB", "national"), "91": ("IN", "mob
 
 
 def describe(number: str) -> tuple[str, str]:
-    """Tell country (ISO 3166-1 alpha-2) and type of an E.164 number; what no plan knows is US and local."""
+    """Return country (ISO 3166-1 alpha-2) and type of an E.164 number; unknown ones are US and local."""
     if number.startswith("+1"):
         area = number[2:5]
         return "CA" if area in _CA else "US", "toll-free" if area in _FREE else "local"

@@ -10,7 +10,7 @@ from aiohttp import web
 from yarl import URL
 
 from phonesys.sandbox.auth import Grant
-from phonesys.sandbox.leadconnector import BAD_TOKEN, Refused, counted, json_answer
+from phonesys.sandbox.leadconnector import BAD_TOKEN, Rejection, json_answer, serve_within_limits
 from phonesys.sandbox.number_plan import mix, mix128, uuid_like
 from phonesys.sandbox.routes import Route
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from phonesys.sandbox.auth import Authenticator
-    from phonesys.sandbox.limits import SlidingWindows, Verdict
+    from phonesys.sandbox.limits import LimitDecision, SlidingWindows
     from phonesys.sandbox.state import VendorState
 
 Spelling: TypeAlias = Literal["snake", "camel"]
@@ -35,8 +35,8 @@ _VERSION = "2021-07-28"
 
 
 @dataclass(frozen=True, slots=True)
-class Holder:
-    """Whom a token speaks for, and what it may ask."""
+class Subject:
+    """Subject and scopes of a token."""
 
     user_type: str
     id: str
@@ -47,7 +47,7 @@ class Holder:
 class Issued:
     """An access token that was handed out; `ends` is by the sandbox's clock."""
 
-    holder: Holder
+    subject: Subject
     ends: float
 
 
@@ -63,7 +63,7 @@ class Spent:
 class OAuthState:
     """Everything that the vendor knows about tokens; it outlives its clients.
 
-    `refreshes` counts refresh tokens that were used, by holder; `refused` those that were refused;
+    `refreshes` counts refresh tokens that were used, by subject; `refused` those that were refused;
     `exchanges` location tokens that were handed out.
     """
 
@@ -82,10 +82,10 @@ class OAuthState:
     exchanges: Counter[str] = field(default_factory=Counter[str])
     refused: int = 0
     uninstalled: set[str] = field(default_factory=set[str])
-    _codes: dict[str, tuple[Holder, str | None]] = field(
-        default_factory=dict[str, "tuple[Holder, str | None]"]
+    _codes: dict[str, tuple[Subject, str | None]] = field(
+        default_factory=dict[str, "tuple[Subject, str | None]"]
     )
-    _live: dict[str, Holder] = field(default_factory=dict[str, Holder])
+    _live: dict[str, Subject] = field(default_factory=dict[str, Subject])
     _spent: dict[str, Spent] = field(default_factory=dict[str, Spent])
     _access: dict[str, Issued] = field(default_factory=dict[str, Issued])
     _serial: int = 0
@@ -97,65 +97,65 @@ class OAuthState:
 
     # --- What tests ask for ----------------------------------------------------------------------------
 
-    def company(
+    def grant_company(
         self, scopes: Iterable[str] = EVERYTHING, *, expires_in: float | None = None
     ) -> dict[str, Any]:
-        """Let the company's app in, without a browser: the answer that a code would have been good for."""
-        return self._issue(Holder(_COMPANY, self.company_id, frozenset(scopes)), expires_in)
+        """Grant the company's consent without a browser, and return the token response."""
+        return self._issue(Subject(_COMPANY, self.company_id, frozenset(scopes)), expires_in)
 
-    def location(
+    def grant_location(
         self, location_id: str, scopes: Iterable[str] = EVERYTHING, *, expires_in: float | None = None
     ) -> dict[str, Any]:
-        """Let one location's app in."""
-        return self._issue(Holder(_LOCATION, location_id, frozenset(scopes)), expires_in)
+        """Grant one location's consent, and return the token response."""
+        return self._issue(Subject(_LOCATION, location_id, frozenset(scopes)), expires_in)
 
-    def code(self, holder: Holder, redirect_uri: str | None = None) -> str:
+    def issue_code(self, subject: Subject, redirect_uri: str | None = None) -> str:
         """Make an authorization code, good once."""
         code = self._secret()
-        self._codes[code] = holder, redirect_uri
+        self._codes[code] = subject, redirect_uri
         return code
 
     def expire(self) -> None:
         """End every access token now; refresh tokens stay."""
         self._access.clear()
 
-    def revoke(self, holder_id: str) -> None:
+    def revoke(self, subject_id: str) -> None:
         """Throw an app out: none of its tokens is good any more."""
-        self._access = {k: v for k, v in self._access.items() if v.holder.id != holder_id}
-        self._live = {k: v for k, v in self._live.items() if v.id != holder_id}
+        self._access = {k: v for k, v in self._access.items() if v.subject.id != subject_id}
+        self._live = {k: v for k, v in self._live.items() if v.id != subject_id}
 
     def is_live(self, refresh_token: str) -> bool:
-        """Say whether a refresh token is still good."""
+        """Return whether a refresh token is still valid."""
         return refresh_token in self._live
 
     # --- What the routes do ----------------------------------------------------------------------------
 
-    def holder(self, access_token: str) -> Holder | None:
-        """Say whom an access token speaks for; None if it has ended or never was."""
+    def subject(self, access_token: str) -> Subject | None:
+        """Return the subject of an access token; None if it has expired or is unknown."""
         issued = self._access.get(access_token)
-        return issued.holder if issued is not None and self.clock() < issued.ends else None
+        return issued.subject if issued is not None and self.clock() < issued.ends else None
 
     def redeem(self, code: str, redirect_uri: str | None) -> dict[str, Any] | None:
         """Exchange a code."""
-        holder, bound_to = self._codes.pop(code, (None, None))
-        if holder is None or (bound_to is not None and bound_to != redirect_uri):
+        subject, bound_to = self._codes.pop(code, (None, None))
+        if subject is None or (bound_to is not None and bound_to != redirect_uri):
             return None
-        return self._issue(holder)
+        return self._issue(subject)
 
     def refresh(self, refresh_token: str) -> dict[str, Any] | None:
         """Spend a refresh token."""
-        holder = self._live.pop(refresh_token, None)
-        if holder is None:
+        subject = self._live.pop(refresh_token, None)
+        if subject is None:
             return self._again(refresh_token)
-        self.refreshes[holder.id] += 1
-        answer = self._issue(holder)
+        self.refreshes[subject.id] += 1
+        answer = self._issue(subject)
         self._spent[refresh_token] = Spent(self.clock(), answer)
         return answer
 
-    def exchange(self, company: Holder, location_id: str) -> dict[str, Any]:
+    def exchange(self, company: Subject, location_id: str) -> dict[str, Any]:
         """Issue a location's token, with a refresh token if `location_refresh` is set."""
         self.exchanges[location_id] += 1
-        answer = self._issue(Holder(_LOCATION, location_id, company.scopes))
+        answer = self._issue(Subject(_LOCATION, location_id, company.scopes))
         if not self.location_refresh:
             del answer[self._spelled("refresh_token")]
         return answer
@@ -167,23 +167,23 @@ class OAuthState:
         self.refused += 1
         return None
 
-    def _issue(self, holder: Holder, expires_in: float | None = None) -> dict[str, Any]:
+    def _issue(self, subject: Subject, expires_in: float | None = None) -> dict[str, Any]:
         life = self.expires_in if expires_in is None else expires_in
         access, refresh = self._secret(), self._secret()
-        self._access[access] = Issued(holder, self.clock() + life)
-        self._live[refresh] = holder
+        self._access[access] = Issued(subject, self.clock() + life)
+        self._live[refresh] = subject
         answer = {
             "access_token": access,
             "token_type": "Bearer",
             "expires_in": life,
             "refresh_token": refresh,
-            "scope": " ".join(sorted(holder.scopes)),
-            "userType": holder.user_type,
+            "scope": " ".join(sorted(subject.scopes)),
+            "userType": subject.user_type,
             "companyId": self.company_id,
             "userId": f"{mix(self.seed):020x}",
         }
-        if holder.user_type == _LOCATION:
-            answer["locationId"] = holder.id
+        if subject.user_type == _LOCATION:
+            answer["locationId"] = subject.id
         return {self._spelled(name): value for name, value in answer.items()}
 
     def _spelled(self, name: str) -> str:
@@ -207,10 +207,10 @@ class OAuthTokens:
     def grant(self, headers: Mapping[str, str], /) -> Grant | None:
         """Find the grant behind the header; a company's token opens none of the company's locations."""
         scheme, _, token = headers.get("Authorization", "").partition(" ")
-        holder = self._state.holder(token) if scheme.lower() == "bearer" else None
-        if holder is None:
+        subject = self._state.subject(token) if scheme.lower() == "bearer" else None
+        if subject is None:
             return self._others.grant(headers)
-        return Grant(holder.id, holder.scopes)
+        return Grant(subject.id, subject.scopes)
 
 
 _SPENT = {"error": "invalid_grant", "error_description": "This refresh token is invalid"}
@@ -230,7 +230,7 @@ _MOST_ROWS = 1000
 class LeadConnectorOAuth:
     """Serves consent, tokens and the lists of locations.
 
-    Where the documents are silent: asking for a token counts against nobody's window; the others count
+    Where the documents are silent: asking for a token counts against no window; the others count
     against the company's; a location where the app is not installed is a 400.
     """
 
@@ -238,9 +238,9 @@ class LeadConnectorOAuth:
     prefix = "/leadconnector"
 
     def __init__(
-        self, world: VendorState, state: OAuthState, auth: Authenticator, limits: SlidingWindows
+        self, vendors: VendorState, state: OAuthState, auth: Authenticator, limits: SlidingWindows
     ) -> None:
-        self._world, self._state, self._auth, self._limits = world, state, auth, limits
+        self._vendors, self._state, self._auth, self._limits = vendors, state, auth, limits
 
     def routes(self) -> Iterable[Route]:
         """List what it serves."""
@@ -260,47 +260,47 @@ class LeadConnectorOAuth:
             if route.name not in _SCOPES:
                 return await route.handler(request, account)
             self._authenticate(request, _SCOPES[route.name])
-        except Refused as refused:
+        except Rejection as refused:
             return refused.response()
-        return await counted(
+        return await serve_within_limits(
             self._limits,
             account,
             lambda verdict: self._admit(request, verdict),
             lambda: route.handler(request, account),
         )
 
-    def _admit(self, request: web.Request, verdict: Verdict) -> None:
+    def _admit(self, request: web.Request, verdict: LimitDecision) -> None:
         if not verdict.allowed:
-            raise Refused(429, "Too Many Requests")
+            raise Rejection(429, "Too Many Requests")
         if request.headers.get("Version") != _VERSION:
-            raise Refused(400, "version header is required", "Bad Request")
+            raise Rejection(400, "version header is required", "Bad Request")
 
     def unknown(self, request: web.Request, /) -> web.Response:
         """Answer as the vendor's framework does."""
-        return Refused(404, f"Cannot {request.method} {request.path}", "Not Found").response()
+        return Rejection(404, f"Cannot {request.method} {request.path}", "Not Found").response()
 
     def _authenticate(self, request: web.Request, scope: str) -> None:
         grant = self._auth.grant(request.headers)
         if grant is None:
-            raise Refused(*BAD_TOKEN)
+            raise Rejection(*BAD_TOKEN)
         if not grant.covers(self._state.company_id):
-            raise Refused(*_OTHER_COMPANY)
+            raise Rejection(*_OTHER_COMPANY)
         if not grant.allows(scope):
-            raise Refused(*_NO_SCOPE)
+            raise Rejection(*_NO_SCOPE)
 
     async def _consent(self, request: web.Request, account: str) -> web.Response:
-        """Consent at once, on behalf of whoever would have been asked; `deny=1` refuses."""
+        """Consent at once, in place of a person; `deny=1` declines."""
         query = request.query
         back = URL(query.get("redirect_uri", ""))
         if query.get("client_id") != self._state.client_id or not back.host:
-            raise Refused(400, "client_id or redirect_uri is not registered", "Bad Request")
+            raise Rejection(400, "client_id or redirect_uri is not registered", "Bad Request")
         if query.get("deny"):
             answer = {"error": "access_denied"}
         else:
             scopes = frozenset(query.get("scope", "").split())
             where = query.get("location")
-            holder = Holder(_LOCATION if where else _COMPANY, where or account, scopes)
-            answer = {"code": self._state.code(holder, query["redirect_uri"])}
+            subject = Subject(_LOCATION if where else _COMPANY, where or account, scopes)
+            answer = {"code": self._state.issue_code(subject, query["redirect_uri"])}
         raise web.HTTPFound(back.update_query(**answer, state=query.get("state", "")))
 
     async def _token(self, request: web.Request, account: str) -> web.Response:
@@ -316,7 +316,7 @@ class LeadConnectorOAuth:
                 answer = self._state.redeem(fields.get("code", ""), fields.get("redirect_uri"))
                 why = _BAD_CODE
             case _:
-                raise Refused(422, ["grant_type must be a valid enum value"], "Unprocessable Entity")
+                raise Rejection(422, ["grant_type must be a valid enum value"], "Unprocessable Entity")
         return json_answer(why, status=400) if answer is None else json_answer(answer)
 
     async def _location_token(self, request: web.Request, account: str) -> web.Response:
@@ -324,22 +324,22 @@ class LeadConnectorOAuth:
         company, location = form.get("companyId"), form.get("locationId")
         if not (isinstance(company, str) and isinstance(location, str) and company and location):
             wrong = ["companyId should not be empty", "locationId should not be empty"]
-            raise Refused(422, wrong, "Unprocessable Entity")
+            raise Rejection(422, wrong, "Unprocessable Entity")
         if company != account:
-            raise Refused(*_OTHER_COMPANY)
-        if self._world.location(location) is None or location in self._state.uninstalled:
-            raise Refused(*_NOT_INSTALLED)
+            raise Rejection(*_OTHER_COMPANY)
+        if self._vendors.location(location) is None or location in self._state.uninstalled:
+            raise Rejection(*_NOT_INSTALLED)
         token = request.headers["Authorization"].partition(" ")[2]
-        holder = self._state.holder(token) or Holder(_COMPANY, account)
-        return json_answer(self._state.exchange(holder, location))
+        subject = self._state.subject(token) or Subject(_COMPANY, account)
+        return json_answer(self._state.exchange(subject, location))
 
     async def _installed(self, request: web.Request, account: str) -> web.Response:
         if request.query.get("appId") != self._state.client_id.partition("-")[0]:
-            raise Refused(400, "appId is not that of the token", "Bad Request")
+            raise Rejection(400, "appId is not that of the token", "Bad Request")
         wanted = request.query.get("isInstalled")
         rows = [
             {"_id": id_, "name": f"Location {id_}", "address": "1 Main St", "isInstalled": installed}
-            for id_ in self._world.location_ids
+            for id_ in self._vendors.location_ids
             for installed in [id_ not in self._state.uninstalled]
             if wanted is None or (wanted == "true") == installed
         ]
@@ -347,7 +347,7 @@ class LeadConnectorOAuth:
         return json_answer({"locations": page, "count": len(rows), "installToFutureLocations": True})
 
     async def _search(self, request: web.Request, account: str) -> web.Response:
-        rows = [{"id": id_, "name": f"Location {id_}"} for id_ in self._world.location_ids]
+        rows = [{"id": id_, "name": f"Location {id_}"} for id_ in self._vendors.location_ids]
         return json_answer({"locations": _page(request, rows, 10)})
 
 
@@ -358,5 +358,5 @@ def _page(request: web.Request, rows: list[dict[str, Any]], usual: int) -> list[
         skip = limit = -1
     if skip < 0 or limit < 1:
         wrong = ["skip and limit must be numbers"]
-        raise Refused(422, wrong, "Unprocessable Entity")
+        raise Rejection(422, wrong, "Unprocessable Entity")
     return rows[skip : skip + min(limit, _MOST_ROWS)]

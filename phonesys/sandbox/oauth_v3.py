@@ -6,7 +6,7 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from phonesys.sandbox.leadconnector import Refused, json_answer
+from phonesys.sandbox.leadconnector import Rejection, json_answer
 from phonesys.sandbox.oauth import LeadConnectorOAuth
 
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from aiohttp import web
 
-    from phonesys.sandbox.limits import Verdict
+    from phonesys.sandbox.limits import LimitDecision
     from phonesys.sandbox.routes import Route
 
 _VERSIONS = ("2021-07-28", "v3")
@@ -37,11 +37,11 @@ class LeadConnectorOAuthV3(LeadConnectorOAuth):
             if route.name == "leadconnector.location_token":
                 yield replace(route, path="/oauth/location-token")
 
-    def _admit(self, request: web.Request, verdict: Verdict) -> None:
+    def _admit(self, request: web.Request, verdict: LimitDecision) -> None:
         if not verdict.allowed:
-            raise Refused(429, "Too Many Requests")
+            raise Rejection(429, "Too Many Requests")
         if request.headers.get("Version") not in _VERSIONS:
-            raise Refused(400, "version header is required", "Bad Request")
+            raise Rejection(400, "version header is required", "Bad Request")
 
     async def _token_v3(self, request: web.Request, account: str) -> web.Response:
         form = await request.post()

@@ -1,4 +1,4 @@
-"""What the server needs to know about a vendor, and what all vendors share."""
+"""Routes, and the protocol between the server and a vendor's API."""
 
 from __future__ import annotations
 

@@ -85,7 +85,7 @@ class Sandbox:
         on_request: Callable[[Served], object] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.world = VendorState(
+        self.state = VendorState(
             locations=locations,
             numbers=numbers,
             pools=pools,
@@ -95,7 +95,7 @@ class Sandbox:
             agent_count=agent_count,
             seed=seed,
         )
-        self.truth: Mapping[Account, frozenset[str]] = Truth(self.world)
+        self.truth: Mapping[Account, frozenset[str]] = Truth(self.state)
         self.log = RequestLog(log_size)
         self._log_file = LogFile(log_file) if log_file is not None else None
         if self._log_file is not None:
@@ -118,11 +118,11 @@ class Sandbox:
             "agents": windows(*((agents_limit,) if agents_limit else ())),
         }
         self._vendors: tuple[Vendor, ...] = (
-            LeadConnectorApi(self.world, tokens, leadconnector),
-            LeadConnectorOAuthV3(self.world, self.oauth, tokens, leadconnector),
-            LeadpingApi(self.world, self._organization, self.limits["leadping"], leadping_schema),
+            LeadConnectorApi(self.state, tokens, leadconnector),
+            LeadConnectorOAuthV3(self.state, self.oauth, tokens, leadconnector),
+            LeadpingApi(self.state, self._organization, self.limits["leadping"], leadping_schema),
             AgentsApi(
-                self.world,
+                self.state,
                 ApiKey(self.agents_key),
                 self.limits["agents"],
                 agents_envelope,
@@ -193,7 +193,7 @@ class Sandbox:
 
     def location_token(self, location_id: str) -> str:
         """Issue a token that opens this location only, and is refused with 403 at all others."""
-        bits = int.from_bytes(location_id.encode(), "big") ^ self.world.seed
+        bits = int.from_bytes(location_id.encode(), "big") ^ self.state.seed
         return self._bearer.issue(f"pit-{uuid_like(bits)}", Grant(location_id))
 
     def revoke(self, token: str) -> None:
@@ -206,12 +206,12 @@ class Sandbox:
     @property
     def location_ids(self) -> tuple[str, ...]:
         """The LeadConnector locations, in order."""
-        return self.world.location_ids
+        return self.state.location_ids
 
     @property
     def not_connected(self) -> frozenset[str]:
         """The locations without a phone system."""
-        return self.world.not_connected
+        return self.state.not_connected
 
     @property
     def requests(self) -> deque[Served]:
@@ -220,18 +220,18 @@ class Sandbox:
 
     @property
     def served(self) -> Counts:
-        """How many requests ended, by `(route, status)`; the status is None where no answer was completed."""
+        """Requests that ended, by `(route, status)`; status None means that no response was completed."""
         return self.log.served
 
     @property
     def created(self) -> list[Created]:
         """Every create request that was carried out, in order, whatever became of its answer."""
-        return self.world.created
+        return self.state.created
 
     @property
     def moved(self) -> list[Moved]:
-        """Every row that the fault `moving-rows` put into a list or took out of it, in order."""
-        return self.world.moved
+        """Every row that the fault `moving-rows` inserted or removed, in order."""
+        return self.state.moved
 
     def routes(self) -> tuple[str, ...]:
         """Name every operation that it serves, such as `leadconnector.numbers`."""
@@ -240,7 +240,7 @@ class Sandbox:
     # --- What goes wrong -------------------------------------------------------------------------------
 
     def script(self, route: str, *faults: Fault, account: str | None = None, repeat: bool = False) -> None:
-        """Let the next requests for a route meet these faults, one each, and be served normally after that.
+        """Apply these faults to the next requests for a route, one each; later ones are served normally.
 
         Faults for one account come before those for any. With `repeat` they begin again when used up.
         """
@@ -293,7 +293,7 @@ class Sandbox:
     def _exchange(
         self, request: web.Request, route: str, account: str, carry_out: Callable[[], Awaitable[web.Response]]
     ) -> Exchange:
-        return Exchange(request, route, account, carry_out, world=self.world, outage=self._listener.refuse)
+        return Exchange(request, route, account, carry_out, state=self.state, outage=self._listener.refuse)
 
     async def _serve(self, backend: str, exchange: Exchange) -> web.StreamResponse:
         started, status = self._clock(), None

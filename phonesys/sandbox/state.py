@@ -68,7 +68,7 @@ class Assignment:
 
 @dataclass(frozen=True, slots=True)
 class Agent:
-    """Somebody, or something, that answers calls."""
+    """One agent that answers calls."""
 
     id: str
     name: str
@@ -77,11 +77,11 @@ class Agent:
 
 
 def now() -> str:
-    """Tell the time, as the vendors write it."""
+    """Return the current time as the vendors write it."""
     return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def moment(bits: int) -> str:
+def random_time(bits: int) -> str:
     """Pick a second of the years 2021 to 2024."""
     return (
         f"{2021 + bits % 4}-{1 + (bits >> 3) % 12:02}-{1 + (bits >> 7) % 28:02}"
@@ -122,8 +122,8 @@ class VendorState:
         self._lottery = Shuffle(max(locations, 1), random.Random(seed + 1))  # noqa: S311 -- reproducible
         self._changed: dict[int, Location] = {}
         self._generated = lru_cache(maxsize=512)(self._generate)
-        self._sold = 0
-        self._gone: set[str] = set()
+        self._allocated = 0
+        self._sold_numbers: set[str] = set()
         self._serial = leadping
         self.created: list[Created] = []
         self.moved: list[Moved] = []
@@ -149,16 +149,16 @@ class VendorState:
 
     def add(self, location_id: str, number: str | None = None, *, pool: int = -1) -> str:
         """Give a location one more number, a new one unless told which."""
-        index, location = self._known(location_id)
-        number = number or self.buy()
+        index, location = self._require_location(location_id)
+        number = number or self.allocate_number()
         self._changed[index] = replace(
             location, numbers=(*location.numbers, number), pool_of=(*location.pool_of, pool)
         )
         return number
 
     def remove(self, location_id: str, number: str) -> None:
-        """Take a number away from a location, which must have it."""
-        index, location = self._known(location_id)
+        """Remove a number from a location that holds it."""
+        index, location = self._require_location(location_id)
         at = location.numbers.index(number)
         self._changed[index] = replace(
             location,
@@ -168,20 +168,20 @@ class VendorState:
 
     # --- Lists that change while they are read ---------------------------------------------------------
 
-    def put(self, backend: str, account: str, at: float) -> None:
-        """Put a new number into an account's list, at this share of its length.
+    def insert_at(self, backend: str, account: str, at: float) -> None:
+        """Insert a new number into an account's list, at this fraction of its length.
 
         Leadping's list is in the order of creation, so that there it comes last.
         """
-        if not self._holds_a_list(backend, account):
+        if not self._has_list(backend, account):
             return
-        number = self.buy()
+        number = self.allocate_number()
         if backend == "leadping":
             self._add_leadping(name="Moved in", number=number)
         elif backend == "agents":
             self._put_assignment(number, at)
         else:
-            index, location = self._known(account)
+            index, location = self._require_location(account)
             place = round(at * len(location.numbers))
             self._changed[index] = replace(
                 location,
@@ -190,23 +190,23 @@ class VendorState:
             )
         self.moved.append(Moved(backend, account, number, added=True))
 
-    def take(self, backend: str, account: str, at: float) -> None:
-        """Take the number at this share of its length out of an account's list, if it holds any."""
-        if not self._holds_a_list(backend, account):
+    def remove_at(self, backend: str, account: str, at: float) -> None:
+        """Remove the number at this fraction of an account's list, if there is one."""
+        if not self._has_list(backend, account):
             return
         if backend == "leadping":
             number = _removed(self.leadping, at)
         elif backend == "agents":
             number = _removed(self.assignments, at)
         else:
-            _, location = self._known(account)
+            _, location = self._require_location(account)
             number = location.numbers[_place(at, len(location.numbers))] if location.numbers else None
             if number is not None:
                 self.remove(account, number)
         if number is not None:
             self.moved.append(Moved(backend, account, number, added=False))
 
-    def _holds_a_list(self, backend: str, account: str) -> bool:
+    def _has_list(self, backend: str, account: str) -> bool:
         if backend == "agents":
             return bool(self.agents)
         location = None if backend == "leadping" else self.location(account)
@@ -220,7 +220,7 @@ class VendorState:
         self.assignments.clear()
         self.assignments |= rows
 
-    def _known(self, location_id: str) -> tuple[int, Location]:
+    def _require_location(self, location_id: str) -> tuple[int, Location]:
         index, location = self._ids.read(location_id), self.location(location_id)
         if index is None or location is None:
             raise KeyError(location_id)
@@ -288,23 +288,23 @@ class VendorState:
 
     def for_sale(self, count: int) -> list[str]:
         """List numbers that could be bought next."""
-        first = self._first_for_sale + self._sold
+        first = self._first_for_sale + self._allocated
         offered = (self._numbering.number(slot) for slot in range(first, first + count))
-        return [number for number in offered if number not in self._gone]
+        return [number for number in offered if number not in self._sold_numbers]
 
-    def buy(self) -> str:
-        """Take a number that nobody has had before."""
+    def allocate_number(self) -> str:
+        """Return a number that was never used before."""
         number = ""
-        while not number or number in self._gone:
-            number = self._numbering.number(self._first_for_sale + self._sold)
-            self._sold += 1
+        while not number or number in self._sold_numbers:
+            number = self._numbering.number(self._first_for_sale + self._allocated)
+            self._allocated += 1
         return number
 
-    def sell(self, location_id: str, number: str) -> bool:
-        """Let a location, which must be there, buy one of the numbers for sale; False if it is not one."""
+    def purchase(self, location_id: str, number: str) -> bool:
+        """Sell one of the numbers for sale to an existing location; False if it is not for sale."""
         if number not in self.for_sale(_IN_STOCK):
             return False
-        self._gone.add(number)
+        self._sold_numbers.add(number)
         self.add(location_id, number)
         self.created.append(Created("leadconnector", location_id, number, number))
         return True
@@ -318,7 +318,7 @@ class VendorState:
             number=self._numbering.number(serial),
             organization_id=ORGANIZATION[0],
             enabled=bits % 10 != 0,
-            created_at=moment(bits >> 8),
+            created_at=random_time(bits >> 8),
             bits=bits,
         )
 
@@ -354,7 +354,7 @@ class VendorState:
     def _agent(self, index: int) -> Agent:
         bits = mix(self.seed ^ mix(index << 8 | 2))
         status = "INACTIVE" if index % 7 == 6 else "ACTIVE"  # noqa: PLR2004
-        return Agent(f"agent_{bits:016x}", f"Agent {index + 1}", status, moment(bits >> 8))
+        return Agent(f"agent_{bits:016x}", f"Agent {index + 1}", status, random_time(bits >> 8))
 
     def _assignment(self, index: int) -> Assignment:
         bits = mix(self.seed ^ mix(index << 8 | 3))
@@ -365,39 +365,39 @@ class VendorState:
             agent_id=agents[bits % len(agents)],
             friendly_name=f"Agent line {index + 1}" if bits % 5 else None,
             status="ACTIVE" if bits >> 8 & 7 else "INACTIVE",
-            created_at=moment(bits >> 8),
-            updated_at=moment(bits >> 8),
+            created_at=random_time(bits >> 8),
+            updated_at=random_time(bits >> 8),
         )
 
 
 class Truth(Mapping[Account, frozenset[str]]):
-    """Which numbers are where right now: pooled ones included, worked out when asked."""
+    """Numbers of every account at this moment, pooled ones included, computed on demand."""
 
-    def __init__(self, world: VendorState) -> None:
-        self._world = world
+    def __init__(self, state: VendorState) -> None:
+        self._state = state
 
     def __getitem__(self, key: Account) -> frozenset[str]:
         """Collect the numbers of one account; raises KeyError for one that is not there."""
         backend, account = key
         if key == ("leadping", DEFAULT):
-            return frozenset(record.number for record in self._world.leadping.values())
+            return frozenset(record.number for record in self._state.leadping.values())
         if key == ("agents", DEFAULT):
-            return frozenset(record.number for record in self._world.assignments.values())
-        location = self._world.location(account) if backend == "leadconnector" else None
+            return frozenset(record.number for record in self._state.assignments.values())
+        location = self._state.location(account) if backend == "leadconnector" else None
         if location is None:
             raise KeyError(key)
         return frozenset(location.numbers)
 
     def __iter__(self) -> Iterator[Account]:
         """Go through all accounts, those without numbers too."""
-        for location_id in self._world.location_ids:
+        for location_id in self._state.location_ids:
             yield "leadconnector", location_id
         yield "leadping", DEFAULT
         yield "agents", DEFAULT
 
     def __len__(self) -> int:
         """Count the accounts."""
-        return self._world.locations + 2
+        return self._state.locations + 2
 
 
 def _bounds(count: Count) -> tuple[int, int]:

@@ -6,7 +6,7 @@ package for the plugin in every session.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from phonesys.http.transport.mock import MockTransport, json_response
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["BackendUnderTest", "FailureMode", "MockTransport", "ProviderConformance", "json_response"]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     """Import a public name."""
     if name in {"BackendUnderTest", "FailureMode"}:
         from phonesys.testing import backend

@@ -1,4 +1,4 @@
-"""What the conformance kit needs to know about a backend."""
+"""The backend under test, as the conformance kit sees it."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
 
 class FailureMode(StrEnum):
-    """What can be made to happen to a backend's requests, from then on and until calm."""
+    """Failures that a test can switch on for a backend's requests, until they are restored."""
 
     UNAVAILABLE = "unavailable"
-    """503, or whatever else says that the vendor cannot answer now."""
+    """503, or another sign that the vendor cannot answer now."""
     RATE_LIMITED = "rate-limited"
     UNAUTHORIZED = "unauthorized"
     ECHO = "echo"
@@ -44,7 +44,7 @@ class BackendUnderTest:
     """
 
     make: Callable[[], NumberProvider]
-    """Make it anew, pointed at the stand-in for its vendor. Give it few retries and no waits."""
+    """Make a new backend that talks to the stand-in for its vendor, with few retries and no waits."""
     truth: Mapping[str, Collection[str]]
     """Account to the numbers that it holds, in E.164; at least one account with several pages is best."""
     secrets: Sequence[str] = ()
@@ -52,9 +52,9 @@ class BackendUnderTest:
     failures: Mapping[FailureMode, Callable[[], Any]] = field(
         default_factory=dict[FailureMode, "Callable[[], Any]"]
     )
-    """How to make each trouble begin."""
+    """Function that switches on each failure."""
     restore: Callable[[], Any] = lambda: None
-    """Ends all trouble."""
+    """Switches off all failures."""
     requested_paths: Callable[[], Collection[str]] | None = None
     """Lists the paths that the stand-in was asked for so far, still percent-encoded."""
     paths: str | None = None

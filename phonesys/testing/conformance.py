@@ -81,7 +81,7 @@ class ProviderConformance:
     @asynccontextmanager
     async def _open(self) -> AsyncGenerator[tuple[BackendUnderTest, NumberProvider]]:
         """Set it up, and open one backend on it."""
-        async with self.bench() as bench, opened(bench.make()) as provider:
+        async with self.bench() as bench, open_backend(bench.make()) as provider:
             yield bench, provider
 
     # --- What it is ------------------------------------------------------------------------------------
@@ -172,7 +172,7 @@ class ProviderConformance:
 
     @in_a_loop
     async def test_a_number_can_be_found(self) -> None:
-        """In the account that holds it, and no number that nobody holds."""
+        """`find` returns the account that holds a number, and nothing for an unknown number."""
         async with self.bench() as bench, PhoneSystem(provider := bench.make()) as phones:
             account, number = next((a, n) for a, truth in bench.truth.items() for n in truth)
             accounts = {provider.name: list(bench.truth)}
@@ -191,9 +191,9 @@ class ProviderConformance:
 
         async def main() -> None:
             async with self._open() as (bench, provider):
-                error = await troubled(bench, provider, trouble)
+                error = await fail_page(bench, provider, trouble)
                 check_error(error, provider.name, next(iter(bench.truth)))
-                check_hidden(bench.secrets, shown(error))
+                check_hidden(bench.secrets, error_texts(error))
                 await provider.page(next(iter(bench.truth)))
 
         asyncio.run(main())
@@ -202,7 +202,7 @@ class ProviderConformance:
     async def test_an_unknown_account_is_no_crash(self) -> None:
         """It is a PhonesysError, or a page where a key is good for whatever it is called."""
         async with self._open() as (bench, provider):
-            await asked(provider, "no-such-account-0123456789")
+            await fetch_page_or_error(provider, "no-such-account-0123456789")
             await provider.page(next(iter(bench.truth)))
 
     @in_a_loop
@@ -210,14 +210,14 @@ class ProviderConformance:
         """Cursors are stored by users, and come back from other backends and versions."""
         async with self._open() as (bench, provider):
             for cursor in ("", "../..", "\ud800", "💥", -1, 10**30, 0):
-                await asked(provider, next(iter(bench.truth)), cursor)
+                await fetch_page_or_error(provider, next(iter(bench.truth)), cursor)
 
     @in_a_loop
     async def test_no_account_leaves_its_path(self) -> None:
-        """Whatever an account is called, no other path is asked for, and errors are ours."""
+        """No account id makes the backend request another path, and errors are PhonesysErrors."""
         async with self._open() as (bench, provider):
             for account in self.hostile:
-                await asked(provider, account)
+                await fetch_page_or_error(provider, account)
             if bench.requested_paths is None or bench.paths is None:
                 pytest.skip("the bench does not say which paths were asked for: requested_paths=, paths=")
             strangers = [path for path in bench.requested_paths() if not re.fullmatch(bench.paths, path)]
@@ -232,7 +232,7 @@ class ProviderConformance:
         async def main() -> None:
             async with self.bench() as bench:
                 before = asyncio.all_tasks()
-                async with opened(bench.make()) as provider:
+                async with open_backend(bench.make()) as provider:
                     await cancelled(bench, provider, turns)
                     await provider.page(next(iter(bench.truth)))
                 await only(before)
@@ -283,7 +283,7 @@ class ProviderConformance:
 
 
 @asynccontextmanager
-async def opened(provider: NumberProvider) -> AsyncGenerator[NumberProvider]:
+async def open_backend(provider: NumberProvider) -> AsyncGenerator[NumberProvider]:
     """Open a backend, if it is one that is opened."""
     async with AsyncExitStack() as stack:
         if isinstance(provider, AbstractAsyncContextManager):
@@ -333,8 +333,8 @@ def check_number(number: PhoneNumber, account: str) -> None:
         assert moment is None or (isinstance(moment, datetime) and moment.tzinfo is not None)
 
 
-async def asked(provider: NumberProvider, account: str, cursor: Cursor | None = None) -> None:
-    """Ask for a page that there may not be: a page, or an error of ours."""
+async def fetch_page_or_error(provider: NumberProvider, account: str, cursor: Cursor | None = None) -> None:
+    """Request a page that may not exist; expects a page or a PhonesysError."""
     try:
         page = await provider.page(account, cursor)
     except PhonesysError:
@@ -359,13 +359,13 @@ async def only(before: set[asyncio.Task[Any]]) -> None:
     """Wait a moment for the stand-in, which may live in this loop, to see that its client has gone."""
     clock = asyncio.get_running_loop().time
     until = clock() + _MOMENT
-    while (left := asyncio.all_tasks() - before) and clock() < until:  # noqa: ASYNC110 -- tasks tell nobody
+    while (left := asyncio.all_tasks() - before) and clock() < until:  # noqa: ASYNC110 -- tasks send no event
         await asyncio.sleep(0.005)
     assert not left, f"tasks are left running: {left}"
 
 
-async def troubled(bench: BackendUnderTest, provider: NumberProvider, trouble: FailureMode) -> PhonesysError:
-    """Let the trouble begin, ask for a page, and end the trouble."""
+async def fail_page(bench: BackendUnderTest, provider: NumberProvider, trouble: FailureMode) -> PhonesysError:
+    """Switch a failure on, request a page, and restore."""
     begin = bench.failures.get(trouble)
     if begin is None:
         pytest.skip(f"the bench cannot make this trouble: failures={{FailureMode.{trouble.name}: …}}")
@@ -376,7 +376,7 @@ async def troubled(bench: BackendUnderTest, provider: NumberProvider, trouble: F
         return error
     finally:
         bench.restore()
-    raise AssertionError(f"{trouble}: a page came out of it")
+    raise AssertionError(f"{trouble}: a page was returned")
 
 
 def check_error(error: PhonesysError, backend: str, account: str) -> None:
@@ -392,7 +392,7 @@ def check_error(error: PhonesysError, backend: str, account: str) -> None:
     assert (again.backend, again.operation, again.account) == (backend, error.operation, account)
 
 
-def shown(error: BaseException) -> list[str]:
+def error_texts(error: BaseException) -> list[str]:
     """Show an error in every way that loggers and debuggers do."""
     whole = traceback.TracebackException.from_exception(error, capture_locals=True)
     causes: list[BaseException] = []

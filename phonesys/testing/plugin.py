@@ -25,7 +25,7 @@ _PATIENCE = 10.0
 
 @pytest.fixture
 def phonesys_sandbox_options() -> dict[str, Any]:
-    """Say what `phonesys_sandbox` is made with: override it to have another world."""
+    """Return the options of `phonesys_sandbox`; override it for another sandbox."""
     return {"locations": 12, "numbers": (1, 9), "pools": (0, 2), "leadping": 60, "agents": 30}
 
 

@@ -181,7 +181,7 @@ async def test_every_envelope_is_read_to_its_end(envelope: Envelope, paging: Spe
             mine = await an.of_agent(str(agents[0].id))
             one = await an.get(mine[0].id)
         assert sorted(n.number for n in numbers) == sorted(vendor.truth["agents", "default"])
-        assert [agent.id for agent in agents] == list(vendor.world.agents)
+        assert [agent.id for agent in agents] == list(vendor.state.agents)
         assert {n.number for n in numbers if n.assignee == agents[0].id} == {n.number for n in mine}
         assert (one.number, one.created_at) == (mine[0].number, mine[0].created_at)
         assert one.created_at is not None
@@ -193,7 +193,7 @@ async def test_the_life_of_an_assignment(envelope: Envelope) -> None:
     async with Sandbox(
         locations=0, leadping=0, agents=3, enforce_limits=False, agents_envelope=envelope
     ) as vendor:
-        first, second = list(vendor.world.agents)[:2]
+        first, second = list(vendor.state.agents)[:2]
         async with opened(vendor, account="acme") as an:
             made = await an.assign(phone_number=FRESH, agent_id=first, friendly_name="Desk")
             assert (made.number, made.agent_id, made.label) == (FRESH, first, "Desk")
@@ -292,7 +292,7 @@ async def test_what_no_vendor_could_take_is_refused_before_any_request(vendor: S
 
 async def test_the_vendors_refusals_are_its_own(vendor: Sandbox) -> None:
     """An unknown agent is an error in the vendor's words."""
-    number = next(iter(vendor.world.assignments))
+    number = next(iter(vendor.state.assignments))
     async with opened(vendor) as an:
         with pytest.raises(BadRequest, match="Agent not found"):
             await an.update(number, agent_id="unknown")
@@ -305,7 +305,7 @@ async def test_a_lost_assignment_is_not_repeated(vendor: Sandbox) -> None:
     vendor.script("agents.assign", drop_after(), repeat=True)
     async with opened(vendor) as an:
         with pytest.raises(OutcomeUnknown, match="to find out: find"):
-            await an.assign(phone_number=FRESH, agent_id=next(iter(vendor.world.agents)))
+            await an.assign(phone_number=FRESH, agent_id=next(iter(vendor.state.agents)))
     assert len(vendor.created) == 1
 
 

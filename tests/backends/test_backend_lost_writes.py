@@ -52,9 +52,9 @@ class Vendors:
 
     def __init__(self, sandbox: Sandbox, leadping: Leadping, agents: AgentNumbers) -> None:
         self.sandbox, self.leadping, self.agents = sandbox, leadping, agents
-        self.held = next(iter(sandbox.world.leadping))
-        self.assigned = next(iter(sandbox.world.assignments))
-        self.agent = next(iter(sandbox.world.agents))
+        self.held = next(iter(sandbox.state.leadping))
+        self.assigned = next(iter(sandbox.state.assignments))
+        self.agent = next(iter(sandbox.state.agents))
 
     async def lose(self, write: str, fault: Fault) -> OutcomeUnknown:
         """Make one write, whose request meets the fault."""

@@ -207,7 +207,7 @@ async def test_pages_beyond_the_end_are_no_error(vendor: Sandbox) -> None:
 async def test_numbers_in_pools_are_there_unless_refused(vendor: Sandbox) -> None:
     """The vendor leaves them out by default; the backend asks for them by default."""
     account = connected(vendor)
-    location = vendor.world.location(account)
+    location = vendor.state.location(account)
     assert location is not None
     free = {n for n, pool in zip(location.numbers, location.pool_of, strict=True) if pool < 0}
     assert free < set(location.numbers)
@@ -250,7 +250,7 @@ async def test_pools_are_fetched_anew_with_each_first_page(vendor: Sandbox) -> N
     account = connected(vendor)
     async with opened(vendor, with_pools=True) as lc:
         await lc.page(account)
-        added = vendor.world.add(account, pool=1)
+        added = vendor.state.add(account, pool=1)
         page = await lc.page(account)
     (number,) = [number for number in page.numbers if number.number == added]
     assert number.pool is not None

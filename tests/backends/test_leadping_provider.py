@@ -99,7 +99,7 @@ async def test_one_key_is_one_account(vendor: Sandbox) -> None:
     async with Leadping(auth=auth, base_url=vendor.leadping_url) as lp:
         assert [account async for account in lp.accounts()] == ["acme", "other"]
         assert (await lp.page("acme")).numbers
-        assert (await lp.get(next(iter(vendor.world.leadping)), account="acme")).account == "acme"
+        assert (await lp.get(next(iter(vendor.state.leadping)), account="acme")).account == "acme"
 
 
 async def test_search_asks_the_vendor(vendor: Sandbox) -> None:

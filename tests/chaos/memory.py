@@ -249,7 +249,7 @@ async def trouble() -> None:
         locations=60, leadping=250, agents=120, enforce_limits=False, faults=_PLAN, oauth_expires_in=_EXPIRES,
         log_size=100,
     ) as world:  # fmt: skip
-        first = world.oauth.company()
+        first = world.oauth.grant_company()
         _tell(
             {
                 "leadconnector": world.leadconnector_url, "leadping": world.leadping_url,

@@ -165,7 +165,7 @@ class Scene:
 
     def __init__(self, sandbox: Sandbox, leadping: Leadping, agents: AgentNumbers, seed: int) -> None:
         self.sandbox, self.leadping, self.agents = sandbox, leadping, agents
-        self.world = sandbox.world
+        self.world = sandbox.state
         self.seed = seed
         self.tally = Tally()
         self.unclear: list[tuple[Attempt, OutcomeUnknown]] = []

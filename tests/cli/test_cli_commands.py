@@ -182,7 +182,7 @@ def test_a_number_is_created_changed_fetched_and_deleted(vendors: Sandbox) -> No
 
 def test_a_number_is_assigned(vendors: Sandbox) -> None:
     """Options have the same names for every vendor."""
-    agents = list(vendors.world.agents)
+    agents = list(vendors.state.agents)
     made = call(
         "assign",
         "agents",
@@ -235,7 +235,7 @@ def test_delete_asks_on_a_terminal(vendors: Sandbox, tmp_path: Path) -> None:
     import os
     import pty
 
-    number_id = next(iter(vendors.world.leadping))
+    number_id = next(iter(vendors.state.leadping))
     leader, follower = pty.openpty()
     process = start("delete", "leadping", number_id, cwd=tmp_path, stdin=follower)
     os.close(follower)
@@ -244,7 +244,7 @@ def test_delete_asks_on_a_terminal(vendors: Sandbox, tmp_path: Path) -> None:
     os.close(leader)
     assert done.status == 1, done
     assert f"Delete {number_id} of leadping? (y/N)" in done.err
-    assert number_id in vendors.world.leadping
+    assert number_id in vendors.state.leadping
 
 
 # Setup

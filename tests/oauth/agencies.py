@@ -44,7 +44,7 @@ def token(response: dict[str, Any], *, expired: bool = False, clock: Clock | Non
 async def store_of(sandbox: Sandbox, store: TokenStore | None = None, *, expired: bool = False) -> TokenStore:
     """Authorise the company's app, and store its token."""
     store = store or MemoryTokenStore()
-    await store.save(company_key(sandbox), token(sandbox.oauth.company(), expired=expired))
+    await store.save(company_key(sandbox), token(sandbox.oauth.grant_company(), expired=expired))
     return store
 
 

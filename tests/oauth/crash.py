@@ -65,7 +65,7 @@ class Scene:
 
     async def authorise(self) -> None:
         """Authorise the app, and store a token that has expired."""
-        await self.expire(self.sandbox.oauth.company())
+        await self.expire(self.sandbox.oauth.grant_company())
 
     async def expire(self, response: dict[str, Any] | None = None) -> None:
         """Mark the stored token as expired, so that the next call begins with a refresh."""

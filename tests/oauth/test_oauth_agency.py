@@ -70,7 +70,7 @@ async def test_a_thousand_calls_of_one_location_refresh_once(sandbox: Sandbox) -
     here = connected(sandbox)[0]
     store = MemoryTokenStore()
     key = f"leadconnector/{sandbox.oauth.client_id}/location/{here}"
-    await store.save(key, token(sandbox.oauth.location(here), expired=True))
+    await store.save(key, token(sandbox.oauth.grant_location(here), expired=True))
     auth = OAuthToken(
         sandbox.oauth.client_id,
         sandbox.oauth.client_secret,
@@ -99,7 +99,7 @@ async def test_locations_with_tokens_of_their_own_share_a_backend(sandbox: Sandb
             sandbox.oauth.client_secret,
             location_id=here,
             store=store,
-            refresh_token=sandbox.oauth.location(here)["refresh_token"],
+            refresh_token=sandbox.oauth.grant_location(here)["refresh_token"],
             clock=Clock(),
         )
     async with backend(sandbox, PerAccount(auths)) as lc:
@@ -175,7 +175,7 @@ async def test_a_spent_refresh_token_fails_every_waiter_with_the_vendors_reason(
             with pytest.raises(Unauthorized, match="This refresh token is invalid"):
                 await lc.page(connected(sandbox)[0])
         assert sandbox.served["leadconnector.token", 400] == 1
-        await store.save(company_key(sandbox), token(sandbox.oauth.company()))  # another login
+        await store.save(company_key(sandbox), token(sandbox.oauth.grant_company()))  # another login
         clock.now += 60
         assert (await lc.page(connected(sandbox)[0])).numbers
 
@@ -337,7 +337,7 @@ async def test_a_location_without_the_app_fails_alone(sandbox: Sandbox) -> None:
 async def test_a_missing_scope_is_the_vendors_403(sandbox: Sandbox) -> None:
     """The vendor's refusal is raised unchanged."""
     store = MemoryTokenStore()
-    response = sandbox.oauth.company(scopes=["oauth.write", "phonenumbers.read"])
+    response = sandbox.oauth.grant_company(scopes=["oauth.write", "phonenumbers.read"])
     await store.save(company_key(sandbox), token(response))
     async with backend(sandbox, agency(sandbox, store)) as lc:
         here = connected(sandbox)[0]
@@ -382,7 +382,7 @@ async def test_a_location_that_cannot_be_refreshed_is_exchanged(sandbox: Sandbox
     store, clock, here = await store_of(sandbox), Clock(), connected(sandbox)[0]
     await lc_page(sandbox, store, clock, here)
     clock.now += 80_000
-    await store.save(company_key(sandbox), token(sandbox.oauth.company(), clock=clock))
+    await store.save(company_key(sandbox), token(sandbox.oauth.grant_company(), clock=clock))
     clock.now += 10_000
     sandbox.script("leadconnector.token", fault)
     await lc_page(sandbox, store, clock, here)
@@ -457,7 +457,7 @@ def test_tokens_outlive_the_event_loop(unused_port: int) -> None:
 
     sandbox = Sandbox(locations=3, port=unused_port)
     store = MemoryTokenStore()
-    auth = agency(sandbox, store, refresh_token=sandbox.oauth.company()["refresh_token"])
+    auth = agency(sandbox, store, refresh_token=sandbox.oauth.grant_company()["refresh_token"])
 
     async def use() -> None:
         async with sandbox:

@@ -13,7 +13,7 @@ from phonesys.backends.leadconnector.oauth.login import SCOPES
 from phonesys.errors import BadRequest, DecodeError
 from phonesys.oauth import MemoryTokenStore
 from phonesys.sandbox import body
-from phonesys.sandbox.oauth import Holder
+from phonesys.sandbox.oauth import Subject
 from tests.oauth.agencies import agency, backend, company_key
 
 if TYPE_CHECKING:
@@ -144,7 +144,7 @@ def test_the_address_is_encoded() -> None:
 async def test_a_code_is_valid_once(sandbox: Sandbox) -> None:
     """A code is valid once, and only with the redirect address it was issued for."""
     state = sandbox.oauth
-    code = state.code(Holder("Company", state.company_id), "http://localhost:1/cb")
+    code = state.issue_code(Subject("Company", state.company_id), "http://localhost:1/cb")
 
     async def exchanged(uri: str) -> Any:
         return await exchange_code(

@@ -35,7 +35,7 @@ async def cold_start(processes: int, folder: Path) -> None:
     async with Sandbox(locations=5, numbers=2, enforce_limits=False) as sandbox:
         scene = Scene(sandbox, folder)
         await FileTokenStore(scene.store).save(
-            company_key(sandbox), token(sandbox.oauth.company(), clock=Clock(time.time()))
+            company_key(sandbox), token(sandbox.oauth.grant_company(), clock=Clock(time.time()))
         )
         sandbox.script("leadconnector.location_token", delay(0.1))  # all are there before it ends
         children = await asyncio.gather(*(scene.child(locations=1) for _ in range(processes)))

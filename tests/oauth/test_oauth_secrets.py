@@ -145,9 +145,9 @@ async def test_a_damaged_file_shows_nothing_of_what_is_in_it(
 
 async def test_a_login_that_fails_shows_nothing(sandbox: Sandbox, witness: Witness) -> None:
     """A failed login shows neither the code, nor the client secret, nor a token that could not be saved."""
-    from phonesys.sandbox.oauth import Holder
+    from phonesys.sandbox.oauth import Subject
 
-    code = sandbox.oauth.code(Holder("Company", sandbox.oauth.company_id))
+    code = sandbox.oauth.issue_code(Subject("Company", sandbox.oauth.company_id))
 
     class Full(MemoryTokenStore):
         async def save(self, key: str, token: Any) -> None:
@@ -165,5 +165,5 @@ async def test_a_login_that_fails_shows_nothing(sandbox: Sandbox, witness: Witne
         # This test's own frame holds the code.
         failure.value.__traceback__ = failure.value.__traceback__ and failure.value.__traceback__.tb_next
         witness.catch(failure.value)
-    sandbox.oauth._codes[code] = (Holder("Company", "x"), None)
+    sandbox.oauth._codes[code] = (Subject("Company", "x"), None)
     assert witness.leaks() == []

@@ -165,7 +165,7 @@ async def test_leadconnector_tokens(world: World, document: Callable[..., Docume
         "client_id": oauth.client_id,
         "client_secret": oauth.client_secret,
         "grant_type": "refresh_token",
-        "refresh_token": oauth.company()["refresh_token"],
+        "refresh_token": oauth.grant_company()["refresh_token"],
     }
     token = validated(spec, "POST /oauth/token", await world.leadconnector("POST", "/oauth/token", data=form))
     signed = {"Authorization": f"Bearer {token['access_token']}"}
@@ -211,5 +211,5 @@ async def test_leadping_errors(world: World, document: Callable[..., Document]) 
         answered = await world.leadping(method, "/phone-numbers/nothing", headers=stranger)
         validated(spec, f"{method} {item}", answered)
     for _ in range(300):
-        world.sandbox.limits["leadping"].take("default")
+        world.sandbox.limits["leadping"].try_acquire("default")
     validated(spec, f"GET {item}", await world.leadping("GET", "/phone-numbers/nothing"))

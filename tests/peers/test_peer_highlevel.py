@@ -98,7 +98,7 @@ async def test_it_refreshes_its_token(highlevel: Any, vendors: Sandbox, here: st
     """An expired token is renewed with the refresh token, which is then spent; the next one is used then."""
     oauth = vendors.oauth
     client = highlevel.HighLevel(client_id=oauth.client_id, client_secret=oauth.client_secret)
-    session = {**oauth.location(here), "userType": "Location"}
+    session = {**oauth.grant_location(here), "userType": "Location"}
     await client.session_storage.set_session(here, session)
     assert (await numbers(client, here))["data"]["numbers"]
     for turn in (1, 2):
@@ -116,7 +116,7 @@ async def test_it_searches_locations(highlevel: Any, vendors: Sandbox) -> None:
     client = highlevel.HighLevel(
         client_id=oauth.client_id,
         client_secret=oauth.client_secret,
-        agency_access_token=oauth.company()["access_token"],
+        agency_access_token=oauth.grant_company()["access_token"],
     )
     found: list[str] = []
     for skip in ("0", "3"):
@@ -132,7 +132,7 @@ async def test_it_gets_a_location_token(highlevel: Any, vendors: Sandbox, here: 
     agency = highlevel.HighLevel(
         client_id=oauth.client_id,
         client_secret=oauth.client_secret,
-        agency_access_token=oauth.company()["access_token"],
+        agency_access_token=oauth.grant_company()["access_token"],
     )
     answer = await agency.oauth.get_location_access_token({"companyId": oauth.company_id, "locationId": here})
     client = highlevel.HighLevel(

@@ -26,10 +26,10 @@ class Caller:
 
     @property
     def agents(self) -> list[str]:
-        return list(self.sandbox.world.agents)
+        return list(self.sandbox.state.agents)
 
     def some(self) -> str:
-        return next(iter(self.sandbox.world.assignments))
+        return next(iter(self.sandbox.state.assignments))
 
 
 @pytest.fixture

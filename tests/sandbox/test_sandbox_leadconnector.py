@@ -35,7 +35,7 @@ class Caller:
     def pooled(self) -> str:
         """Find a location some of whose numbers are in a pool, and some are not."""
         for id_ in self.sandbox.location_ids:
-            location = self.sandbox.world.location(id_)
+            location = self.sandbox.state.location(id_)
             if location and len(location.numbers) > 5 and len(set(location.pool_of)) > 1:
                 return id_
         raise LookupError
@@ -231,6 +231,6 @@ async def test_changes_are_served() -> None:
     """What is added to or taken from a location shows in the next answer."""
     async with Sandbox(locations=1, numbers=2) as sandbox, aiohttp.ClientSession() as session:
         call, here = Caller(sandbox, session), sandbox.location_ids[0]
-        new = sandbox.world.add(here)
+        new = sandbox.state.add(here)
         _, answer, _ = await call.numbers(here, searchFilter=new)
         assert [row["phoneNumber"] for row in answer["numbers"]] == [new]

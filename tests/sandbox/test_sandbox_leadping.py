@@ -37,7 +37,7 @@ class Caller:
                 return rows
 
     def some(self) -> str:
-        return next(iter(self.sandbox.world.leadping))
+        return next(iter(self.sandbox.state.leadping))
 
     @property
     def truth(self) -> frozenset[str]:
@@ -204,7 +204,7 @@ async def test_deleting_is_final(call: Caller) -> None:
 
 async def test_status_and_warmup_agree(call: Caller) -> None:
     """One asks by number, the other by id."""
-    record = call.sandbox.world.leadping[call.some()]
+    record = call.sandbox.state.leadping[call.some()]
     _, by_number = await call("GET", f"/%2B{record.number[1:]}/status?windowDays=7")
     _, by_id = await call("GET", f"/{record.id}/warmup?startDate=2026-01-01&endDate=2026-01-07")
     assert by_number["number"] == record.number

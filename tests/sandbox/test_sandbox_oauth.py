@@ -86,7 +86,7 @@ async def test_a_stranger_gets_no_code(call: Caller) -> None:
 
 async def test_refresh_tokens_rotate_and_die_when_used(call: Caller) -> None:
     """The old one is refused with the vendor's body, the new one works."""
-    first = call.sandbox.oauth.company()
+    first = call.sandbox.oauth.grant_company()
     status, second = await call.refresh(first["refresh_token"])
     assert (status, second["refresh_token"] != first["refresh_token"]) == (200, True)
     assert await call.refresh(first["refresh_token"]) == (
@@ -100,7 +100,7 @@ async def test_refresh_tokens_rotate_and_die_when_used(call: Caller) -> None:
 async def test_a_grace_answers_the_same_again(call: Caller) -> None:
     """For as long as it lasts, a spent refresh token buys what it bought before."""
     call.sandbox.oauth.grace = 30.0
-    first = call.sandbox.oauth.company()["refresh_token"]
+    first = call.sandbox.oauth.grant_company()["refresh_token"]
     bought = await call.refresh(first)
     call.clock.now += 29
     assert await call.refresh(first) == bought
@@ -112,7 +112,7 @@ async def test_a_grace_answers_the_same_again(call: Caller) -> None:
 async def test_a_client_has_to_know_its_secret(call: Caller) -> None:
     """And grants that nobody offers are unprocessable."""
     call.app["client_secret"] = "wrong"
-    assert (await call.refresh(call.sandbox.oauth.company()["refresh_token"]))[0] == 401
+    assert (await call.refresh(call.sandbox.oauth.grant_company()["refresh_token"]))[0] == 401
     call.app["client_secret"] = call.sandbox.oauth.client_secret
     assert (await call.token(grant_type="password"))[0] == 422
 
@@ -120,12 +120,12 @@ async def test_a_client_has_to_know_its_secret(call: Caller) -> None:
 async def test_tokens_end_and_can_be_revoked(call: Caller) -> None:
     """Access ends by the clock; throwing the app out ends refresh tokens too."""
     here = call.sandbox.location_ids[0]
-    token = call.sandbox.oauth.location(here, expires_in=60)
+    token = call.sandbox.oauth.grant_location(here, expires_in=60)
     assert await call.numbers(token["access_token"], here) == 200
     call.clock.now += 60
     assert await call.numbers(token["access_token"], here) == 401
     assert (await call.refresh(token["refresh_token"]))[0] == 200
-    company = call.sandbox.oauth.company()
+    company = call.sandbox.oauth.grant_company()
     call.sandbox.oauth.revoke(call.sandbox.oauth.company_id)
     assert (await call.exchange(company["access_token"], here))[0] == 401
     assert (await call.refresh(company["refresh_token"]))[0] == 400
@@ -134,7 +134,7 @@ async def test_tokens_end_and_can_be_revoked(call: Caller) -> None:
 async def test_a_token_opens_what_it_is_for(call: Caller) -> None:
     """A location's token opens that location, and a company's token none of them."""
     here, there = call.sandbox.location_ids[:2]
-    company = call.sandbox.oauth.company()["access_token"]
+    company = call.sandbox.oauth.grant_company()["access_token"]
     status, mine = await call.exchange(company, here)
     assert (status, mine["locationId"], "refresh_token" in mine) == (200, here, False)
     assert await call.numbers(mine["access_token"], here) == 200
@@ -147,27 +147,29 @@ async def test_a_token_opens_what_it_is_for(call: Caller) -> None:
 async def test_a_missing_scope_is_a_403(call: Caller) -> None:
     """Of the company's operations, and of the location's."""
     here, state = call.sandbox.location_ids[0], call.sandbox.oauth
-    narrow = state.location(here, scopes=["numberpools.read"])["access_token"]
+    narrow = state.grant_location(here, scopes=["numberpools.read"])["access_token"]
     assert await call.numbers(narrow, here) == 403
     assert (await call("GET", "/phone-system/number-pools", narrow, locationId=here))[0] == 200
-    assert (await call.exchange(state.company(scopes=["oauth.readonly"])["access_token"], here))[0] == 403
+    assert (await call.exchange(state.grant_company(scopes=["oauth.readonly"])["access_token"], here))[
+        0
+    ] == 403
 
 
 async def test_buying_takes_a_scope_that_listing_does_not(call: Caller) -> None:
     """`phonenumbers.write`, which tokens have unless they are made without it."""
     here, state = call.sandbox.location_ids[0], call.sandbox.oauth
-    number = call.sandbox.world.for_sale(1)[0]
+    number = call.sandbox.state.for_sale(1)[0]
     for scopes, status in ((["phonenumbers.read"], 403), (EVERYTHING, 201)):
-        token = state.location(here, scopes=scopes)["access_token"]
+        token = state.grant_location(here, scopes=scopes)["access_token"]
         path = f"/phone-system/numbers/location/{here}/purchase"
         assert (await call("POST", path, token, data=json.dumps({"phoneNumber": number})))[0] == status
         assert (number in call.sandbox.truth["leadconnector", here]) is (status == 201)
-    assert state.location(here)["scope"].split() == sorted(EVERYTHING)
+    assert state.grant_location(here)["scope"].split() == sorted(EVERYTHING)
 
 
 async def test_only_known_locations_with_the_app_have_tokens(call: Caller) -> None:
     """Anything else is refused: unknown, uninstalled, another company's, or not named at all."""
-    token = call.sandbox.oauth.company()["access_token"]
+    token = call.sandbox.oauth.grant_company()["access_token"]
     out = call.sandbox.location_ids[3]
     call.sandbox.oauth.uninstalled.add(out)
     assert (await call.exchange(token, out))[0] == 400
@@ -180,14 +182,14 @@ async def test_only_known_locations_with_the_app_have_tokens(call: Caller) -> No
 async def test_the_company_has_a_window_of_its_own(call: Caller) -> None:
     """Exchanges and lists are paid from it; asking for tokens, and the locations, are not."""
     state, ids = call.sandbox.oauth, call.sandbox.location_ids
-    token = state.company()["access_token"]
+    token = state.grant_company()["access_token"]
     for n in range(10):
         assert (await call.exchange(token, ids[n]))[0] == 200
     assert (await call.exchange(token, ids[10]))[0] == 429
     status, _, headers = await call("GET", "/locations/search", token)
     assert (status, headers["X-RateLimit-Remaining"]) == (429, "0")
-    assert (await call.refresh(state.company()["refresh_token"]))[0] == 200
-    assert await call.numbers(state.location(ids[0])["access_token"], ids[0]) == 200
+    assert (await call.refresh(state.grant_company()["refresh_token"]))[0] == 200
+    assert await call.numbers(state.grant_location(ids[0])["access_token"], ids[0]) == 200
     call.clock.now += 10
     assert (await call.exchange(token, ids[10]))[0] == 200
 
@@ -195,7 +197,7 @@ async def test_the_company_has_a_window_of_its_own(call: Caller) -> None:
 async def test_lists_are_paged(call: Caller) -> None:
     """Installed locations with their count, 20 at a time; a search without, 10 at a time."""
     state, ids = call.sandbox.oauth, call.sandbox.location_ids
-    token, app = state.company()["access_token"], state.client_id.partition("-")[0]
+    token, app = state.grant_company()["access_token"], state.client_id.partition("-")[0]
     state.uninstalled |= set(ids[:5])
     base = {"companyId": state.company_id, "appId": app}
     _, page, _ = await call("GET", "/oauth/installedLocations", token, **base)

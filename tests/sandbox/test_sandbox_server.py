@@ -44,7 +44,7 @@ async def test_it_comes_back_on_the_same_port_with_its_data() -> None:
     sandbox = Sandbox(locations=1)
     async with aiohttp.ClientSession() as session:
         async with sandbox:
-            url, new = sandbox.url, sandbox.world.add(sandbox.location_ids[0])
+            url, new = sandbox.url, sandbox.state.add(sandbox.location_ids[0])
             await ask(sandbox, session)
         async with sandbox:
             assert sandbox.url == url

@@ -45,7 +45,7 @@ async def test_what_is_bought_is_held_and_no_longer_offered(shop: Shop) -> None:
     assert shop.sandbox.created == [Created("leadconnector", shop.here, number, number)]
     assert number not in await shop.offers()
     assert (await shop.ask("POST", f"{shop.here}/purchase", {"phoneNumber": number})).status == 400
-    assert shop.sandbox.world.buy() != number
+    assert shop.sandbox.state.allocate_number() != number
 
 
 async def test_offers_fit_what_is_asked_for(shop: Shop) -> None:

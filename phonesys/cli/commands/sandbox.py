@@ -94,7 +94,7 @@ async def _serve(server: Sandbox, port: int, write: Path | None) -> int:
 def _announce(server: Sandbox, written: Path | None) -> None:
     """Print addresses and credentials to stderr, and a configuration to stdout."""
     print_info(
-        f"{server.url} serves {len(server.location_ids):,} locations, seed {server.world.seed}; "
+        f"{server.url} serves {len(server.location_ids):,} locations, seed {server.state.seed}; "
         "Ctrl-C stops it"
     )
     print_info("Open it in a browser to watch requests and switch faults")

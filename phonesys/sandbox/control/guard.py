@@ -1,4 +1,4 @@
-"""Who may look at the sandbox and throw its switches: programs on this machine, and its own page.
+"""Access control of the control page: programs on this machine, and the page itself.
 
 Other pages in the same browser may not: neither by asking across sites, nor by having a name of theirs
 resolve to this machine (DNS rebinding), nor from inside of a frame.
@@ -28,11 +28,11 @@ HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
-"""What every answer carries."""
+"""Headers of every response."""
 
 
 def reject_reason(request: web.Request) -> str | None:
-    """Say why a request is not answered; None if it may be."""
+    """Return why a request is rejected, or None if it is allowed."""
     host = request.headers.get("Host", "")
     if not _is_loopback(request.remote or ""):
         return "only on this machine"

@@ -30,7 +30,7 @@ _SHOWN_AT_FIRST = 200
 
 
 class OnOff(msgspec.Struct, forbid_unknown_fields=True):
-    """What is sent to throw a switch."""
+    """Body of a request that turns a fault on or off."""
 
     on: bool
 
@@ -65,7 +65,7 @@ class Control:
         add("*", "/_sandbox{rest:.*}", _guarded(_nothing))
 
     def _wake(self) -> None:
-        """Tell whoever watches; may be called from any thread."""
+        """Wake the event streams; may be called from any thread."""
         if self._watchers and self._loop is not None:
             self._loop.call_soon_threadsafe(self._wake_here)
 
@@ -74,7 +74,7 @@ class Control:
             watcher.set()
 
     async def _end(self, _: web.Application) -> None:
-        """Let the streams end by themselves, so that a browser that watches holds nothing up."""
+        """End the event streams, so that an open page does not delay the shutdown."""
         self._ending = True
         self._wake_here()
 

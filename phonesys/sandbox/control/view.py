@@ -1,4 +1,4 @@
-"""What the page shows, as plain data."""
+"""Data of the control page, as plain values."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ _MOST_ACCOUNTS = 200
 
 
 def about(sandbox: Sandbox) -> dict[str, Any]:
-    """Say what does not change: where everything is, and what can go wrong."""
+    """Return what does not change: addresses, and the kinds of faults."""
     return {
-        "seed": sandbox.world.seed,
-        "locations": sandbox.world.locations,
+        "seed": sandbox.state.seed,
+        "locations": sandbox.state.locations,
         "vendors": [
             {
                 "name": "LeadConnector",
@@ -54,7 +54,7 @@ def _kind(name: str, kind: type[Rule]) -> dict[str, Any]:
 
 
 def state(sandbox: Sandbox, after: int) -> dict[str, Any]:
-    """Say what changes; of the log, the requests that ended after the `after`th."""
+    """Return what changes, with the logged requests that ended after the `after`th."""
     log = sandbox.log
     missed = min(max(log.total - after, 0), len(log.requests))
     return {
@@ -79,7 +79,7 @@ def fault(switch: FaultSwitch) -> dict[str, Any]:
 
 
 def _windows(sandbox: Sandbox) -> Iterator[dict[str, Any]]:
-    """Find the windows of whoever asked lately, the last one first."""
+    """Return the rate windows of the accounts of recent requests, the latest first."""
     lately = islice(reversed(sandbox.log.requests), _LOOKED_AT)
     for backend, account in dict.fromkeys((served.backend, served.account) for served in lately):
         windows = sandbox.limits.get(backend)
@@ -96,13 +96,18 @@ def accounts(sandbox: Sandbox, search: str, skip: int) -> dict[str, Any]:
     shown = found[skip : skip + _MOST_ACCOUNTS]
     rows = [_location(sandbox, id_) for id_ in shown]
     if not skip and not search:
-        world = sandbox.world
+        vendors = sandbox.state
         rows = [
-            {"backend": "leadping", "account": DEFAULT, "numbers": len(world.leadping), "state": "connected"},
+            {
+                "backend": "leadping",
+                "account": DEFAULT,
+                "numbers": len(vendors.leadping),
+                "state": "connected",
+            },
             {
                 "backend": "agents",
                 "account": DEFAULT,
-                "numbers": len(world.assignments),
+                "numbers": len(vendors.assignments),
                 "state": "connected",
             },
             *rows,
@@ -111,7 +116,7 @@ def accounts(sandbox: Sandbox, search: str, skip: int) -> dict[str, Any]:
 
 
 def _location(sandbox: Sandbox, location_id: str) -> dict[str, Any]:
-    location = sandbox.world.location(location_id)
+    location = sandbox.state.location(location_id)
     return {
         "backend": "leadconnector",
         "account": location_id,

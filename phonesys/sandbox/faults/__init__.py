@@ -1,4 +1,4 @@
-"""What can go wrong on demand: for scripts, one by one, and as a plan, by chance but repeatable."""
+"""Faults on demand: scripted one by one, or drawn by a plan from a seed."""
 
 from __future__ import annotations
 

@@ -19,9 +19,8 @@ _UNTIL_READ = 0.02  # a RST may overtake what was sent before it
 class Refused(Rule, frozen=True, kw_only=True, tag="refused"):
     """Go away for `seconds`: the request is reset, and new connections are refused.
 
-    Nobody can refuse a connection for what is asked over it, since that comes later. So this is an outage,
-    for everybody: the socket that listens is closed for a while, and kept connections end after their
-    request.
+    A connection is accepted or refused before its request is known, so this is an outage for every client:
+    the listening socket is closed for a while, and open connections end after their request.
     """
 
     group: ClassVar[str] = "Connection"
@@ -29,7 +28,7 @@ class Refused(Rule, frozen=True, kw_only=True, tag="refused"):
     seconds: float = 0.5
 
     def check(self) -> None:
-        """Refuse what nobody can wait."""
+        """Raise InvalidArgument for a time that cannot be waited."""
         expect_seconds("seconds", self.seconds)
 
     async def __call__(self, exchange: Exchange, /) -> web.StreamResponse:
@@ -65,7 +64,7 @@ class ResetBody(Rule, frozen=True, kw_only=True, tag="reset-body"):
 
 
 class Truncated(Rule, frozen=True, kw_only=True, tag="truncated"):
-    """Carry it out, promise the whole body (Content-Length), and close in an orderly way after half of it."""
+    """Carry the request out, announce the whole body, and close cleanly after half the body."""
 
     group: ClassVar[str] = "Connection"
 
@@ -80,7 +79,7 @@ class Truncated(Rule, frozen=True, kw_only=True, tag="truncated"):
 
 
 class LostAnswer(Rule, frozen=True, kw_only=True, tag="lost-answer"):
-    """Carry it out, and close the connection without an answer: the write is done, and nobody knows."""
+    """Carry the request out, and close the connection without a response."""
 
     group: ClassVar[str] = "Connection"
 

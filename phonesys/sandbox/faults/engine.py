@@ -1,4 +1,4 @@
-"""Which request meets which fault: the plan while the sandbox runs."""
+"""The fault plan at run time: picks the fault for each request."""
 
 from __future__ import annotations
 
@@ -37,16 +37,16 @@ class FaultSwitch:
 
     @property
     def kind(self) -> str:
-        """What plans call it."""
+        """The kind, as plans spell it."""
         return kind_of(self.rule)
 
     @property
     def spent(self) -> bool:
-        """Whether it happened as often as it may."""
+        """True once the fault has happened as often as `times` allows."""
         return self.rule.times is not None and self.met >= self.rule.times
 
     def draw(self, seed: int, exchange: Exchange, target: int) -> random.Random | None:
-        """Say whether it happens to this request, with the randomness that it may use then.
+        """Return the randomness for this request's fault, or None if the fault does not happen.
 
         Everything is derived from the seed, the request, and how often that very request came before, so that
         neither other requests nor their order change it.
@@ -84,7 +84,7 @@ class Faults:
         return len(self._switches)
 
     def add(self, rule: Rule) -> FaultSwitch:
-        """Add a fault behind the others; raises InvalidArgument for a route that no pattern of it fits."""
+        """Add a fault after the others; raises InvalidArgument where its pattern matches no route."""
         routes = list(self._routes())
         if not any(fnmatchcase(route, rule.route) for route in routes):
             raise InvalidArgument(f"no such route: {rule.route}; there are: {', '.join(routes)}")

@@ -31,12 +31,12 @@ class Exchange:
     route: str
     account: str
     carry_out: Callable[[], Awaitable[web.Response]]
-    world: VendorState
+    state: VendorState
     outage: Callable[[float], None]
     """Refuse all new connections for so many seconds."""
     dropped: bool = field(default=False, init=False)
     fault: str | None = field(default=None, init=False)
-    """What goes wrong with it: a kind, or `script`."""
+    """The kind of fault that happened, or `script`."""
     rng: random.Random = field(default_factory=lambda: random.Random(0), init=False)  # noqa: S311 -- seeded
     memory: dict[str, Any] = field(default_factory=dict[str, Any], init=False)
 

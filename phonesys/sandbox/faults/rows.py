@@ -188,7 +188,7 @@ class DuplicateRows(RowFault, frozen=True, kw_only=True, tag="duplicate-rows"):
 
 
 def _is_later(exchange: Exchange, sent: bytes) -> bool:
-    """Say whether a page is not the first of its listing."""
+    """Return whether a page is a later page of its listing."""
     if exchange.route == "leadping.list":
         return _token(sent) is not None
     first = "0" if exchange.backend == "leadconnector" else "1"
@@ -249,10 +249,10 @@ class MovingRows(Rule, frozen=True, kw_only=True, tag="moving-rows"):
         return await exchange.proceed()
 
     def _move(self, exchange: Exchange) -> None:
-        world, rng, account = exchange.world, exchange.rng, (exchange.backend, exchange.account)
+        state, rng, account = exchange.state, exchange.rng, (exchange.backend, exchange.account)
         direction = rng.choice(("later", "earlier")) if self.direction == "either" else self.direction
         at = {"front": 0.0, "end": 1.0, "anywhere": rng.random()}[self.where]
         if direction != "later":
-            world.take(*account, rng.random() if direction == "exchange" else at)
+            state.remove_at(*account, rng.random() if direction == "exchange" else at)
         if direction != "earlier":
-            world.put(*account, at)
+            state.insert_at(*account, at)

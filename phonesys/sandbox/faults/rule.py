@@ -47,11 +47,11 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", forbid_u
         """Raise InvalidArgument for what this kind cannot do."""
 
     def concerns(self, route: str, account: str) -> bool:
-        """Say whether requests for this route and account can meet it."""
+        """Return whether requests for this route and account can meet the fault."""
         return fnmatchcase(route, self.route) and fnmatchcase(account, self.account)
 
     async def __call__(self, exchange: Exchange, /) -> web.StreamResponse:
-        """Let it happen to one request."""
+        """Apply the fault to one request."""
         raise NotImplementedError
 
 
@@ -67,5 +67,5 @@ def expect(holds: bool, what: str, value: object) -> None:
 
 
 def expect_seconds(name: str, value: float) -> None:
-    """Raise InvalidArgument for what nobody can wait."""
+    """Raise InvalidArgument for a time that cannot be waited."""
     expect(isfinite(value) and value >= 0, f"{name}: expected seconds, 0 or more", value)

@@ -28,7 +28,7 @@ class Script:
         self._queues.clear()
 
     def next(self, route: str, account: str) -> Fault | None:
-        """Take the next fault for a request; those meant for its account come first."""
+        """Pop the next fault for a request; faults for its account come first."""
         if not self._queues:
             return None
         return self._take((route, account)) or self._take((route, None))

@@ -19,7 +19,7 @@ _SHAPE = 1.5  # of the long tail: with it, one in eight waits is four times as l
 class Latency(Rule, frozen=True, kw_only=True, tag="latency"):
     """Answer late: by `seconds`, up to `jitter` more, and a long `tail` that few requests see.
 
-    The tail is Pareto's: `tail` seconds are typical of it, ten times that is rare, and `most` is the end.
+    The tail is a Pareto distribution: `tail` seconds are typical, ten times that is rare, `most` is the cap.
     `when` says on which side of the operation the wait is. A client that leaves while it waits before the
     operation keeps it from being carried out; with `"regardless"` it is carried out after the wait even so.
     """
@@ -33,7 +33,7 @@ class Latency(Rule, frozen=True, kw_only=True, tag="latency"):
     when: Literal["before", "after", "regardless"] = "after"
 
     def check(self) -> None:
-        """Refuse what nobody can wait."""
+        """Raise InvalidArgument for a time that cannot be waited."""
         for name in ("seconds", "jitter", "tail", "most"):
             expect_seconds(name, getattr(self, name))
 
@@ -59,7 +59,7 @@ _under_way: set[asyncio.Task[web.Response]] = set()
 
 
 async def _detached(exchange: Exchange, seconds: float) -> web.Response:
-    """Carry it out after the wait, whoever is still there."""
+    """Carry the request out after the wait, even if the client has left."""
     await exchange.request.read()  # while it can be
 
     async def later() -> web.Response:
@@ -80,7 +80,7 @@ class Stall(Rule, frozen=True, kw_only=True):
     seconds: float | None = None
 
     def check(self) -> None:
-        """Refuse what nobody can wait."""
+        """Raise InvalidArgument for a time that cannot be waited."""
         expect_seconds("seconds", self.seconds or 0.0)
 
     async def hold(self, exchange: Exchange) -> None:
@@ -108,7 +108,7 @@ class StalledBody(Stall, frozen=True, kw_only=True, tag="stalled-body"):
     """Carry it out, send the headers and half the body, and stall."""
 
     async def __call__(self, exchange: Exchange, /) -> web.StreamResponse:
-        """Promise chunks, and keep half of it."""
+        """Announce a chunked body, and send half the body."""
         whole = await exchange.proceed()
         raw = payload(whole)
         part = await begin(exchange, whole, None)
