@@ -59,6 +59,7 @@ log = logging.getLogger("phonesys")
 _RATE_LIMITED_RETRIES = 4  # times as many: where others use the same window, it may be full repeatedly
 _SUCCESS, _REDIRECTION = 200, 300
 _ACCEPT = "application/json, application/problem+json"
+_ACCEPT_ENCODING = "gzip, deflate"
 
 
 class HttpClient:
@@ -94,7 +95,7 @@ class HttpClient:
         self.fallback_reason: str | None = None
         """Reason why requests go through aiohttp's session; None if they take the direct transport."""
         self._base = validate_base_url(base_url)
-        self._headers = {"Accept": _ACCEPT, **(headers or {})}
+        self._headers = {"Accept": _ACCEPT, "Accept-Encoding": _ACCEPT_ENCODING, **(headers or {})}
         self._limit = limit or UNLIMITED
         self._limit_headers = limit_headers
         self._constant = auth.headers if isinstance(auth, StaticAuth) else None

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from aiohttp.connector import Connection
 
 READ_BUFFER_SIZE = 2**20
-"""Bytes of a body, decompressed, above which aiohttp stops reading; it holds up to twice as many."""
+"""Bytes of a body above which aiohttp stops reading; it holds up to twice as many."""
 
 _MAX_POOL_TRIES = 3
 
@@ -74,5 +74,6 @@ def _new_session(ssl: SSLContext | None) -> aiohttp.ClientSession:
         connector=StrictConnector(limit=0, ssl=ssl or True),  # HttpOptions.connections is the limit
         cookie_jar=aiohttp.DummyCookieJar(),
         read_bufsize=READ_BUFFER_SIZE,
+        auto_decompress=False,  # BodyDecompressor does it, in small steps
         skip_auto_headers=("Content-Type",),  # not for requests without a body
     )

@@ -27,6 +27,7 @@ from yarl import URL
 
 from phonesys.http.response import RawResponse
 from phonesys.http.transport.connector import READ_BUFFER_SIZE
+from phonesys.http.transport.decompression import BodyDecompressor, read_body
 from phonesys.http.transport.errors import read_capped
 from phonesys.http.validation import encode_headers, merge_headers
 
@@ -67,7 +68,7 @@ class DirectTransport:
         self._headers = merge_headers(merge_headers(self._destination.headers, headers), constant or {})
         self._encoded_headers = encode_headers(self._headers)
         self._timeout = timeout
-        self._max_body = max_body
+        self._decompressor = BodyDecompressor(max_body)
         self._fallback = fallback
 
     async def exchange(self, call: Call[Any], signed: Mapping[str, str], /) -> RawResponse:
@@ -84,7 +85,7 @@ class DirectTransport:
             message, content = await protocol.read()
             while message.code < _FIRST_FINAL_STATUS and message.code != _SWITCHING_PROTOCOLS:
                 message, content = await protocol.read()
-            body = await read_capped(content, self._max_body)
+            body = await read_body(content, message.headers, self._decompressor)
         except BaseException:
             connection.close()
             raise
@@ -110,7 +111,11 @@ class DirectTransport:
 
 def _expect_response(protocol: ResponseHandler, read_timeout: float | None, *, to_head: bool = False) -> None:
     protocol.set_response_params(
-        skip_payload=to_head, read_until_eof=True, read_bufsize=READ_BUFFER_SIZE, read_timeout=read_timeout
+        skip_payload=to_head,
+        read_until_eof=True,
+        auto_decompress=False,
+        read_bufsize=READ_BUFFER_SIZE,
+        read_timeout=read_timeout,
     )
     if read_timeout is not None:
         protocol.start_timeout()

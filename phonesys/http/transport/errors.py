@@ -61,6 +61,10 @@ class BodyLimitExceeded(aiohttp.ClientError):
     """The body is larger than `HttpOptions.max_body`."""
 
 
+class CorruptBody(aiohttp.ClientError):
+    """The body is not what its Content-Encoding says."""
+
+
 async def read_capped(content: StreamReader, max_body: int) -> bytes:
     """Return the decompressed body. Raise BodyLimitExceeded if it is larger than `max_body`."""
     chunk = await content.readany()
@@ -101,11 +105,10 @@ def map_exception(failure: Exception) -> CallError | NotOpen:
 
 def _error_for(failure: Exception) -> CallError | NotOpen:
     reason = _excerpt(str(failure)) or type(failure).__name__
+    for kinds, error, prefix in _ERRORS:
+        if isinstance(failure, kinds):
+            return error(prefix + reason)
     match failure:
-        case BodyLimitExceeded():
-            return ResponseTooLarge(reason)
-        case aiohttp.ClientConnectorError() | aiohttp.ConnectionTimeoutError() | RequestNotSent():
-            return ConnectError(f"could not connect: {reason}")
         case TimeoutError():
             return AttemptTimeout("no response in time")
         case aiohttp.ClientResponseError() | HttpProcessingError():
@@ -114,6 +117,14 @@ def _error_for(failure: Exception) -> CallError | NotOpen:
             return NotOpen("the session that was handed in is closed")
         case _:
             return TransportError(f"the connection was lost: {reason}")
+
+
+_CONNECTING = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, RequestNotSent)
+_ERRORS: tuple[tuple[type[Exception] | tuple[type[Exception], ...], type[CallError], str], ...] = (
+    (BodyLimitExceeded, ResponseTooLarge, ""),
+    (_CONNECTING, ConnectError, "could not connect: "),
+    (CorruptBody, TransportError, "the response cannot be decompressed: "),
+)
 
 
 def _excerpt(text: str) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from yarl import URL
 
 from phonesys.http.response import RawResponse
+from phonesys.http.transport.decompression import BodyDecompressor, read_body
 from phonesys.http.transport.errors import no_retry_middlewares, read_capped
 from phonesys.http.validation import merge_headers
 
@@ -34,6 +35,7 @@ class SessionTransport:
         self._headers = headers
         self._timeout = timeout
         self._max_body = max_body
+        self._decompressor = None if session.auto_decompress else BodyDecompressor(max_body)
         self._middlewares = no_retry_middlewares(session)
 
     async def exchange(self, call: Call[Any], signed: Mapping[str, str], /) -> RawResponse:
@@ -51,7 +53,10 @@ class SessionTransport:
             middlewares=self._middlewares,
         )
         try:
-            body = await read_capped(response.content, self._max_body)
+            if self._decompressor is None:
+                body = await read_capped(response.content, self._max_body)
+            else:
+                body = await read_body(response.content, response.headers, self._decompressor)
         except BaseException:
             response.close()
             raise
