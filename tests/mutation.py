@@ -22,9 +22,9 @@ ROOT = Path(__file__).resolve().parents[1]
 
 _SWEEP = ("tests/sweep",)
 _WINDOW = (
-    "tests/http/test_http_limits.py",
-    "tests/http/test_http_share.py",
-    "tests/http/test_http_traces.py",
+    "tests/http/test_http_ratelimit_window.py",
+    "tests/http/test_http_ratelimit_adaptive.py",
+    "tests/http/test_http_ratelimit_history.py",
 )
 TARGETS: dict[str, tuple[str, ...]] = {
     "phonesys/sweep/verify.py": _SWEEP,
@@ -32,7 +32,7 @@ TARGETS: dict[str, tuple[str, ...]] = {
     "phonesys/http/ratelimit/window.py": _WINDOW,
     "phonesys/http/ratelimit/adaptive.py": _WINDOW,
     "phonesys/http/ratelimit/history.py": _WINDOW,
-    "phonesys/http/ratelimit/quota.py": ("tests/http/test_http_quota.py",),
+    "phonesys/http/ratelimit/quota.py": ("tests/http/test_http_ratelimit_quota.py",),
     "phonesys/http/retry.py": ("tests/http/test_http_retry.py", "tests/http/test_http_client.py"),
     "phonesys/oauth/cache.py": ("tests/oauth",),
     "phonesys/backends/base.py": ("tests/backends",),
