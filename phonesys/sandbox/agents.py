@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, get_args
 import msgspec
 from aiohttp import web
 
+from phonesys.sandbox.paging import Pager
 from phonesys.sandbox.routes import JSON, Route
 from phonesys.sandbox.state import DEFAULT, now
 
@@ -16,12 +17,21 @@ if TYPE_CHECKING:
 
     from phonesys.sandbox.auth import Authenticator
     from phonesys.sandbox.limits import SlidingWindows
+    from phonesys.sandbox.paging import BeyondEnd
     from phonesys.sandbox.state import Agent, Assignment, VendorState
 
-Envelope: TypeAlias = Literal["bare", "data", "numbers", "items", "results", "nested"]
-"""Where the rows are: alone, under a key, or one level down as in `{"data": {"numbers": […]}}`."""
-Paging: TypeAlias = Literal["pagination", "meta", "top", "none"]
-"""Where the paging is. Each place has its own spelling, as seen: `meta` says `pages` and no `hasMore`."""
+Envelope: TypeAlias = Literal["documented", "bare", "data", "numbers", "items", "results", "nested"]
+"""Envelope of rows: none, a key, or a key one level down as in `{"data": {"numbers": [...]}}`.
+
+`documented` is the vendor's own: lists under `data`, single numbers and agents bare.
+"""
+Paging: TypeAlias = Literal[
+    "pagination", "meta", "top", "none",
+    "count", "totalCount", "total_pages", "last_page", "has_more", "hasNext", "hasNextPage", "nextPage",
+]  # fmt: skip
+"""Place and spelling of the paging: an object as vendors were seen to write it, or one key at the top."""
+UpdateMethod: TypeAlias = Literal["PUT", "PATCH", "both"]
+"""HTTP method that updates a number; the other one is answered with 405."""
 
 _MOST = 100
 _T = TypeVar("_T")
@@ -40,7 +50,7 @@ class Change(msgspec.Struct, rename="camel"):
     """The body of an update: what is not sent stays as it is."""
 
     friendly_name: str | msgspec.UnsetType | None = msgspec.UNSET
-    agent_id: str | msgspec.UnsetType = msgspec.UNSET
+    agent_id: str | msgspec.UnsetType | None = msgspec.UNSET
     status: str | msgspec.UnsetType = msgspec.UNSET
 
 
@@ -75,9 +85,17 @@ class AgentsApi:
         limits: SlidingWindows,
         envelope: Envelope = "data",
         paging: Paging = "pagination",
+        *,
+        update_method: UpdateMethod = "both",
+        page_cap: int | None = None,
+        beyond_end: BeyondEnd = "empty",
     ) -> None:
         if envelope not in get_args(Envelope) or paging not in get_args(Paging):
             raise ValueError(f"no such envelope: {envelope}, {paging}")
+        if update_method not in get_args(UpdateMethod):
+            raise ValueError(f"no such update method: {update_method}")
+        self._update_method: UpdateMethod = update_method
+        self._pager = Pager(page_cap, beyond_end, Rejection)
         self._vendors, self._auth, self._limits = vendors, auth, limits
         self._envelope: Envelope = envelope
         self._paging: Paging = paging
@@ -87,10 +105,12 @@ class AgentsApi:
         yield Route("agents.list", "GET", "/numbers", self._list)
         yield Route("agents.assign", "POST", "/numbers", self._assign)
         yield Route("agents.get", "GET", "/numbers/{id}", self._get)
-        yield Route("agents.update", "PUT", "/numbers/{id}", self._update)
+        for method in ("PUT", "PATCH"):
+            yield Route("agents.update", method, "/numbers/{id}", self._update)
         yield Route("agents.delete", "DELETE", "/numbers/{id}", self._delete)
         yield Route("agents.of_agent", "GET", "/agents/{id}/numbers", self._of_agent)
         yield Route("agents.agents", "GET", "/agents", self._agents)
+        yield Route("agents.agent", "GET", "/agents/{id}", self._get_agent)
 
     def account(self, _: web.Request, /) -> str:
         """Name the only one."""
@@ -116,8 +136,12 @@ class AgentsApi:
             raise Rejection(429, "Too many requests", {"Retry-After": str(math.ceil(verdict.retry_after))})
 
     async def _list(self, request: web.Request, _: str) -> web.Response:
-        status = request.query.get("status")
-        rows = [row for row in self._vendors.assignments.values() if status in {None, row.status}]
+        status, agent_id = request.query.get("status"), request.query.get("agentId")
+        rows = [
+            row
+            for row in self._vendors.assignments.values()
+            if _has_status(row, status) and agent_id in {None, row.agent_id}
+        ]
         return self._page(request, "numbers", [_row(row) for row in rows])
 
     async def _assign(self, request: web.Request, _: str) -> web.Response:
@@ -130,15 +154,17 @@ class AgentsApi:
         row = self._vendors.assign(
             number=body.phone_number, agent_id=body.agent_id, friendly_name=body.friendly_name
         )
-        return self._one(row, status=201)
+        return self._one(_row(row), status=201)
 
     async def _get(self, request: web.Request, _: str) -> web.Response:
-        return self._one(self._known(request))
+        return self._one(_row(self._known(request)))
 
     async def _update(self, request: web.Request, _: str) -> web.Response:
+        if self._update_method not in {"both", request.method}:
+            raise Rejection(405, "Method not allowed", {"Allow": f"GET, {self._update_method}, DELETE"})
         row, change = self._known(request), await _body(request, Change)
         if change.agent_id is not msgspec.UNSET:
-            if change.agent_id not in self._vendors.agents:
+            if change.agent_id is not None and change.agent_id not in self._vendors.agents:
                 raise Rejection(400, "Agent not found")
             row.agent_id = change.agent_id
         if change.friendly_name is not msgspec.UNSET:
@@ -146,7 +172,7 @@ class AgentsApi:
         if change.status is not msgspec.UNSET:
             row.status = change.status
         row.updated_at = now()
-        return self._one(row)
+        return self._one(_row(row))
 
     async def _delete(self, request: web.Request, _: str) -> web.Response:
         del self._vendors.assignments[self._known(request).id]
@@ -166,6 +192,12 @@ class AgentsApi:
             request, "agents", [_agent(agent) for agent in agents if search in agent.name.lower()]
         )
 
+    async def _get_agent(self, request: web.Request, _: str) -> web.Response:
+        agent = self._vendors.agents.get(request.match_info["id"])
+        if agent is None:
+            raise Rejection(404, "Agent not found")
+        return self._one(_agent(agent), "agent")
+
     def _known(self, request: web.Request) -> Assignment:
         row = self._vendors.assignments.get(request.match_info["id"])
         if row is None:
@@ -174,36 +206,49 @@ class AgentsApi:
 
     def _page(self, request: web.Request, noun: str, rows: Sequence[dict[str, Any]]) -> web.Response:
         page, limit = _integer(request, "page", 1, None), _integer(request, "limit", 50, _MOST)
-        start = (page - 1) * limit
-        answer = self._wrap(noun, rows[start : start + limit])
-        if isinstance(answer, dict):
-            answer |= self._paged(page, limit, len(rows))
-        return _json(answer)
+        cut = self._pager.cut(rows, page - 1, limit)
+        response = self._wrap(noun, cut.rows)
+        if isinstance(response, dict):
+            response |= self._paging_fields(page, limit, cut.size, len(rows))
+        return _json(response)
 
-    def _wrap(self, noun: str, rows: Sequence[dict[str, Any]]) -> dict[str, Any] | Sequence[dict[str, Any]]:
+    def _wrap(
+        self, noun: str, rows: Sequence[dict[str, Any]] | None
+    ) -> dict[str, Any] | Sequence[dict[str, Any]] | None:
         if self._envelope == "bare":
             return rows
         if self._envelope == "nested":
             return {"data": {noun: rows}}
-        return {noun if self._envelope == "numbers" else self._envelope: rows}
+        key = {"documented": "data", "numbers": noun}.get(self._envelope, self._envelope)
+        return {key: rows}
 
-    def _paged(self, page: int, limit: int, total: int) -> dict[str, Any]:
-        pages, more = -(-total // limit), page * limit < total
+    def _paging_fields(self, page: int, limit: int, size: int, total: int) -> dict[str, Any]:
+        """Return the paging of a list; `size` counts, `limit` is what the client asked for and is told."""
+        pages, more = -(-total // size), page * size < total
         paging = {"page": page, "limit": limit, "total": total}
-        match self._paging:
-            case "pagination":
-                return {"pagination": {**paging, "totalPages": pages, "hasMore": more}}
-            case "meta":
-                return {"meta": {**paging, "pages": pages}}
-            case "top":
-                return {**paging, "totalPages": pages, "hasMore": more}
-            case _:
-                return {}
+        spellings: dict[Paging, dict[str, Any]] = {
+            "pagination": {"pagination": {**paging, "totalPages": pages, "hasMore": more}},
+            "meta": {"meta": {**paging, "pages": pages}},
+            "top": {**paging, "totalPages": pages, "hasMore": more},
+            "none": {},
+            "nextPage": {"nextPage": page + 1 if more else None},
+        }
+        keys = {"count": total, "totalCount": total, "total_pages": pages, "last_page": pages}
+        if self._paging in spellings:
+            return spellings[self._paging]
+        return {self._paging: keys.get(self._paging, more)}
 
-    def _one(self, row: Assignment, status: int = 200) -> web.Response:
-        if self._envelope == "bare":
-            return _json(_row(row), status)
-        return _json({"number" if self._envelope in {"numbers", "nested"} else "data": _row(row)}, status)
+    def _one(self, row: dict[str, Any], noun: str = "number", status: int = 200) -> web.Response:
+        if self._envelope in {"bare", "documented"}:
+            return _json(row, status)
+        return _json({noun if self._envelope in {"numbers", "nested"} else "data": row}, status)
+
+
+def _has_status(row: Assignment, status: str | None) -> bool:
+    """Return whether a number passes the filter: its status, `assigned` or `unassigned`."""
+    if status in {"assigned", "unassigned"}:
+        return (row.agent_id is not None) == (status == "assigned")
+    return status in {None, row.status}
 
 
 def _row(row: Assignment) -> dict[str, Any]:

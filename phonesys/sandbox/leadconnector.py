@@ -9,6 +9,7 @@ from aiohttp import web
 
 from phonesys.sandbox import leadconnector_shop as shop
 from phonesys.sandbox.number_plan import describe, mix, mix128
+from phonesys.sandbox.paging import Pager
 from phonesys.sandbox.routes import JSON, Route
 from phonesys.sandbox.state import random_time
 
@@ -17,10 +18,13 @@ if TYPE_CHECKING:
 
     from phonesys.sandbox.auth import Authenticator
     from phonesys.sandbox.limits import LimitDecision, SlidingWindows
+    from phonesys.sandbox.paging import BeyondEnd
     from phonesys.sandbox.state import Location, VendorState
 
 _MOST = 1000
-_VERSIONS = ("2021-07-28", "v3")
+_VERSIONS = frozenset({"2021-04-15", "2021-07-28", "2023-02-21", "v3"})
+"""Published versions. The dated ones of these operations do not differ."""
+_MISSING_PHONE_SYSTEM = "Phone system is not connected to this account"
 
 
 class Capabilities(msgspec.Struct, frozen=True):
@@ -76,6 +80,7 @@ class PageV1(msgspec.Struct, rename="camel"):
 
 
 _ENCODE = msgspec.json.Encoder().encode
+_NULL = b'{"numbers":null}'
 _EMPTY = b'{"numbers":[],"total":0}'
 _TEXT = Capabilities(voice=True, sms=True, mms=True, fax=False)
 _CAPABILITIES = {
@@ -140,30 +145,42 @@ class Rejection(Exception):
 _BAD_ID = (400, "Invalid locationId format or pagination parameters", "Bad Request")
 BAD_TOKEN = (401, "Invalid token: access token is invalid", "Unauthorized")
 _OTHER_LOCATION = (403, "The token does not have access to this location.", "Forbidden")
-_NO_SCOPE = (403, "The token is not authorized for this scope.", "Forbidden")
+_NO_SCOPE = (401, "The token is not authorized for this scope.", "Unauthorized")
 _SCOPES = {
     "leadconnector.numbers": "phonenumbers.read",
     "leadconnector.pools": "numberpools.read",
     "leadconnector.available": "phonenumbers.read",
     "leadconnector.purchase": "phonenumbers.write",
 }
-_NO_VERSION = (400, "version header is required", "Bad Request")
+_NO_VERSION = (401, "version header was not found.", "Unauthorized")
+_UNKNOWN_VERSION = (401, "version header is invalid", "Unauthorized")
 
 
 class LeadConnectorApi:
     """Serves both versions of the phone system: listing, pools, and buying.
 
-    Where the documents are silent: the `Version` header is as compulsory as they say (400); ids that are
-    malformed and unknown ids are the same documented 400; a token for another location is a 403;
-    a location without a phone system has no pools, rather than no answer; v3 says `total` always.
-    A rejected token is charged to no account, so its response has no quota headers.
+    A missing or unknown `Version` header and a missing scope are 401, as the vendor was seen to answer. Where
+    the documents are silent: malformed and unknown ids are the same documented 400; a token for another
+    location is a 403; a location without a phone system has no pools; v3 always has a `total`. A rejected
+    token is charged to no account, so its response has no quota headers.
     """
 
     name = "leadconnector"
     prefix = "/leadconnector"
 
-    def __init__(self, vendors: VendorState, auth: Authenticator, limits: SlidingWindows) -> None:
+    def __init__(
+        self,
+        vendors: VendorState,
+        auth: Authenticator,
+        limits: SlidingWindows,
+        *,
+        page_cap: int | None = None,
+        beyond_end: BeyondEnd = "empty",
+        missing_phone_system: str = _MISSING_PHONE_SYSTEM,
+    ) -> None:
         self._vendors, self._auth, self._limits = vendors, auth, limits
+        self._pager = Pager(page_cap, beyond_end, Rejection)
+        self._missing_phone_system = missing_phone_system
 
     def routes(self) -> Iterable[Route]:
         """List what it serves."""
@@ -214,8 +231,9 @@ class LeadConnectorApi:
     def _admit(self, request: web.Request, verdict: LimitDecision) -> None:
         if not verdict.allowed:
             raise Rejection(429, "Too Many Requests")
-        if request.headers.get("Version") not in _VERSIONS:
-            raise Rejection(*_NO_VERSION)
+        version = request.headers.get("Version")
+        if version not in _VERSIONS:
+            raise Rejection(*(_UNKNOWN_VERSION if version else _NO_VERSION))
 
     def _location(self, account: str) -> Location:
         location = self._vendors.location(account)
@@ -226,8 +244,9 @@ class LeadConnectorApi:
     async def _numbers(self, request: web.Request, account: str) -> web.Response:
         query, location = Query.of(request), self._phone_system(account)
         wanted = query.select(location)
-        start = query.page * query.page_size
-        page = wanted[start : start + query.page_size]
+        page = self._pager.cut(wanted, query.page, query.page_size).rows
+        if page is None:
+            return _raw(_NULL)
         if request.headers["Version"] == "v3":
             return json_answer(_page_v3(query, location, page, len(wanted)))
         return json_answer(_page_v1(query, location, page)) if page else _raw(_EMPTY)
@@ -255,7 +274,7 @@ class LeadConnectorApi:
     def _phone_system(self, account: str) -> Location:
         location = self._location(account)
         if not location.connected:
-            raise Rejection(404, "Phone system is not connected to this account")
+            raise Rejection(404, self._missing_phone_system)
         return location
 
 
@@ -285,6 +304,7 @@ def _quota(limits: SlidingWindows, verdict: LimitDecision) -> dict[str, str]:
         "X-RateLimit-Interval-Milliseconds": str(round(seconds * 1000)),
         "X-RateLimit-Limit-Daily": str(daily),
         "X-RateLimit-Daily-Remaining": str(verdict.remaining[1]),
+        "X-RateLimit-Daily-Reset": str(round(1000 * verdict.resets_after[1])),
     }
 
 

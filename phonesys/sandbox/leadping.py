@@ -102,13 +102,20 @@ class LeadpingApi:
     prefix = "/leadping"
 
     def __init__(
-        self, vendors: VendorState, auth: Authenticator, limits: SlidingWindows, schema: wire.Schema = "2026"
+        self,
+        vendors: VendorState,
+        auth: Authenticator,
+        limits: SlidingWindows,
+        schema: wire.Schema = "2026",
+        *,
+        page_cap: int | None = None,
     ) -> None:
         if schema not in {"2025", "2026"}:
             raise ValueError(f"no such schema: {schema}")
         self._vendors, self._auth, self._limits = vendors, auth, limits
         self._schema: wire.Schema = schema
         self._tokens = Tokens(vendors.seed)
+        self._page_cap = LARGEST_PAGE if page_cap is None else min(page_cap, LARGEST_PAGE)
 
     def routes(self) -> Iterable[Route]:
         """List what it serves."""
@@ -151,7 +158,7 @@ class LeadpingApi:
         options = await _body(request, Options)
         if options.page_size < 1:
             raise Rejection(400, "pageSize must be at least 1.")
-        size = min(options.page_size, LARGEST_PAGE)
+        size = min(options.page_size, self._page_cap)
         try:
             ids = self._select(options)
             start = self._start(options, ids)
@@ -161,7 +168,7 @@ class LeadpingApi:
         return _json(
             {
                 "items": [wire.table_row(self._vendors.leadping[id_], self._schema) for id_ in shown],
-                "pageSize": size,
+                "pageSize": min(options.page_size, LARGEST_PAGE),
                 "totalCount": len(ids) if options.include_count else None,
                 "continuationToken": self._token(options, ids, start + size),
             }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from array import array
 from bisect import bisect_right
@@ -20,6 +21,8 @@ class LimitDecision(NamedTuple):
     allowed: bool
     remaining: tuple[int, ...]
     """Requests left under each limit after this one, in the order of the limits."""
+    resets_after: tuple[float, ...] = ()
+    """Seconds until each limit is unused again, if no other request is made."""
     retry_after: float = 0.0
     """Seconds until one more request would be allowed; 0 if this one was."""
 
@@ -42,15 +45,22 @@ class SlidingWindows:
     def try_acquire(self, key: str) -> LimitDecision:
         """Count one request against a key unless it exceeds a limit that is enforced."""
         if not self._enforce:
-            return LimitDecision(allowed=True, remaining=tuple(most for most, _ in self.limits))
+            unused = tuple(most for most, _ in self.limits)
+            return LimitDecision(allowed=True, remaining=unused, resets_after=(0.0,) * len(unused))
         now = self._clock()
         times = self._window(key, now)
         left, wait = self._state(times, now)
         if wait > 0:
-            return LimitDecision(allowed=False, remaining=left, retry_after=wait)
+            return LimitDecision(
+                allowed=False, remaining=left, resets_after=self._resets_after(times, now), retry_after=wait
+            )
         if self.limits:
             times.append(now)
-        return LimitDecision(allowed=True, remaining=tuple(room - 1 for room in left))
+        return LimitDecision(
+            allowed=True,
+            remaining=tuple(room - 1 for room in left),
+            resets_after=self._resets_after(times, now),
+        )
 
     @property
     def enforced(self) -> bool:
@@ -69,6 +79,10 @@ class SlidingWindows:
         elif expired := bisect_right(times, now - self._longest):
             del times[:expired]
         return times
+
+    def _resets_after(self, times: array[float], now: float) -> tuple[float, ...]:
+        newest = times[-1] if times else -math.inf
+        return tuple(max(0.0, newest + seconds - now) for _, seconds in self.limits)
 
     def _state(self, times: array[float], now: float) -> tuple[tuple[int, ...], float]:
         left: list[int] = []

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Self
 
 from aiohttp import web
 
-from phonesys.sandbox.agents import AgentsApi, Envelope, Paging
+from phonesys.sandbox.agents import AgentsApi, Envelope, Paging, UpdateMethod
 from phonesys.sandbox.auth import ApiKey, BearerTokens, Grant
 from phonesys.sandbox.control import Control
 from phonesys.sandbox.faults import Exchange, Fault, FaultPlan, Faults, Script
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from phonesys.sandbox.leadping_wire import Schema
     from phonesys.sandbox.log import Counts, Created, Moved
     from phonesys.sandbox.oauth import Spelling
+    from phonesys.sandbox.paging import BeyondEnd
     from phonesys.sandbox.state import Account
 
 _DAY = 86_400.0
@@ -43,15 +44,21 @@ _NO_FAULTS = FaultPlan()
 
 
 class Sandbox:
-    """The three vendors' APIs with generated data, on loopback; the same seed gives the same data.
+    """The three vendors' APIs with generated data, on loopback. The same seed gives the same data.
 
-    Counts are per location, either fixed or an inclusive range drawn from the seed. Limits are
-    `(requests, seconds)`; with `enforce_limits=False` nothing is counted, and quota headers stay full.
-    `oauth` is what LeadConnector knows about tokens; `oauth_grace` is for how many seconds a spent refresh
-    token answers again what it bought. `latency` is added after an operation was carried out, so that a
-    client that gives up has still done it. `faults` is what goes wrong from the start; `faults.add(…)` and
-    its other methods change that at any time. Each request that is over is given to `on_request`, and
-    written to `log_file` as a line of JSON.
+    - Counts (`numbers`, `pools`) are per location: a number, or an inclusive range drawn from the seed.
+    - Limits are `(requests, seconds)`. With `enforce_limits=False` nothing is counted, and quota headers stay
+      full.
+    - `page_cap` is the most rows in a page of any vendor, whatever size was asked for. Responses do not
+      mention it. `beyond_end` is the response to a page after the last one.
+    - `missing_phone_system` is the message of the 404 for a location without a phone system.
+    - `agents_update` is the HTTP method that updates an agent's number; the other one is answered with 405.
+    - `oauth` is LeadConnector's state of tokens. `oauth_grace` is for how many seconds a spent refresh token
+      gets the same response again.
+    - `latency` seconds are added after an operation was carried out, so that a client that gives up has still
+      done it.
+    - `faults` apply from the start; `faults.add(...)` and its other methods change them at any time.
+    - `on_request` is called with each request that ended, and `log_file` receives it as a line of JSON.
     """
 
     def __init__(
@@ -78,6 +85,10 @@ class Sandbox:
         leadping_schema: Schema = "2026",
         agents_envelope: Envelope = "data",
         agents_paging: Paging = "pagination",
+        agents_update: UpdateMethod = "both",
+        page_cap: int | None = None,
+        beyond_end: BeyondEnd = "empty",
+        missing_phone_system: str = "Phone system is not connected to this account",
         latency: float = 0.0,
         faults: FaultPlan = _NO_FAULTS,
         log_size: int | None = 10_000,
@@ -118,15 +129,31 @@ class Sandbox:
             "agents": windows(*((agents_limit,) if agents_limit else ())),
         }
         self._vendors: tuple[Vendor, ...] = (
-            LeadConnectorApi(self.state, tokens, leadconnector),
+            LeadConnectorApi(
+                self.state,
+                tokens,
+                leadconnector,
+                page_cap=page_cap,
+                beyond_end=beyond_end,
+                missing_phone_system=missing_phone_system,
+            ),
             LeadConnectorOAuthV3(self.state, self.oauth, tokens, leadconnector),
-            LeadpingApi(self.state, self._organization, self.limits["leadping"], leadping_schema),
+            LeadpingApi(
+                self.state,
+                self._organization,
+                self.limits["leadping"],
+                leadping_schema,
+                page_cap=page_cap,
+            ),
             AgentsApi(
                 self.state,
                 ApiKey(self.agents_key),
                 self.limits["agents"],
                 agents_envelope,
                 agents_paging,
+                update_method=agents_update,
+                page_cap=page_cap,
+                beyond_end=beyond_end,
             ),
         )
         self._latency, self._clock = latency, clock

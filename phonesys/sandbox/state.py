@@ -59,7 +59,7 @@ class Assignment:
 
     id: str
     number: str
-    agent_id: str
+    agent_id: str | None
     friendly_name: str | None
     status: str
     created_at: str

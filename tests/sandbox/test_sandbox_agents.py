@@ -214,3 +214,71 @@ def test_unknown_envelopes_are_refused() -> None:
     """A misspelt envelope is an error where it was written."""
     with pytest.raises(ValueError, match="envelope"):
         Sandbox(agents_envelope="rows")  # type: ignore[arg-type]
+
+
+async def test_an_agent_can_be_fetched(call: Caller) -> None:
+    """Alone, by its id."""
+    status, answer = await call("GET", f"/agents/{call.agents[1]}")
+    assert (status, answer["data"]["id"]) == (200, call.agents[1])
+    assert (await call("GET", "/agents/nobody"))[0] == 404
+
+
+async def test_a_number_can_be_unassigned(call: Caller) -> None:
+    """`agentId: null` unassigns it, and the filters of the guide tell both kinds apart."""
+    id_ = call.some()
+    status, answer = await call("PATCH", f"/numbers/{id_}", {"agentId": None})
+    assert (status, answer["data"]["agentId"]) == (200, None)
+    free = (await call("GET", "/numbers?status=unassigned"))[1]
+    assert [row["id"] for row in free["data"]] == [id_]
+    assert (await call("GET", "/numbers?status=assigned"))[1]["pagination"]["total"] == 119
+
+
+async def test_the_list_can_be_narrowed_to_an_agent(call: Caller) -> None:
+    """`agentId` keeps its numbers, and no others."""
+    agent = call.agents[0]
+    _, page = await call("GET", f"/numbers?agentId={agent}&limit=100")
+    assert page["data"]
+    assert {row["agentId"] for row in page["data"]} == {agent}
+
+
+@pytest.mark.parametrize(("method", "other"), [("PUT", "PATCH"), ("PATCH", "PUT")])
+async def test_one_method_updates(method: Any, other: str) -> None:
+    """The other one is a 405 that names it, and changes nothing."""
+    async with Sandbox(locations=0, agents_update=method) as sandbox, aiohttp.ClientSession() as session:
+        call = Caller(sandbox, session)
+        path = f"/numbers/{call.some()}"
+        assert (await call(other, path, {"friendlyName": "Other"}))[0] == 405
+        assert (await call("GET", path))[1]["data"]["friendlyName"] != "Other"
+        assert (await call(method, path, {"friendlyName": "Other"}))[1]["data"]["friendlyName"] == "Other"
+
+
+async def test_the_documented_envelope() -> None:
+    """Lists are paged under `data`; single numbers and agents are bare."""
+    async with (
+        Sandbox(locations=0, agents_envelope="documented") as sandbox,
+        aiohttp.ClientSession() as session,
+    ):
+        call = Caller(sandbox, session)
+        _, page = await call("GET", "/numbers?limit=2")
+        assert page.keys() == {"data", "pagination"}
+        assert (await call("GET", f"/numbers/{call.some()}"))[1]["id"] == call.some()
+        assert (await call("GET", f"/agents/{call.agents[0]}"))[1]["id"] == call.agents[0]
+
+
+@pytest.mark.parametrize(
+    ("paging", "said"),
+    [
+        ("count", {"count": 120}), ("totalCount", {"totalCount": 120}), ("total_pages", {"total_pages": 3}),
+        ("last_page", {"last_page": 3}), ("has_more", {"has_more": True}), ("hasNext", {"hasNext": True}),
+        ("hasNextPage", {"hasNextPage": True}), ("nextPage", {"nextPage": 2}), ("none", {}),
+    ],
+)  # fmt: skip
+async def test_capped_pages_in_any_spelling(paging: Any, said: dict[str, Any]) -> None:
+    """A page holds fifty rows instead of a hundred, and only this key tells that there are more."""
+    async with (
+        Sandbox(locations=0, agents=120, agents_paging=paging, page_cap=50) as sandbox,
+        aiohttp.ClientSession() as session,
+    ):
+        _, page = await Caller(sandbox, session)("GET", "/numbers?limit=100")
+    assert len(page.pop("data")) == 50
+    assert page == said

@@ -16,6 +16,7 @@ QUOTA = {
     "X-RateLimit-Interval-Milliseconds",
     "X-RateLimit-Limit-Daily",
     "X-RateLimit-Daily-Remaining",
+    "X-RateLimit-Daily-Reset",
 }
 
 
@@ -192,15 +193,83 @@ async def test_a_revoked_token_is_a_stranger(call: Caller) -> None:
     assert (await call.numbers(call.pooled()))[0] == 401
 
 
-async def test_the_version_is_compulsory(call: Caller) -> None:
-    """Neither its absence nor a version that does not exist is overlooked."""
-    for version in ("2020-01-01", None):
-        call.headers.pop("Version")
-        if version:
-            call.headers["Version"] = version
-        status, answer, _ = await call.numbers(call.pooled())
-        assert (status, answer["message"]) == (400, "version header is required")
-        call.headers["Version"] = ""
+@pytest.mark.parametrize(
+    ("version", "status", "message"),
+    [
+        (None, 401, "version header was not found."),
+        ("2020-01-01", 401, "version header is invalid"),
+        ("2021-04-15", 200, None),
+        ("2021-07-28", 200, None),
+        ("2023-02-21", 200, None),
+        ("v3", 200, None),
+    ],
+)
+async def test_the_version_is_compulsory(
+    call: Caller, version: str | None, status: int, message: str | None
+) -> None:
+    """Published versions are served; a missing or unknown one is a 401 in the vendor's words."""
+    call.headers.pop("Version")
+    if version:
+        call.headers["Version"] = version
+    got, answer, _ = await call.numbers(call.pooled())
+    assert got == status
+    assert message is None or answer["message"] == message
+
+
+async def test_the_daily_quota_says_when_it_is_back(call: Caller) -> None:
+    """`X-RateLimit-Daily-Reset` is in milliseconds, and a day after the last request at the most."""
+    _, _, headers = await call.numbers(call.pooled())
+    assert 0 < int(headers["X-RateLimit-Daily-Reset"]) <= 86_400_000
+
+
+async def test_pages_may_be_capped_in_silence() -> None:
+    """A cap changes which rows a page holds, and the response still repeats the size that was asked for."""
+    async with Sandbox(locations=1, numbers=7, pools=0, page_cap=3) as sandbox, aiohttp.ClientSession() as s:
+        call, here = Caller(sandbox, s), sandbox.location_ids[0]
+        pages = [(await call.numbers(here, pageSize=100, page=page))[1] for page in range(3)]
+    assert [len(page["numbers"]) for page in pages] == [3, 3, 1]
+    assert {page["pageSize"] for page in pages} == {100}
+
+
+@pytest.mark.parametrize(
+    ("beyond_end", "status", "rows"),
+    [
+        ("empty", 200, []), ("null", 200, None), ("first", 200, [0, 1, 2]), ("last", 200, [6]),
+        ("400", 400, ...), ("404", 404, ...), ("422", 422, ...), ("500", 500, ...),
+    ],
+)  # fmt: skip
+async def test_a_page_beyond_the_end(beyond_end: Any, status: int, rows: Any) -> None:
+    """Nothing, null, the first or the last page again, or an error: as the sandbox was told."""
+    async with (
+        Sandbox(locations=1, numbers=7, pools=0, beyond_end=beyond_end) as sandbox,
+        aiohttp.ClientSession() as session,
+    ):
+        call, here = Caller(sandbox, session), sandbox.location_ids[0]
+        held = sandbox.state.location(here)
+        got, answer, _ = await call.numbers(here, pageSize=3, page=3)
+    assert got == status
+    assert held is not None
+    if rows is not ...:
+        listed = answer["numbers"]
+        assert (listed and [held.numbers.index(row["phoneNumber"]) for row in listed]) == rows
+
+
+async def test_a_missing_phone_system_can_be_worded_otherwise() -> None:
+    """The 404 of a location without a phone system has the message that the sandbox was made with."""
+    words = "No Twilio account found"
+    async with (
+        Sandbox(locations=1, not_connected=1, missing_phone_system=words) as sandbox,
+        aiohttp.ClientSession() as session,
+    ):
+        status, answer, _ = await Caller(sandbox, session).numbers(sandbox.location_ids[0])
+    assert (status, answer["message"]) == (404, words)
+
+
+@pytest.mark.parametrize("options", [{"beyond_end": "nothing"}, {"page_cap": 0}, {"agents_update": "POST"}])
+def test_unknown_habits_are_rejected(options: dict[str, Any]) -> None:
+    """A sandbox is not made with options that it does not know."""
+    with pytest.raises(ValueError, match=r"expected|no such"):
+        Sandbox(**options)
 
 
 async def test_quota_headers_count_down() -> None:
@@ -216,7 +285,7 @@ async def test_quota_headers_count_down() -> None:
         assert answers[2][1] == {"statusCode": 429, "message": "Too Many Requests"}
         headers = answers[2][2]
         assert "Retry-After" not in headers
-        assert {name: headers[name] for name in QUOTA} == {
+        assert {name: headers[name] for name in QUOTA - {"X-RateLimit-Daily-Reset"}} == {
             "X-RateLimit-Max": "2",
             "X-RateLimit-Remaining": "0",
             "X-RateLimit-Interval-Milliseconds": "60000",

@@ -144,11 +144,11 @@ async def test_a_token_opens_what_it_is_for(call: Caller) -> None:
     assert (await call("GET", "/oauth/installedLocations", mine["access_token"]))[0] == 403
 
 
-async def test_a_missing_scope_is_a_403(call: Caller) -> None:
+async def test_a_missing_scope_is_a_401(call: Caller) -> None:
     """Of the company's operations, and of the location's."""
     here, state = call.sandbox.location_ids[0], call.sandbox.oauth
     narrow = state.grant_location(here, scopes=["numberpools.read"])["access_token"]
-    assert await call.numbers(narrow, here) == 403
+    assert await call.numbers(narrow, here) == 401
     assert (await call("GET", "/phone-system/number-pools", narrow, locationId=here))[0] == 200
     assert (await call.exchange(state.grant_company(scopes=["oauth.readonly"])["access_token"], here))[
         0
@@ -159,7 +159,7 @@ async def test_buying_takes_a_scope_that_listing_does_not(call: Caller) -> None:
     """`phonenumbers.write`, which tokens have unless they are made without it."""
     here, state = call.sandbox.location_ids[0], call.sandbox.oauth
     number = call.sandbox.state.for_sale(1)[0]
-    for scopes, status in ((["phonenumbers.read"], 403), (EVERYTHING, 201)):
+    for scopes, status in ((["phonenumbers.read"], 401), (EVERYTHING, 201)):
         token = state.grant_location(here, scopes=scopes)["access_token"]
         path = f"/phone-system/numbers/location/{here}/purchase"
         assert (await call("POST", path, token, data=json.dumps({"phoneNumber": number})))[0] == status
