@@ -1,6 +1,6 @@
-"""Which phone numbers do we hold, where, and in what state: an asyncio SDK."""
+"""An asyncio SDK that finds which phone numbers are held, where, and in what state."""
 
-from importlib import import_module
+from importlib import import_module as _import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -176,7 +176,7 @@ if not TYPE_CHECKING:  # a type checker reports unknown names, which this would 
         """Load a public name on first use: `phonesys --version` needs no HTTP library."""
         if name in __all__:
             for home in _HOMES:
-                found = vars(import_module(f"phonesys.{home}")).get(name)
+                found = vars(_import_module(f"phonesys.{home}")).get(name)
                 if found is not None:
                     globals()[name] = found
                     return found
