@@ -9,6 +9,19 @@ from phonesys.errors import InvalidArgument
 
 _match_e164 = re.compile(r"\+[1-9][0-9]{6,14}").fullmatch
 
+_DIGITS = re.compile(r"\+?[0-9]{4,15}").fullmatch
+
+
+def validate_digits(number: str) -> str:
+    """Return a number to search for: E.164, or digits if the country code is not known.
+
+    Raise InvalidArgument for anything else.
+    """
+    if not isinstance(number, str) or _DIGITS(number) is None:
+        raise InvalidArgument(f"phone number: expected E.164 or digits, got {number!r:.80}")
+    return number
+
+
 MAX_DEPTH = 32
 """Deepest nesting of lists and objects that is accepted; no vendor documents more than a handful."""
 

@@ -166,6 +166,8 @@ class Page(msgspec.Struct, Generic[N_co], frozen=True, kw_only=True):
     """The cursor that this page was fetched with."""
     offset: int | None = None
     """The number of the account's rows before this page, if the vendor pages by offset."""
+    overlap: int = 0
+    """The number of leading rows that the page before it holds as well."""
     total: int | None = None
     """The number of the account's rows, if the vendor counts them."""
     rejected: tuple[UnreadableRow, ...] = ()

@@ -51,7 +51,23 @@ class SearchesNumbers(Protocol):
     """Can ask the vendor for the rows that match a number, which may include other numbers."""
 
     async def search(self, account: str, number: str, cursor: Cursor | None = None) -> Page[PhoneNumber]:
-        """Fetch a page of matching rows; `number` is E.164."""
+        """Fetch a page of matching rows. `number` is E.164, or digits where the country code is not known."""
+        ...
+
+
+@runtime_checkable
+class OverlapsPages(Protocol):
+    """Pages by index and size, and can list an account in pages that share rows with their neighbours.
+
+    A sweep compares the shared rows. They show whether rows moved between two pages, without any further
+    request. The pages must state their `offset` and `overlap`.
+    """
+
+    overlaps: bool
+    """True at first. A sweep sets it to False if the vendor does not really page by index and size."""
+
+    async def overlapping_page(self, account: str, cursor: Cursor | None = None) -> Page[PhoneNumber]:
+        """Fetch the page at `cursor`, the first one by default. The cursors are not those of `page`."""
         ...
 
 
@@ -190,6 +206,7 @@ class RunsOnSandbox(Protocol):
 
 _VERBS: dict[type, str] = {
     SearchesNumbers: "search for a number",
+    OverlapsPages: "list pages that overlap",
     VerifiesRows: "check the row at an offset",
     GetsNumbers: "get a number",
     CreatesNumbers: "create numbers",
@@ -202,6 +219,7 @@ _VERBS: dict[type, str] = {
 }
 _METHODS = {
     "search": SearchesNumbers,
+    "overlapping_page": OverlapsPages,
     "has_row_at": VerifiesRows,
     "get": GetsNumbers,
     "create": CreatesNumbers,

@@ -27,6 +27,7 @@ from phonesys.provider import (
     GetsNumbers,
     HasPools,
     ListsAgents,
+    OverlapsPages,
     ReconcilesWrites,
     SearchesNumbers,
     UpdatesNumbers,
@@ -59,6 +60,7 @@ class Minimal:
 
 ABILITIES: list[type[Any]] = [
     SearchesNumbers,
+    OverlapsPages,
     VerifiesRows,
     GetsNumbers,
     CreatesNumbers,
@@ -71,6 +73,7 @@ ABILITIES: list[type[Any]] = [
 ]
 METHODS = {
     SearchesNumbers: ["search"],
+    OverlapsPages: ["overlapping_page"],
     VerifiesRows: ["has_row_at"],
     GetsNumbers: ["get"],
     CreatesNumbers: ["create"],
@@ -83,9 +86,12 @@ METHODS = {
 }
 CHANGES = {UpdatesNumbers, DeletesNumbers, ReconcilesWrites}
 BACKENDS: list[tuple[NumberProvider, set[type[Any]]]] = [
-    (LeadConnector("pit-1"), {SearchesNumbers, VerifiesRows, HasPools}),
+    (LeadConnector("pit-1"), {SearchesNumbers, OverlapsPages, VerifiesRows, HasPools}),
     (Leadping("sk_1"), {SearchesNumbers, GetsNumbers, CreatesNumbers, *CHANGES}),
-    (AgentNumbers("key_1"), {VerifiesRows, GetsNumbers, AssignsNumbers, ListsAgents, *CHANGES}),
+    (
+        AgentNumbers("key_1"),
+        {OverlapsPages, VerifiesRows, GetsNumbers, AssignsNumbers, ListsAgents, *CHANGES},
+    ),
     (Minimal(), set()),
 ]
 OURS = BACKENDS[:3]

@@ -7,11 +7,18 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from phonesys.errors import PhonesysError
+from phonesys.errors import PhonesysError, RepeatedPage
 from phonesys.model import Cursor
+from phonesys.sweep.fetch import PageFetcher
 from phonesys.sweep.report import AccountReport, Counts, Outcome
-from phonesys.sweep.source import Source
-from phonesys.sweep.verify import ListingPass, SeenRows, identity_of, ids_and_numbers, number_of
+from phonesys.sweep.verify import (
+    ListingPass,
+    SeenRows,
+    identity_of,
+    ids_and_numbers,
+    number_of,
+    with_rows,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -27,9 +34,10 @@ class AccountProgress(msgspec.Struct, eq=False):
     Most accounts have one consistent page, so the state that others need is made only for them.
     """
 
-    source: Source
+    fetcher: PageFetcher
     account: str
-    verify: bool = True
+    overlapping: bool = False
+    """True if its pages are requested so that they overlap."""
     unfetched: int = 1
     """Pages that were named and not fetched yet."""
     undelivered: int = 1
@@ -37,6 +45,7 @@ class AccountProgress(msgspec.Struct, eq=False):
     counts: Counts = msgspec.field(default_factory=Counts)
     duplicates: int = 0
     passes: int = 1
+    max_passes: int = _MAX_PASSES
     waiting: int = 0
     """Calls that wait for a rate window or before a retry."""
     deferred: deque[Cursor | None] | None = None
@@ -45,6 +54,8 @@ class AccountProgress(msgspec.Struct, eq=False):
     inconsistency: str | None = None
     """The reason why the account may not have been read whole."""
     listing_pass: ListingPass | None = None
+    failures: list[Exception] | None = None
+    """The failures of pages that may be beyond the account's end."""
     previous: PreviousPasses | None = None
 
     def add(self, page: Page[PhoneNumber]) -> Page[PhoneNumber]:
@@ -52,44 +63,72 @@ class AccountProgress(msgspec.Struct, eq=False):
         if self.listing_pass is None:
             if not page.next and _is_consistent_alone(page):
                 return page
-            self.listing_pass = ListingPass(identity_of(self.source.provider))
-        new = self.listing_pass.add(page)
-        if self.previous is not None:
-            page, new = self.previous.unseen(page, new, self.listing_pass.identity)
-        return _with_rows(page, new, self.listing_pass.identity)
+            self.listing_pass = ListingPass(identity_of(self.fetcher.source.provider))
+        page = self.listing_pass.add(page)
+        return page if self.previous is None else self.previous.unseen(page, self.listing_pass.identity)
 
     def next_cursors(self, page: Page[PhoneNumber]) -> Iterable[Cursor]:
         """Return the cursors to fetch after this page."""
         return page.next if self.listing_pass is None else self.listing_pass.next_cursors(page.next)
+
+    def hold(self, failure: Exception) -> bool:
+        """Hold the failure of a page until the pass has ended. Return False if it fails the account at once.
+
+        Without a total, pages are requested on a guess, and vendors refuse or repeat pages beyond the end in
+        many ways. Such a failure does not matter if the other pages prove to be the whole account.
+        """
+        listing = self.listing_pass
+        if listing is None or listing.sequential or listing.totals or not listing.by_start:
+            return False
+        self.failures = [*(self.failures or ()), failure]
+        return True
+
+    def end_pass(self) -> Exception | None:
+        """Return the held failure that fails the account now that the pass has ended, if any does."""
+        failures, self.failures = self.failures, None
+        listing = self.listing_pass
+        if not failures or listing is None or listing.is_whole:
+            return None
+        if self.fetcher.verify and all(isinstance(failure, RepeatedPage) for failure in failures):
+            listing.row_moved = True  # one page at a time shows which of them was repeated
+            return None
+        return failures[0]
 
     def restart_if_inconsistent(self) -> bool:
         """Begin another pass if this one, whose pages are all read, is not consistent.
 
         Return False if another pass is not needed, or would not help; then set `inconsistency`.
         """
-        listing_pass = self.listing_pass
-        if listing_pass is None or listing_pass.is_consistent or not self.verify:
+        listing, previous = self.listing_pass, self.previous
+        if listing is None or not self.fetcher.verify or listing.is_consistent:
             return False
-        if self.previous is not None and self.previous.fingerprints == listing_pass.fingerprints:
-            # Two passes agree, so the oddity is the vendor's and no row moved.
-            if listing_pass.rows < listing_pass.total:
-                total, found = listing_pass.total, listing_pass.found
-                self.inconsistency = f"the vendor counts {total} numbers and lists {found}"
-            return False
-        if self.passes == _MAX_PASSES:
+        if previous is not None and previous.fingerprints == listing.fingerprints():
+            # Two passes agree, so no row moved, and the oddity is the vendor's.
+            if not (self.overlapping and listing.row_moved):
+                if listing.row_count < listing.total:
+                    total, found = listing.total, listing.found
+                    self.inconsistency = f"the vendor counts {total} numbers and lists {found}"
+                return False
+            self.fetcher.stop_overlapping()
+        elif self.passes == self.max_passes:
             self.inconsistency = (
                 f"rows moved between its pages each time that it was read, {self.passes} times"
             )
             return False
-        self._begin_pass(listing_pass)
+        self._begin_pass(listing)
         return True
 
     def _begin_pass(self, last: ListingPass) -> None:
-        self.passes += 1
+        """Begin to read the account again: page after page, or first in pages that do not overlap."""
         self.previous = self.previous or PreviousPasses()
         self.previous.remember(last)
         self.duplicates = max(self.duplicates, last.duplicates)
-        self.listing_pass = ListingPass(last.identity, sequential=True)
+        sequential = True
+        if self.overlapping and not self.fetcher.overlaps:
+            self.overlapping = sequential = False
+            self.max_passes = self.passes + _MAX_PASSES
+        self.passes += 1
+        self.listing_pass = ListingPass(last.identity, sequential=sequential)
 
     def result(self, outcome: Outcome | None = None) -> AccountReport:
         """Return the account's report; without an outcome, as read whole."""
@@ -116,17 +155,17 @@ class PreviousPasses(msgspec.Struct, eq=False):
 
     def remember(self, listing_pass: ListingPass) -> None:
         """Add a pass."""
-        self.seen.update(listing_pass.seen)
-        self.unreadable |= listing_pass.unreadable
-        self.fingerprints = listing_pass.fingerprints
+        for page in listing_pass.pages:
+            self.seen.add(page)
+        self.unreadable.update(listing_pass.unreadable)
+        self.fingerprints = listing_pass.fingerprints()
 
-    def unseen(
-        self, page: Page[PhoneNumber], new: set[str], identity: Callable[[PhoneNumber], str]
-    ) -> tuple[Page[PhoneNumber], set[str]]:
-        """Return the page without unreadable rows found before, and the ids without those found before."""
-        rejected = tuple(row for row in page.rejected if row.raw not in self.unreadable)
-        unknown = self.seen.unseen(*ids_and_numbers(page.numbers, identity))
-        return msgspec.structs.replace(page, rejected=rejected), new & unknown
+    def unseen(self, page: Page[PhoneNumber], identity: Callable[[PhoneNumber], str]) -> Page[PhoneNumber]:
+        """Return the page without the rows, readable or not, that were found before."""
+        if page.rejected:
+            rejected = tuple(row for row in page.rejected if row.raw not in self.unreadable)
+            page = msgspec.structs.replace(page, rejected=rejected)
+        return with_rows(page, self.seen.unseen(*ids_and_numbers(page.numbers, identity)), identity)
 
 
 def _is_consistent_alone(page: Page[PhoneNumber]) -> bool:
@@ -135,13 +174,3 @@ def _is_consistent_alone(page: Page[PhoneNumber]) -> bool:
     if page.total is not None and page.total > rows + len(page.rejected):
         return False
     return len(set(map(number_of, page.numbers))) == rows
-
-
-def _with_rows(
-    page: Page[PhoneNumber], ids: set[str], identity: Callable[[PhoneNumber], str]
-) -> Page[PhoneNumber]:
-    """Return the page with only these rows, each once."""
-    if len(ids) == len(page.numbers):
-        return page
-    once = {identity(number): number for number in page.numbers}
-    return msgspec.structs.replace(page, numbers=tuple(once[id_] for id_ in once if id_ in ids))

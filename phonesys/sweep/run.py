@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import msgspec
 
+from phonesys._matching import NumberQuery
 from phonesys.errors import (
     BackendFault,
     CallError,
@@ -19,22 +20,21 @@ from phonesys.errors import (
     PhoneSystemMissing,
     UsageError,
 )
-from phonesys.provider import SearchesNumbers, VerifiesRows
 from phonesys.sweep.account import AccountProgress
 from phonesys.sweep.buffer import PageBuffer
+from phonesys.sweep.fetch import PageFetcher
 from phonesys.sweep.queue import SourceQueue, WorkQueue
 from phonesys.sweep.report import AccountReport, Failure, Outcome
+from phonesys.sweep.verify import EndCheck
 from phonesys.sweep.workers import WorkerPool
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
-
     from anyio.abc import TaskGroup
 
     from phonesys.model import Cursor, Page, PhoneNumber
     from phonesys.sweep.report import SweepReport
     from phonesys.sweep.source import Source
-    from phonesys.sweep.verify import ListingPass
+    from phonesys.sweep.verify import ListingPass, RowCheck
 
 OnError: TypeAlias = Literal["collect", "raise"]
 
@@ -48,7 +48,7 @@ class SweepOptions(msgspec.Struct, frozen=True, kw_only=True):
     on_error: OnError
     keep_done: bool
     deadline: float | None
-    match: str | None
+    query: NumberQuery | None
     verify: bool
 
 
@@ -104,7 +104,7 @@ class SweepRun:
         """Count a page. Its account is done only once its last page is delivered."""
         progress.counts.add(page)
         self._report.add(page)
-        self._report.numbers_by_provider[progress.source.name] += len(page.numbers)
+        self._report.numbers_by_provider[progress.fetcher.source.name] += len(page.numbers)
         progress.undelivered -= 1
         if not progress.undelivered:
             self._conclude(progress)
@@ -113,8 +113,9 @@ class SweepRun:
 
     async def _read_source(self, source: Source, queue: SourceQueue) -> None:
         """Read the accounts of a source, never further ahead than its queue has capacity."""
+        fetcher = PageFetcher(source, self._options.query, verify=self._options.verify)
         try:
-            await self._read_accounts(source, queue)
+            await self._read_accounts(fetcher, queue)
         except UsageError as mistake:
             self._error = self._error or mistake
             self._end()
@@ -126,43 +127,46 @@ class SweepRun:
             self._readers -= 1
             self._end_if_finished()
 
-    async def _read_accounts(self, source: Source, queue: SourceQueue) -> None:
+    async def _read_accounts(self, fetcher: PageFetcher, queue: SourceQueue) -> None:
+        source = fetcher.source
         if source.accounts is None:
             async with _closing(source.provider.accounts()) as accounts:
-                await self._read_async(source, accounts, queue)
+                await self._read_async(fetcher, accounts, queue)
         elif isinstance(source.accounts, AsyncIterable):
-            await self._read_async(source, source.accounts, queue)
+            await self._read_async(fetcher, source.accounts, queue)
         else:
-            await self._read_sync(source, source.accounts, queue)
+            await self._read_sync(fetcher, source.accounts, queue)
 
-    async def _read_sync(self, source: Source, accounts: Iterable[str], queue: SourceQueue) -> None:
+    async def _read_sync(self, fetcher: PageFetcher, accounts: Iterable[str], queue: SourceQueue) -> None:
         iterator = iter(accounts)
         if isinstance(accounts, Collection):
-            self._unread.append((source, iterator))
+            self._unread.append((fetcher.source, iterator))
         for account in iterator:
-            self._open_account(source, queue, account)
+            self._open_account(fetcher, queue, account)
             if not self._work.has_capacity(queue):
                 await self._work.wait_for_capacity(queue)
 
-    async def _read_async(self, source: Source, accounts: AsyncIterable[str], queue: SourceQueue) -> None:
+    async def _read_async(
+        self, fetcher: PageFetcher, accounts: AsyncIterable[str], queue: SourceQueue
+    ) -> None:
         async for account in accounts:
-            self._open_account(source, queue, account)
+            self._open_account(fetcher, queue, account)
             if not self._work.has_capacity(queue):
                 await self._work.wait_for_capacity(queue)
 
-    def _open_account(self, source: Source, queue: SourceQueue, account: str) -> None:
+    def _open_account(self, fetcher: PageFetcher, queue: SourceQueue, account: str) -> None:
         """Queue the first page of an account, unless the account was named before."""
         if not isinstance(account, str):
             raise InvalidArgument(f"accounts: expected strings, got {account!r:.80}")
-        key = source.name, account
+        key = fetcher.source.name, account
         if key not in self._open and key not in self._report.accounts:
-            progress = self._open[key] = AccountProgress(source, account, self._options.verify)
+            progress = self._open[key] = AccountProgress(fetcher, account, fetcher.overlaps)
             self._work.put_new(queue, (progress, None))
             self._pool.spawn_if_needed()
 
     def _close_account(self, progress: AccountProgress, outcome: Outcome | None) -> None:
         """Record the result of an account, once."""
-        name = progress.source.name
+        name = progress.fetcher.source.name
         if self._open.pop((name, progress.account), None) is not None:
             result = progress.result(outcome)
             self._report.record(name, progress.account, result, keep=self._options.keep_done)
@@ -171,18 +175,22 @@ class SweepRun:
     # Fetching
 
     async def _fetch(self, progress: AccountProgress, cursor: Cursor | None) -> None:
+        """Fetch one page, hand it to the consumer, and queue the pages that follow it."""
+        request = progress.fetcher.page(progress.account, cursor, overlapping=progress.overlapping)
         try:
-            page = progress.add(await self._request(progress, cursor))
+            page = progress.add(await request)
         except Exception as failure:  # noqa: BLE001 -- a backend may raise anything; its account fails
-            self._fail(progress, failure)
-            return
-        if page.next or progress.listing_pass is not None:
-            self._queue(progress, progress.next_cursors(page))
-        match = self._options.match
-        await self._buffer_page(progress, page if match is None else _matching(page, match))
-        if progress.listing_pass is not None and progress.verify:
-            await self._verify_boundaries(progress, progress.listing_pass)
-        self._on_fetched(progress)
+            if not progress.hold(failure):
+                self._fail(progress, failure)
+                return
+        else:
+            if page.next or progress.listing_pass is not None:
+                self._queue(progress, progress.next_cursors(page))
+            query = self._options.query
+            await self._buffer_page(progress, page if query is None else _matching(page, query))
+        if progress.listing_pass is not None and progress.listing_pass.checks:
+            await self._run_checks(progress, progress.listing_pass)
+        await self._on_fetched(progress)
 
     def _queue(self, progress: AccountProgress, cursors: Iterable[Cursor | None]) -> None:
         for cursor in cursors:
@@ -190,12 +198,6 @@ class SweepRun:
             progress.undelivered += 1
             self._work.put((progress, cursor))
             self._pool.spawn_if_needed()
-
-    def _request(self, progress: AccountProgress, cursor: Cursor | None) -> Awaitable[Page[PhoneNumber]]:
-        provider, match = progress.source.provider, self._options.match
-        if match is not None and isinstance(provider, SearchesNumbers):
-            return provider.search(progress.account, match, cursor)
-        return provider.page(progress.account, cursor)
 
     async def _buffer_page(self, progress: AccountProgress, page: Page[PhoneNumber]) -> None:
         """Add a page to the buffer once the consumer has caught up."""
@@ -206,26 +208,44 @@ class SweepRun:
         progress.undelivered += 1
         self._buffer.put_nowait((progress, page))
 
-    async def _verify_boundaries(self, progress: AccountProgress, listing_pass: ListingPass) -> None:
-        """Check that no row moved between this page and its neighbours."""
-        provider = progress.source.provider
-        if self._options.match is None and isinstance(provider, VerifiesRows):
-            for offset, row in listing_pass.pop_boundaries():
-                try:
-                    unmoved = await provider.has_row_at(progress.account, offset, row)
-                except Exception as failure:  # noqa: BLE001 -- as for a page
-                    self._fail(progress, failure)
-                    return
-                listing_pass.row_moved = listing_pass.row_moved or not unmoved
+    async def _run_checks(self, progress: AccountProgress, listing_pass: ListingPass) -> None:
+        """Check that no row moved between pages that meet without overlap."""
+        if not progress.fetcher.verify:
+            return
+        for check in listing_pass.pop_checks():
+            try:
+                unmoved = await self._holds(progress, check)
+            except Exception as failure:  # noqa: BLE001 -- as for a page
+                self._fail(progress, failure)
+                return
+            listing_pass.row_moved = listing_pass.row_moved or not unmoved
 
-    def _on_fetched(self, progress: AccountProgress) -> None:
+    async def _holds(self, progress: AccountProgress, check: RowCheck | EndCheck) -> bool:
+        fetcher, account = progress.fetcher, progress.account
+        if isinstance(check, EndCheck):
+            page = await fetcher.page(account, check.cursor, overlapping=progress.overlapping)
+            return not (page.numbers or page.rejected)
+        return await fetcher.has_row_at(account, check.offset, check.row)
+
+    async def _on_fetched(self, progress: AccountProgress) -> None:
         """Count a fetched page. After the last page of a pass, begin another if it was not consistent."""
         progress.unfetched -= 1
+        if not progress.unfetched and progress.listing_pass is not None and progress.error is None:
+            await self._end_pass(progress, progress.listing_pass)
         progress.undelivered -= 1
-        if not progress.unfetched and progress.error is None and progress.restart_if_inconsistent():
-            self._queue(progress, [None])
         if not progress.undelivered:
             self._conclude(progress)
+
+    async def _end_pass(self, progress: AccountProgress, listing_pass: ListingPass) -> None:
+        listing_pass.add_remaining_checks()
+        await self._run_checks(progress, listing_pass)
+        if progress.error is not None:
+            return
+        failure = progress.end_pass()
+        if failure is not None:
+            self._fail(progress, failure)
+        elif progress.restart_if_inconsistent():
+            self._queue(progress, [None])
 
     def _conclude(self, progress: AccountProgress) -> None:
         """Close an account whose pages are all delivered."""
@@ -239,7 +259,7 @@ class SweepRun:
         if isinstance(failure, PhoneSystemMissing) and progress.listing_pass is None:
             self._close_account(progress, Outcome.NOT_CONNECTED)
         elif progress.error is None:
-            error = as_phonesys_error(failure, progress.source, "page", progress.account)
+            error = as_phonesys_error(failure, progress.fetcher.source, "page", progress.account)
             progress.error = error
             self._close_account(progress, Outcome.FAILED)
             self._end_on(error)
@@ -295,9 +315,9 @@ async def _closing(accounts: AsyncIterator[str]) -> AsyncGenerator[AsyncIterator
             await accounts.aclose()
 
 
-def _matching(page: Page[PhoneNumber], number: str) -> Page[PhoneNumber]:
+def _matching(page: Page[PhoneNumber], query: NumberQuery) -> Page[PhoneNumber]:
     """Keep the rows with this number. A vendor's search finds more than that."""
-    return msgspec.structs.replace(page, numbers=tuple(n for n in page.numbers if n.number == number))
+    return msgspec.structs.replace(page, numbers=tuple(n for n in page.numbers if query.matches(n.number)))
 
 
 def as_phonesys_error(failure: Exception, source: Source, operation: str, account: str) -> PhonesysError:

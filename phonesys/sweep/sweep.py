@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Self
 
 import anyio
 
+from phonesys._matching import NumberQuery
 from phonesys.errors import InvalidArgument, NotOpen, UsageError
 from phonesys.sweep.report import SweepReport
 from phonesys.sweep.run import SweepOptions, SweepRun
@@ -51,7 +52,7 @@ class Sweep:
             on_error=on_error,
             keep_done=keep_done,
             deadline=deadline,
-            match=match,
+            query=None if match is None else NumberQuery.parse(match),
             verify=verify,
         )
         self._run: SweepRun | None = None

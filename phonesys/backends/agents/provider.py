@@ -25,6 +25,7 @@ from phonesys.backends.paging import (
     position_of,
 )
 from phonesys.backends.reconcile import drop_none
+from phonesys.backends.windows import WindowPosition
 from phonesys.errors import BadRequest, CallError, DecodeError, NotFound, OutcomeUnknown, RepeatedPage
 from phonesys.http.auth import ApiKey, Auth
 from phonesys.http.ratelimit.headers import RateLimitHeaders
@@ -70,6 +71,7 @@ class AgentNumbers(WritingBackend[AgentNumber]):
     """
 
     write_kinds = ("assign", "update", "delete")
+    overlaps = True
 
     info: ClassVar = BackendInfo(
         credential="api_key",
@@ -139,6 +141,31 @@ class AgentNumbers(WritingBackend[AgentNumber]):
             numbers=response.rows,
             next=tuple(one.cursor(self.page_size) for one in following),
             total=plausible_total(response.paging.total, offset + rows),
+            rejected=response.rejected,
+        )
+
+    async def overlapping_page(self, account: str, cursor: Cursor | None = None) -> Page[AgentNumber]:
+        """Fetch one page that shares rows with those beside it."""
+        position = WindowPosition.parse(cursor, self.page_size)
+        page, size = position.window
+        response = await self._send_listing(account, Position(page + 1, size))
+        for row in response.rows:
+            row.account = account
+        rows, paging = _row_count(response), response.paging
+        offset = page * effective_page_size(size, paging.limit)
+        total = plausible_total(paging.total, offset + rows)
+        more = _announces_more(page + 1, offset + rows, response)
+        position = position.resized(rows, reported=paging.limit, more=more)
+        is_contradicted = more and total is not None and total <= offset + rows
+        return Page(
+            account=account,
+            provider=self.name,
+            cursor=cursor,
+            offset=offset,
+            overlap=position.overlap,
+            numbers=response.rows,
+            next=position.following(rows, None if is_contradicted else total, more=more),
+            total=total,
             rejected=response.rejected,
         )
 

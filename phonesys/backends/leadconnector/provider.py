@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from phonesys._validation import validate_e164
+from phonesys._validation import validate_digits
 from phonesys.backends.base import HttpBackend, resolve_auth, validate_page_size
 from phonesys.backends.info import BackendInfo, BackendOption, OAuthInfo
 from phonesys.backends.leadconnector.calls import active_numbers, number_pools
@@ -23,6 +23,7 @@ from phonesys.backends.paging import (
     plausible_total,
     position_of,
 )
+from phonesys.backends.windows import WindowPosition, pages_named_by
 from phonesys.errors import InvalidArgument, NotFound, PhoneSystemMissing, UsageError
 from phonesys.http.auth import Auth, Bearer, PerAccount
 from phonesys.http.ratelimit.headers import RateLimitHeaders
@@ -98,18 +99,19 @@ class LeadConnector(HttpBackend):
     - `include_pooled`: list numbers in pools too, which the vendor leaves out by default.
     - `with_pools`: fetch each location's pools as well, for `number.pool`.
     - `include_rcs_senders`: with version v3, ask for the RCS sender ids (`page.rcs_senders`).
-    - `speculate`: pages fetched at once beyond a full one, since responses have no total.
+    - `speculate`: the most pages requested ahead of the last full one, since responses have no total.
     - `limit`: 100 requests per 10 s and location (vendor's page on OAuth, "Rate limits").
     """
 
     unique_numbers = True  # and version v3 leaves the sid out
+    overlaps = True
 
     info: ClassVar = BackendInfo(
         credential="token",
         make_auth=Bearer,
         options=(
             BackendOption("page_size", int, "Numbers per page, 1 to 1000."),
-            BackendOption("speculate", int, "Pages fetched at once beyond a full one."),
+            BackendOption("speculate", int, "The most pages requested ahead of the last full one."),
             BackendOption("version", str, "Version of the vendor's API: 2021-07-28 or v3."),
             BackendOption("company_id", str, "Agency whose locations are searched for."),
             BackendOption("include_pooled", bool, "List numbers in pools too, which the vendor leaves out."),
@@ -139,7 +141,7 @@ class LeadConnector(HttpBackend):
         include_pooled: bool = True,
         with_pools: bool = False,
         include_rcs_senders: bool = False,
-        speculate: int = 4,
+        speculate: int = 12,
         locations: Iterable[str] | None = None,
         company_id: str | None = None,
         limit: RateLimit | None = RateLimit(100, per=10),
@@ -215,9 +217,22 @@ class LeadConnector(HttpBackend):
         """
         return await self._page(account, cursor)
 
+    async def overlapping_page(self, account: str, cursor: Cursor | None = None) -> LeadConnectorPage:
+        """Fetch one page of a location's active numbers that shares rows with those beside it."""
+        position = WindowPosition.parse(cursor, self.page_size)
+        window = position.window
+        listing = await self._send_listing(self._listing_call(account, Position(*window)))
+        rows = _row_count(listing)
+        offset = window.page * effective_page_size(window.size, listing.page_size)
+        total = plausible_total(listing.total, offset + rows)
+        more = True if total is not None and total > rows else None
+        position = position.resized(rows, reported=listing.page_size, more=more)
+        following = position.following(rows, total, lookahead=self.speculate)
+        return await self._as_page(account, cursor, listing, offset, following, total, position.overlap)
+
     async def search(self, account: str, number: str, cursor: Cursor | None = None) -> LeadConnectorPage:
         """Fetch a page of the location's numbers that contain this one (`searchFilter`)."""
-        return await self._page(account, cursor, search=validate_e164(number))
+        return await self._page(account, cursor, search=validate_digits(number))
 
     async def has_row_at(self, account: str, offset: int, row: str) -> bool:
         """Return True if the row is still at that offset of the location's list."""
@@ -293,9 +308,6 @@ class LeadConnector(HttpBackend):
     ) -> LeadConnectorPage:
         position = position_of(cursor, self.page_size, first=0)
         listing = await self._fetch(account, position, search)
-        pooled = self.with_pools and listing.numbers
-        pools = await self._pools_by_number(account, again=position.number == 0) if pooled else _NO_POOLS
-        _fill_in(listing, account, pools)
         index, rows = position.number, _row_count(listing)
         size = _page_size(position, listing)
         total = plausible_total(listing.total, index * size + rows)
@@ -304,13 +316,30 @@ class LeadConnector(HttpBackend):
             second = self._ids(account, Position(1, rows), search)
             if await brings_new_rows(second, {number.number for number in listing.numbers}):
                 following, size = _next_pages(0, rows, rows, None, self.speculate), rows
+        cursors = tuple(Position(number, size).cursor(self.page_size) for number in following)
+        return await self._as_page(account, cursor, listing, index * size, cursors, total)
+
+    async def _as_page(
+        self,
+        account: str,
+        cursor: Cursor | None,
+        listing: Listing,
+        offset: int,
+        following: tuple[Cursor, ...],
+        total: int | None,
+        overlap: int = 0,
+    ) -> LeadConnectorPage:
+        pooled = self.with_pools and listing.numbers
+        pools = await self._pools_by_number(account, again=offset == 0) if pooled else _NO_POOLS
+        _fill_in(listing, account, pools)
         return LeadConnectorPage(
             account=account,
             provider=self.name,
             cursor=cursor,
-            offset=index * size,
+            offset=offset,
+            overlap=overlap,
             numbers=listing.numbers,
-            next=tuple(Position(number, size).cursor(self.page_size) for number in following),
+            next=following,
             total=total,
             rejected=listing.rejected,
             account_status=listing.account_status,
@@ -330,14 +359,11 @@ def _page_size(position: Position, listing: Listing) -> int:
 def _next_pages(index: int, size: int, rows: int, total: int | None, speculate: int) -> Sequence[int]:
     """Return the pages to fetch after this one.
 
-    With a total, the first page names all others. Without one, a short page is the last. A full first page
-    names the next few, and each full page after it one more, so that a few are always in flight.
+    With a total, the first page names all others. Without one, a page that is not full is the last.
     """
     if rows and total is not None and total <= MAX_PAGES * size:
         return range(1, (total - 1) // size + 1) if index == 0 else ()
-    if rows < size:
-        return ()
-    return range(1, speculate + 1) if index == 0 else (index + speculate,)
+    return pages_named_by(index, speculate) if rows >= size else ()
 
 
 def _row_count(listing: Listing) -> int:

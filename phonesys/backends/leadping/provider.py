@@ -6,7 +6,7 @@ from collections import Counter
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from phonesys._validation import validate_e164
+from phonesys._validation import validate_digits
 from phonesys.backends.base import DEFAULT_ACCOUNT, WritingBackend, resolve_auth, validate_page_size
 from phonesys.backends.info import BackendInfo, BackendOption
 from phonesys.backends.leadping import calls
@@ -98,7 +98,7 @@ class Leadping(WritingBackend[LeadpingNumber]):
     async def search(self, account: str, number: str, cursor: Cursor | None = None) -> Page[LeadpingRow]:
         """Fetch a page of the rows whose number contains this one."""
         return await self._list(
-            account, cursor, ListOptions(search=validate_e164(number), search_fields=("number",))
+            account, cursor, ListOptions(search=validate_digits(number), search_fields=("number",))
         )
 
     async def _list(self, account: str, cursor: Cursor | None, options: ListOptions) -> Page[LeadpingRow]:
