@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from phonesys import AgentNumbers, InvalidArgument, LeadConnector, NumberProvider
-from phonesys.backends.windows import WindowPosition, Window, next_window, pages_named_by, window_plan
+from phonesys.backends.windows import Window, WindowPosition, next_window, pages_named_by, window_plan
 from phonesys.provider import OverlapsPages, require
 from phonesys.sandbox import Sandbox
 

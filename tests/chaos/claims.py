@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+from urllib.parse import parse_qs, urlsplit
 
 from phonesys import CallError, DecodeError, NotFound, Outcome, OutcomeUnknown, PhonesysError, RateLimited
 from tests.chaos.promises import Fate, fate
@@ -252,5 +253,13 @@ def _taken_for_data(evidence: Evidence, account: Account) -> Iterator[str]:
     last = {served.path: served for served in evidence.history.get(account, [])}
     for path, served in last.items():  # an answer that an outage cut off is asked for again
         spoilt = served.route in _LISTINGS and served.fault and served.status is not None
-        if spoilt and fate(served)[0] is Fate.FAILS:
+        if spoilt and fate(served)[0] is Fate.FAILS and not _is_beyond_end(evidence, account, path):
             yield f"{served.fault} was taken for an answer to {path}"
+
+
+def _is_beyond_end(evidence: Evidence, account: Account, path: str) -> bool:
+    """Return True if a page begins behind the last row that the account ever had: it was a guess."""
+    query = parse_qs(urlsplit(path).query)
+    if account[0] != "leadconnector" or "pageSize" not in query:
+        return False
+    return int(query["page"][0]) * int(query["pageSize"][0]) >= len(evidence.ever(account))
