@@ -13,6 +13,7 @@ _EXTRA_PACKAGES = {"typer", "rich"}
 
 def main() -> None:
     """Run the command in `sys.argv` and exit with its status."""
+    startup.open_streams()
     if sys.argv[1:2] == ["--version"]:  # needs nothing that has to be imported or installed
         startup.show_version()
         return

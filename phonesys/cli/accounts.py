@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import anyio
 import anyio.lowlevel
 
+from phonesys.cli.paths import expand
 from phonesys.errors import UsageError
 
 if TYPE_CHECKING:
@@ -28,10 +29,10 @@ class AccountFile:
     def __init__(self, path: str) -> None:
         self.is_stdin = path == STDIN
         self.name = "stdin" if self.is_stdin else path
-        self._path = path
+        self._path = path if self.is_stdin else str(expand(path, "account file"))
         self.exhausted = False
         """True once all lines were read."""
-        if not self.is_stdin and ("\0" in path or not os.access(path, os.R_OK)):
+        if not self.is_stdin and ("\0" in path or not os.access(self._path, os.R_OK)):
             raise UsageError(f"{path}: cannot be read; expected a file with one account id per line")
 
     async def __aiter__(self) -> AsyncIterator[str]:

@@ -30,6 +30,10 @@ OutputOption = Annotated[
 ]
 FormatOption = Annotated[Format, typer.Option("--format", "-f", help="Format of the results.")]
 VerboseOption = Annotated[bool, typer.Option("--verbose", "-v", help="Log every retry and wait to stderr.")]
+QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Print only results and errors.")]
+BomOption = Annotated[
+    bool, typer.Option("--bom", help="With --format csv: begin with a byte order mark, for Excel.")
+]
 AccountOption = Annotated[
     str | None,
     typer.Option("--account", metavar="ID", help="Account, if the credentials are for several."),
@@ -42,7 +46,7 @@ StoreOption = Annotated[
     typer.Option(
         "--store",
         metavar="FILE|URL",
-        help="Read the last snapshot of this store. [dim]Default: sweep now[/dim]",
+        help="Read the last snapshot of this store. [dim]Default: $PHONESYS_STORE, or sweep now[/dim]",
     ),
 ]
 RequiredStoreOption = Annotated[

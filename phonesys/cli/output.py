@@ -7,21 +7,26 @@ import os
 import select
 import stat
 import sys
-import tempfile
 from enum import StrEnum
-from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Self, TextIO
 
 import anyio
 
-from phonesys.cli.terminal import print_error, print_table, render_text
+from phonesys._files import replace_atomically
+from phonesys.cli import startup
+from phonesys.cli.paths import expand
+from phonesys.cli.terminal import escape_output, print_error, print_table, render_text
 from phonesys.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from contextlib import AbstractContextManager
+    from pathlib import Path
     from types import TracebackType
 
     from rich.console import RenderableType
+
+STDOUT = "-"
 
 # POSIX: a pipe that is ready accepts this much without blocking.
 _PIPE_CAPACITY = 4096
@@ -47,6 +52,8 @@ class Stdout:
         return sys.stdout.isatty()
 
     def __enter__(self) -> Self:
+        if startup.stdout_was_closed:
+            raise UsageError("stdout is closed; expected --output FILE")
         sys.stdout.flush()
         self._pipe = _pipe_of(sys.stdout)
         return self
@@ -55,9 +62,10 @@ class Stdout:
         """Stdout stays open."""
 
     async def write(self, lines: Iterable[bytes]) -> None:
-        """Write lines as soon as the pipe accepts them."""
+        """Write lines as soon as the pipe accepts them. A terminal gets no control characters."""
         if self._pipe is None:
-            sys.stdout.buffer.write(b"".join(lines))
+            data = b"".join(lines)
+            sys.stdout.buffer.write(escape_output(data) if self.is_terminal else data)
             sys.stdout.buffer.flush()
             return
         for piece in _pieces(lines):
@@ -71,28 +79,15 @@ class OutputFile:
     is_terminal = False
 
     def __init__(self, path: Path) -> None:
-        self._requested = path
-        self._temporary: Path | None = None
+        self._path = path
 
     def __enter__(self) -> Self:
-        # A link stays a link: its target is replaced.
-        self._path = Path(os.path.realpath(self._requested))
         try:
-            self._file = self._open()
+            self._context = _open(expand(self._path, "--output"))
+            self._file = self._context.__enter__()
         except OSError as error:
-            raise UsageError(f"--output {self._requested}: {error.strerror or error}") from None
+            raise UsageError(f"--output {self._path}: {error.strerror or error}") from None
         return self
-
-    def _open(self) -> BinaryIO:
-        mode = _mode(self._path)
-        if mode is not None and not stat.S_ISREG(mode):
-            return self._path.open("wb")  # a device or a pipe cannot be replaced
-        descriptor, name = tempfile.mkstemp(
-            dir=self._path.parent, prefix=f".{self._path.name}.", suffix=".part"
-        )
-        self._temporary = Path(name)
-        self._temporary.chmod(0o666 & ~_umask() if mode is None else stat.S_IMODE(mode))
-        return os.fdopen(descriptor, "wb")
 
     async def write(self, lines: Iterable[bytes]) -> None:
         """Write lines."""
@@ -105,17 +100,17 @@ class OutputFile:
         trace: TracebackType | None,
     ) -> None:
         try:
-            with self._file as file:
-                if kind is None and self._temporary is not None:
-                    file.flush()
-                    os.fsync(file.fileno())
-            if kind is None and self._temporary is not None:
-                self._temporary.replace(self._path)
+            self._context.__exit__(kind, error, trace)
         finally:
-            if self._temporary is not None:
-                self._temporary.unlink(missing_ok=True)
             if kind is not None:
-                print_error(f"{self._requested} was not written")
+                print_error(f"{self._path} was not written")
+
+
+def _open(path: Path) -> AbstractContextManager[BinaryIO]:
+    # A device or a pipe is written to: it cannot be replaced.
+    if path.exists() and not path.is_file():
+        return path.open("wb")
+    return replace_atomically(path)
 
 
 Destination = Stdout | OutputFile
@@ -123,7 +118,7 @@ Destination = Stdout | OutputFile
 
 def destination(output: Path | None) -> Destination:
     """Return the file to write, or stdout for None and `-`."""
-    return Stdout() if output is None or str(output) == "-" else OutputFile(output)
+    return Stdout() if output is None or str(output) == STDOUT else OutputFile(output)
 
 
 async def write_table(table: RenderableType, to: Destination) -> None:
@@ -132,19 +127,6 @@ async def write_table(table: RenderableType, to: Destination) -> None:
         print_table(table)
     else:
         await to.write([render_text(table)])
-
-
-def _mode(path: Path) -> int | None:
-    try:
-        return path.stat().st_mode
-    except FileNotFoundError:
-        return None
-
-
-def _umask() -> int:
-    mask = os.umask(0o077)
-    os.umask(mask)
-    return mask
 
 
 def _pipe_of(stream: TextIO) -> int | None:

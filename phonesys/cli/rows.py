@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 from datetime import datetime
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 
+from phonesys._spreadsheet import escape_formula
 from phonesys.cli import tables
 from phonesys.cli.output import Format, destination, write_table
 from phonesys.inventory import ChangeKind, FieldChange
@@ -190,22 +192,15 @@ def json_line(row: msgspec.Struct) -> bytes:
     return _encode(row) + b"\n"
 
 
-def csv_header(kind: type[msgspec.Struct]) -> bytes:
-    """Encode the names of the columns."""
-    return _csv(kind.__struct_fields__)
+def csv_header(kind: type[msgspec.Struct], *, bom: bool = False) -> bytes:
+    """Encode the names of the columns, after a byte order mark if Excel is to read the file."""
+    return (codecs.BOM_UTF8 if bom else b"") + _csv(kind.__struct_fields__)
 
 
 def csv_line(row: msgspec.Struct) -> bytes:
     """Encode a row as one record of CSV (RFC 4180, UTF-8)."""
     values: dict[str, Any] = msgspec.to_builtins(row)
-    return _csv(
-        _escape_formula(value) if key in _FREE_TEXT else _cell(value) for key, value in values.items()
-    )
-
-
-_FREE_TEXT = {"label", "name"}
-# A spreadsheet treats these as the beginning of a formula, or skips them before it looks.
-_FORMULA_STARTS = ("=", "@", "\t", "\r", "\n", "+", "-")
+    return _csv(map(_cell, values.values()))
 
 
 def _csv(cells: Any) -> bytes:
@@ -219,25 +214,23 @@ def _cell(value: Any) -> str:
         return ""
     if isinstance(value, bool):
         return "true" if value else "false"
-    return " ".join(cast("list[str]", value)) if isinstance(value, list | tuple) else str(value)
-
-
-def _escape_formula(text: str | None) -> str:
-    """Prefix a text that a spreadsheet would run with an apostrophe; `+1 415…` stays as it is."""
-    if not text or not text.startswith(_FORMULA_STARTS):
-        return text or ""
-    is_number = text[0] in "+-" and not any(char.isalpha() or char in "=@|!" for char in text)
-    return text if is_number else f"'{text}"
+    texts = cast("list[str]", value) if isinstance(value, list | tuple) else [str(value)]
+    return " ".join(map(escape_formula, texts))
 
 
 async def write(
-    kind: type[msgspec.Struct], rows: Sequence[msgspec.Struct], format_: Format, to: Destination
+    kind: type[msgspec.Struct],
+    rows: Sequence[msgspec.Struct],
+    format_: Format,
+    to: Destination,
+    *,
+    bom: bool = False,
 ) -> None:
     """Write rows as jsonl or csv."""
     if format_ is Format.JSONL:
         await to.write(map(json_line, rows))
     else:
-        await to.write([csv_header(kind), *map(csv_line, rows)])
+        await to.write([csv_header(kind, bom=bom), *map(csv_line, rows)])
 
 
 async def write_number(row: NumberRow, format_: Format) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import typer
 
-from phonesys.cli.terminal import ERR, escape_controls, print_error
+from phonesys.cli.terminal import ERR, escape_controls, only_errors, print_error
 from phonesys.errors import PhonesysError, UsageError
 
 if TYPE_CHECKING:
@@ -21,16 +21,19 @@ if TYPE_CHECKING:
 
 DONE, FAILED, USAGE = 0, 1, 2
 _INTERRUPTED, _TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM
+_HANGUP: signal.Signals | None = getattr(signal, "SIGHUP", None)  # Windows has none
 _MAX_CANCELLATIONS = 2
 
 
-def run(prepare: Callable[[], Coroutine[Any, Any, int] | int], *, verbose: bool = False) -> NoReturn:
+def run(
+    prepare: Callable[[], Coroutine[Any, Any, int] | int], *, verbose: bool = False, quiet: bool = False
+) -> NoReturn:
     """Run a command and exit with its status; an expected error is one line.
 
     `prepare` does what must happen before the event loop starts, such as prompting. It returns a coroutine to
     run, or an exit status.
     """
-    with log_to_stderr() if verbose else contextlib.nullcontext():
+    with log_to_stderr() if verbose else contextlib.nullcontext(), only_errors(quiet):
         raise typer.Exit(_status(prepare))
 
 
@@ -57,7 +60,7 @@ async def _main(command: Coroutine[Any, Any, int], signals: _SignalHandler) -> i
 
 
 class _SignalHandler:
-    """Cancels a command on Ctrl-C or SIGTERM, so that it closes what it opened.
+    """Cancels a command on Ctrl-C, SIGTERM or SIGHUP, so that it closes what it opened.
 
     asyncio's own handler raises KeyboardInterrupt on the second Ctrl-C, wherever the program happens to be.
     Here the second signal cancels the clean-up too, and the third one ends the process at once.
@@ -74,7 +77,10 @@ class _SignalHandler:
             yield
             return
         self._loop, self._task = asyncio.get_running_loop(), asyncio.current_task()
-        before = {number: signal.signal(number, self._handle) for number in (signal.SIGINT, signal.SIGTERM)}
+        numbers = [signal.SIGINT, signal.SIGTERM]
+        if _HANGUP is not None and signal.getsignal(_HANGUP) is not signal.SIG_IGN:  # as it is under nohup
+            numbers.append(_HANGUP)
+        before = {number: signal.signal(number, self._handle) for number in numbers}
         try:
             yield
         finally:

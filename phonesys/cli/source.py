@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from phonesys.cli import sweeping
 from phonesys.cli.config import ConfiguredBackend, load_backends
 from phonesys.cli.problems import UnreadableRows, report_snapshot, report_sweep
-from phonesys.cli.store import existing_store
-from phonesys.cli.terminal import print_error
+from phonesys.cli.store import default_store, existing_store
+from phonesys.cli.terminal import print_error, stderr_is_live
 from phonesys.errors import PhonesysError, UsageError
 from phonesys.inventory import (
     AccountOutcome,
@@ -68,6 +68,8 @@ def open_source(
         "--sandbox": sandbox or None,
         "--with-pools": with_pools,
     }
+    if store is None and all(value is None for value in others.values()):
+        store = default_store()
     if store is not None:
         for name in (name for name, value in others.items() if value is not None):
             raise UsageError(f"{name}: cannot be combined with --store, which holds a sweep")
@@ -117,7 +119,7 @@ async def _from_sweep(backends: list[ConfiguredBackend]) -> AsyncGenerator[Recor
         context = AuditContext(agents=await _agents(backends))
         sweep = phones.sweep({one.name: one.accounts for one in backends if one.accounts is not None})
         unreadable = UnreadableRows()
-        live = sweeping.stderr_is_live()
+        live = stderr_is_live()
         shown = sweeping.progress_of(sweep.report, backends, live=True) if live else nullcontext()
         async with shown, sweep:
             yield RecordSource(

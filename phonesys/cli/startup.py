@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
@@ -14,7 +15,31 @@ from phonesys import __version__
 if TYPE_CHECKING:
     from collections.abc import Generator
 
+stdout_was_closed = False
+"""True if the program was started without stdout, as by `>&-`."""
+
 _INTERRUPTED = 128 + signal.SIGINT
+
+
+def open_streams() -> None:
+    """Open what is closed of the three standard streams on the null device.
+
+    Otherwise a file or a connection would get the number of a closed stream, and messages would be written
+    into it. Characters that the locale lacks are escaped instead of raising an error.
+    """
+    global stdout_was_closed  # noqa: PLW0603 -- a fact of the process
+    stdout_was_closed = sys.stdout is None
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest number that is free
+    for number, name in ((1, "stdout"), (2, "stderr")):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(number, "w", encoding="utf-8", closefd=False))  # noqa: SIM115
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def show_version() -> None:

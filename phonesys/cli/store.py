@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from phonesys.cli.paths import expand
 from phonesys.errors import UsageError
 
 if TYPE_CHECKING:
@@ -16,11 +18,25 @@ if TYPE_CHECKING:
     from phonesys.system import PhoneSystem
 
 
+VARIABLE = "PHONESYS_STORE"
+
+
+def default_store() -> str | None:
+    """Return the store in PHONESYS_STORE, if it is set."""
+    return os.environ.get(VARIABLE) or None
+
+
+def expand_store(store: str) -> str:
+    """Return the store; a path with its home directory."""
+    return store if "://" in store else str(expand(store, "--store"))
+
+
 def existing_store(store: str) -> str:
     """Return the store; raise UsageError for a file that does not exist, which reading would create."""
-    if "://" not in store and not Path(store).is_file():
+    path = expand_store(store)
+    if "://" not in path and not Path(path).is_file():
         raise UsageError(f"--store {store}: there is no such file")
-    return store
+    return path
 
 
 @asynccontextmanager
@@ -38,6 +54,6 @@ async def open_sweep(
         return
     from phonesys.inventory import Inventory  # needs an extra
 
-    async with Inventory(store) as inventory:
+    async with Inventory(expand_store(store)) as inventory:
         options["keep_done"] = True  # a snapshot lists every account
         yield inventory.sweep(phones, accounts, resume=resume, **options)

@@ -10,7 +10,7 @@ from phonesys.cli import rows, tables
 from phonesys.cli.output import Format, write_table
 from phonesys.cli.problems import UnreadableRows, not_reached
 from phonesys.cli.progress import Progress, show_progress
-from phonesys.cli.terminal import ERR, print_error
+from phonesys.cli.terminal import print_error, print_info, progress_is_wanted, stderr_is_live
 from phonesys.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -38,9 +38,9 @@ class PageWriter(Protocol):
 class LineWriter:
     """Writes a line of jsonl or csv for each number as its page arrives."""
 
-    def __init__(self, format_: Format, to: Destination) -> None:
+    def __init__(self, format_: Format, to: Destination, *, bom: bool = False) -> None:
         self._line = rows.json_line if format_ is Format.JSONL else rows.csv_line
-        self._header = () if format_ is Format.JSONL else (rows.csv_header(rows.NumberRow),)
+        self._header = () if format_ is Format.JSONL else (rows.csv_header(rows.NumberRow, bom=bom),)
         self._to = to
 
     async def page(self, page: Page[PhoneNumber]) -> None:
@@ -103,7 +103,8 @@ async def run_sweep(
     rows that could not be read.
     """
     unreadable = UnreadableRows()
-    shown = progress_of(sweep.report, backends, live=live) if live or log_progress else nullcontext()
+    is_shown = live or (log_progress and progress_is_wanted())
+    shown = progress_of(sweep.report, backends, live=live) if is_shown else nullcontext()
     try:
         async with shown, sweep:
             async for page in sweep:
@@ -112,6 +113,8 @@ async def run_sweep(
     except asyncio.CancelledError:
         await writer.close(sweep.report)
         print_error(f"interrupted: {not_reached(sweep.report, backends)}")
+        if hasattr(sweep, "resumed"):
+            print_info("run the same command again to resume the sweep")
         raise
     await writer.close(sweep.report)
     return unreadable
@@ -128,11 +131,6 @@ def can_show_live(format_: Format, to: Destination) -> bool:
     """Return True if a live display would not mix with results on the same terminal."""
     shares = format_ is not Format.TABLE and to.is_terminal
     return stderr_is_live() and not shares
-
-
-def stderr_is_live() -> bool:
-    """Return True if stderr is a terminal that can redraw."""
-    return ERR.is_terminal and not ERR.is_dumb_terminal
 
 
 def require_accounts(backends: Sequence[ConfiguredBackend]) -> None:

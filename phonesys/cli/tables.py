@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from rich import box
 from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from phonesys.cli.columns import ColumnTable
 from phonesys.cli.terminal import escape_controls
 from phonesys.errors import CallError
 from phonesys.sweep import Outcome
@@ -31,15 +31,14 @@ MAX_FAILURES = 20
 _MAX_GROUPS = 8
 _ACCOUNT_LIST = "(the list of accounts)"
 _EXCERPT = 60
-_NUMERIC = {"numbers", "rows"}
 _MAX_FINDINGS = 200
 
-_COLUMNS = {
+_OUTCOMES = {
     "done": (Outcome.DONE, ""),
     "empty": (Outcome.EMPTY, ""),
-    "not\nconnected": (Outcome.NOT_CONNECTED, ""),
+    "not connected": (Outcome.NOT_CONNECTED, ""),
     "failed": (Outcome.FAILED, "bold red"),
-    "not\nreached": (Outcome.NOT_REACHED, "yellow"),
+    "not reached": (Outcome.NOT_REACHED, "yellow"),
 }
 
 
@@ -59,28 +58,33 @@ class Breakdown:
 
 def summary(report: SweepReport, names: Sequence[str], breakdown: Breakdown) -> RenderableType:
     """Return a row per backend, and the numbers by country and status."""
-    table = _table()
-    table.add_column("backend", style="cyan", overflow="fold", vertical="bottom")
-    for heading in ("accounts", *_COLUMNS, "numbers"):
-        table.add_column(heading, justify="right", vertical="bottom")
-    for name in names:
-        table.add_row(
-            Text(escape_controls(name)),
-            *_counts(report.by_provider.get(name, {}), report.numbers_by_provider[name]),
+    rows = [
+        _summary_row(
+            Text(escape_controls(name), "cyan"),
+            report.by_provider.get(name, {}),
+            report.numbers_by_provider[name],
         )
+        for name in names
+    ]
     if len(names) > 1:
-        table.add_section()
-        table.add_row(Text("all", "bold"), *_counts(report.outcomes, report.numbers, style="bold"))
+        rows.append(_summary_row(Text("all", "bold"), report.outcomes, report.numbers, style="bold"))
+    columns = {name: [row[name] for row in rows] for name in rows[0]}
+    table = ColumnTable(columns, total=len(names) > 1)
     groups = Table.grid(padding=(0, 2, 0, 0))
     groups.add_row(Text("by country", "dim"), _group(breakdown.countries))
     groups.add_row(Text("by status", "dim"), _group(breakdown.statuses))
     return Group("", table, "", groups, "") if report.numbers else Group("", table, "")
 
 
-def _counts(outcomes: Mapping[Outcome, int], numbers: int, style: str = "") -> list[Text]:
-    cells = [_count(sum(outcomes.values()), style)]
-    cells += [_count(outcomes.get(outcome, 0), loud or style) for outcome, loud in _COLUMNS.values()]
-    return [*cells, _count(numbers, "bold")]
+def _summary_row(
+    name: Text, outcomes: Mapping[Outcome, int], numbers: int, style: str = ""
+) -> dict[str, Text]:
+    counts = {
+        heading: _count(outcomes.get(outcome, 0), loud or style)
+        for heading, (outcome, loud) in _OUTCOMES.items()
+    }
+    accounts = _count(sum(outcomes.values()), style)
+    return {"backend": name, "accounts": accounts, **counts, "numbers": _count(numbers, "bold")}
 
 
 def _count(count: int, style: str) -> Text:
@@ -99,23 +103,21 @@ def _group(counter: Counter[str]) -> Text:
 
 def failures(failed: Sequence[Failure]) -> RenderableType:
     """Return a table of accounts that failed and the reasons."""
-    table = _table()
-    table.add_column("backend", style="cyan")
-    table.add_column("account")
-    table.add_column("reason", overflow="fold")
-    for failure in failed[:MAX_FAILURES]:
-        account = _ACCOUNT_LIST if failure.account is None else escape_controls(failure.account)
-        # Text, because square brackets in a string would be markup.
-        table.add_row(
-            *map(Text, (escape_controls(failure.provider), account, escape_controls(_reason(failure.error))))
-        )
-    return _limited(table, len(failed) - MAX_FAILURES, "accounts")
+    shown = failed[:MAX_FAILURES]
+    table = ColumnTable(
+        {
+            "backend": [failure.provider for failure in shown],
+            "account": [failure.account or _ACCOUNT_LIST for failure in shown],
+            "reason": [_reason(failure.error) for failure in shown],
+        }
+    )
+    return _limited(table, len(failed) - len(shown), "accounts")
 
 
 def unreadable_rows(counts: Counter[RowProblem], examples: Mapping[RowProblem, str]) -> RenderableType:
     """Return a table of unreadable rows: where, which field, why, and the beginning of a row."""
     shown = counts.most_common(MAX_FAILURES)
-    table = columns(
+    table = ColumnTable(
         {
             "backend": [problem.backend for problem, _ in shown],
             "account": [problem.account for problem, _ in shown],
@@ -131,7 +133,7 @@ def unreadable_rows(counts: Counter[RowProblem], examples: Mapping[RowProblem, s
 def incomplete_accounts(found: Sequence[AccountOutcome]) -> RenderableType:
     """Return a table of accounts that were not read completely."""
     shown = found[:MAX_FAILURES]
-    table = columns(
+    table = ColumnTable(
         {
             "backend": [one.backend for one in shown],
             "account": [one.account or _ACCOUNT_LIST for one in shown],
@@ -168,12 +170,12 @@ def numbers(rows: Sequence[NumberRow], hide: Collection[str] = ()) -> Renderable
         "pool": [row.pool or "" for row in rows],
         "id": [row.id for row in rows],
     }
-    return columns({name: cells for name, cells in texts.items() if name not in hide})
+    return ColumnTable({name: cells for name, cells in texts.items() if name not in hide})
 
 
 def pools(rows: Sequence[PoolRow]) -> RenderableType:
     """Return a table of pools."""
-    return columns(
+    return ColumnTable(
         {
             "name": [row.name or "" for row in rows],
             "numbers": [f"{len(row.numbers):,}" for row in rows],
@@ -188,7 +190,7 @@ def pools(rows: Sequence[PoolRow]) -> RenderableType:
 
 def snapshots(rows: Sequence[SnapshotRow]) -> RenderableType:
     """Return a table of snapshots."""
-    return columns(
+    return ColumnTable(
         {
             "id": [str(row.id) for row in rows],
             "started_at": [row.started_at for row in rows],
@@ -201,7 +203,7 @@ def snapshots(rows: Sequence[SnapshotRow]) -> RenderableType:
 
 def changes(found: Sequence[Change]) -> RenderableType:
     """Return a table of changes between two snapshots."""
-    return columns(
+    return ColumnTable(
         {
             "change": [change.kind.value for change in found],
             "number": [change.number or "" for change in found],
@@ -233,34 +235,26 @@ def _value(value: Any) -> str:
     return _yes_no(value) if isinstance(value, bool) else str(value)
 
 
+def _lines(texts: Iterable[str]) -> Text:
+    return Text("\n".join(map(escape_controls, texts)))
+
+
 def findings(found: Sequence[Finding]) -> RenderableType:
     """Return a table of the first findings, and the number of the others."""
     shown = found[:_MAX_FINDINGS]
-    table = columns(
+    table = ColumnTable(
         {
             "severity": [one.severity.value for one in shown],
             "code": [one.code for one in shown],
             "number": [one.number or "" for one in shown],
-            "accounts": [
-                ", ".join(f"{backend} {account}" for backend, account in one.accounts) for one in shown
-            ],
+            "backend": [_lines(backend for backend, _ in one.accounts) for one in shown],
+            "account": [_lines(account for _, account in one.accounts) for one in shown],
             "evidence": [one.evidence for one in shown],
         }
     )
     if len(found) <= _MAX_FINDINGS:
         return table
     return Group(table, Text(f"and {len(found) - _MAX_FINDINGS:,} more, which --format jsonl shows"))
-
-
-def columns(texts: Mapping[str, Sequence[str]]) -> RenderableType:
-    """Return a table of these columns, without the empty ones."""
-    filled = {name: cells for name, cells in texts.items() if any(cells)}
-    table = _table()
-    for name in filled:
-        table.add_column(name, justify="right" if name in _NUMERIC else "left", overflow="fold")
-    for cells in zip(*filled.values(), strict=True):
-        table.add_row(*(Text(escape_controls(cell)) for cell in cells))
-    return table
 
 
 def _unless_unknown(word: str) -> str:
@@ -274,7 +268,3 @@ def _yes_no(switch: bool) -> str:
 def _capabilities(row: NumberRow) -> str:
     words = {"voice": row.voice, "sms": row.sms, "mms": row.mms, "fax": row.fax}
     return " ".join(word for word, can in words.items() if can)
-
-
-def _table() -> Table:
-    return Table(box=box.SIMPLE_HEAD, header_style="dim", padding=(0, 1, 0, 0), show_edge=False)

@@ -2,19 +2,50 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
+import sys
 import unicodedata
+from typing import TYPE_CHECKING
 
 from rich.console import Console, RenderableType
 
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
 # Without a terminal there is no edge. rich would assume 80 columns and drop text.
-_WIDTH_WITHOUT_TERMINAL = 200
+_WIDTH_WITHOUT_TERMINAL = 1000
 
 # Vendors' texts were written by strangers. These categories move cursors and hide letters.
 _UNSAFE_CATEGORIES = {"Cc", "Cf", "Cs", "Co", "Zl", "Zp"}
 
 ERR = Console(stderr=True, highlight=False)
 """Everything that is not a result."""
+
+_quiet = False
+
+
+@contextlib.contextmanager
+def only_errors(quiet: bool) -> Generator[None]:
+    """While the block runs, print nothing but errors and results if `quiet` is True."""
+    global _quiet  # noqa: PLW0603 -- the process has one stderr
+    before, _quiet = _quiet, quiet
+    try:
+        yield
+    finally:
+        _quiet = before
+
+
+def stderr_is_live() -> bool:
+    """Return True if stderr is a terminal that can redraw, and is not to be quiet."""
+    # Not ERR.is_terminal: FORCE_COLOR makes it true in a log.
+    is_terminal = sys.stderr.isatty() and not ERR.is_dumb_terminal
+    return is_terminal and ERR.encoding.startswith("utf") and not _quiet
+
+
+def progress_is_wanted() -> bool:
+    """Return False if only errors are to be printed."""
+    return not _quiet
 
 
 def escape_controls(text: str) -> str:
@@ -27,20 +58,40 @@ def escape_controls(text: str) -> str:
     )
 
 
+def escape_output(data: bytes) -> bytes:
+    """Replace control characters in lines of jsonl or csv, so that JSON stays valid."""
+    text = data.decode(errors="replace").replace("\r\n", "\n")
+    return "".join(
+        _json_escape(char) if char != "\n" and unicodedata.category(char) in _UNSAFE_CATEGORIES else char
+        for char in text
+    ).encode()
+
+
+def _json_escape(char: str) -> str:
+    units = char.encode("utf-16-be", errors="surrogatepass").hex()
+    return "".join(f"\\u{units[at : at + 4]}" for at in range(0, len(units), 4))
+
+
 def print_info(text: object, style: str | None = None) -> None:
-    """Print one line to stderr, without markup and without wrapping."""
-    ERR.print(escape_controls(str(text)), style=style, markup=False, highlight=False, soft_wrap=True)
+    """Print one line to stderr, without markup and without wrapping, unless only errors are wanted."""
+    if not _quiet:
+        _print(text, style)
 
 
 def print_error(text: object) -> None:
     """Print one line to stderr that begins with the program's name."""
-    print_info(f"phonesys: {text}", "red")
+    _print(f"phonesys: {text}", "red")
+
+
+def _print(text: object, style: str | None) -> None:
+    ERR.print(escape_controls(str(text)), style=style, markup=False, highlight=False, soft_wrap=True)
 
 
 def print_table(renderable: RenderableType, *, on_stderr: bool = False) -> None:
     """Print a table to stdout or stderr."""
     console = ERR if on_stderr else Console(highlight=False)
-    console.print(renderable, width=None if console.is_terminal else _WIDTH_WITHOUT_TERMINAL)
+    is_terminal = (sys.stderr if on_stderr else sys.stdout).isatty()
+    console.print(renderable, width=None if is_terminal else _WIDTH_WITHOUT_TERMINAL)
 
 
 def render_text(renderable: RenderableType) -> bytes:

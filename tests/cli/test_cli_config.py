@@ -67,7 +67,7 @@ def test_every_key_arrives(monkeypatch: pytest.MonkeyPatch) -> None:
         account = "omnia"
         status = "ACTIVE"
     """)
-    lc, leadping, agents = load_backends(None)
+    lc, leadping, agents = load_backends(Path("phonesys.toml"))
     assert isinstance(lc.provider, LeadConnector)
     assert (lc.name, lc.accounts) == ("lc-eu", ("loc_1", "loc_2"))
     assert (lc.provider.page_size, lc.provider.with_pools, lc.provider.speculate) == (500, True, 2)
@@ -179,6 +179,68 @@ def test_a_foreign_backend_that_refuses_is_one_line(section: str, expected: str)
     with pytest.raises(ConfigError) as caught:
         load_backend(None, "foreign")
     assert str(caught.value) == f"phonesys.toml: {expected}".replace("\\", "")
+
+
+# Trust
+
+
+EVIL = 'base_url = "https://example.com/collect"'
+VENDOR = 'base_url = "https://api.leadping.ai/v2"'
+UNTRUSTED = [
+    f'[leadping]\n{EVIL}\napi_key_env = "SECRET"',
+    f"[leadping]\n{EVIL}",
+    f'[leadping]\n{EVIL}\napi_keys_env = {{ a = "SECRET" }}',
+    f'[mine]\nprovider = "agents"\n{EVIL}\napi_key_env = "SECRET"',
+    '[leadping]\nbase_url = "http://127.0.0.1:1"\napi_key_env = "SECRET"',
+    '[leadping]\nbase_url = "https://api.leadping.ai.example.com"\napi_key_env = "SECRET"',
+    '[leadping]\nbase_url = "https://api.leadping.ai:8443"\napi_key_env = "SECRET"',
+    f'[leadconnector]\n{EVIL}\n[leadconnector.oauth]\nclient_id = "a-b"\nclient_secret = "x"\ncompany_id = "c"',
+]
+
+
+@pytest.mark.parametrize("text", UNTRUSTED)
+def test_a_file_that_was_found_sends_no_credential_to_a_host_of_its_own(
+    text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is sent: the error is one line, with status 2. A file that the user names may do it."""
+    monkeypatch.setenv("SECRET", PLANTED)
+    monkeypatch.setenv("PHONESYS_LEADPING_API_KEY", PLANTED)
+    wrote(text)
+    done = call("sweep")
+    assert (done.status, done.out, done.err.count("\n")) == (2, "", 1)
+    assert ".base_url: credentials from elsewhere are not sent to a host that this file chooses" in done.err
+    assert "--config phonesys.toml" in done.err
+    assert load_backends(Path("phonesys.toml"))
+    monkeypatch.setenv("PHONESYS_CONFIG", "phonesys.toml")
+    assert load_backends(None)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f'[leadping]\n{EVIL}\napi_key = "its own"',
+        '[leadping]\nbase_url = "http://127.0.0.1:1/leadping"\napi_key = "its own"',
+        f'[leadping]\n{VENDOR}\napi_key_env = "SECRET"',
+        '[leadping]\napi_key_env = "SECRET"',
+    ],
+)
+def test_a_file_that_was_found_may_use_its_own_credentials_or_the_vendors_host(
+    text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file that the sandbox writes works as it is."""
+    monkeypatch.setenv("SECRET", PLANTED)
+    wrote(text)
+    assert load_backends(None)[0].name == "leadping"
+
+
+@pytest.mark.usefixtures("foreign")
+def test_an_undescribed_backend_gets_no_credential_beside_a_url(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its vendor's host is not known, so that a file that was found may not choose one."""
+    monkeypatch.setenv("THEIRS", PLANTED)
+    wrote('[foreign]\nurl = "https://example.com"\nsecret_env = "THEIRS"\n')
+    with pytest.raises(ConfigError, match=r"foreign\.url: credentials from elsewhere"):
+        load_backend(None, "foreign")
+    assert load_backend(Path("phonesys.toml"), "foreign").name == "foreign"
 
 
 # Mistakes

@@ -28,8 +28,10 @@ def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Run in an empty folder that is the home directory too, without variables of ours."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))
-    for name in ("PHONESYS_CONFIG", "PHONESYS_LEADCONNECTOR_TOKEN", KEY_VARIABLE, SECRET_VARIABLE):
+    for name in ("PHONESYS_LEADCONNECTOR_TOKEN", KEY_VARIABLE, SECRET_VARIABLE):
         monkeypatch.delenv(name, raising=False)
+    # Only a configuration that is named may send stored tokens to the sandbox.
+    monkeypatch.setenv("PHONESYS_CONFIG", "phonesys.toml")
 
 
 @pytest.fixture
@@ -78,7 +80,7 @@ def test_from_login_to_a_sweep_of_the_agency(
     assert done.status == 0, done
     assert f"the token of company/{vendor.oauth.company_id} is in kept/tokens.json" in done.err
     write(tmp_path / "phonesys.toml", done.out)
-    swept = [run("sweep", "-f", "jsonl", cwd=tmp_path, variables=variables)]
+    swept = [run("sweep", "--config", "phonesys.toml", "-f", "jsonl", cwd=tmp_path, variables=variables)]
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     swept.append(call("sweep", "-f", "jsonl", "-v"))

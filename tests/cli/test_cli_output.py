@@ -9,13 +9,16 @@ import stat
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
+from rich.console import Console
 
+from phonesys._spreadsheet import escape_formula
+from phonesys.cli.columns import ColumnTable
 from phonesys.cli.output import OutputFile, _pieces
 from phonesys.cli.progress import Progress, pluralize, render, summary_line
 from phonesys.cli.rows import NumberRow, csv_line, json_line
-from phonesys.cli.tables import columns
-from phonesys.cli.terminal import escape_controls, render_text
+from phonesys.cli.terminal import escape_controls, escape_output, render_text
 from phonesys.model import NumberKind, NumberStatus
 from phonesys.sweep import Outcome, SweepReport
 from phonesys.sweep.report import AccountReport
@@ -36,7 +39,7 @@ def row(**changes: Any) -> NumberRow:
         ("=HYPERLINK(1)", "'=HYPERLINK(1)"),
         ("@cmd", "'@cmd"),
         ("-1+cmd|' /C calc'!A0", "'-1+cmd|' /C calc'!A0"),
-        ("\t=1", "'\t=1"),
+        ("\t=1", "'\t'=1"),
         ("+1 (415) 555-2671", "+1 (415) 555-2671"),
         ('Front, "desk"\nsecond line', 'Front, "desk"\nsecond line'),
         (None, ""),
@@ -52,10 +55,84 @@ def test_a_label_cannot_become_a_formula(label: str | None, cell: str) -> None:
         assert label.encode() in json_line(row(label=label)) or "\\" in json_line(row(label=label)).decode()
 
 
+@pytest.mark.parametrize(
+    ("text", "escaped"),
+    [
+        ("=1", "'=1"),
+        ("  =1", "'  =1"),
+        ("desk;=1", "desk;'=1"),
+        ("desk; @x;\t+y", "desk;' @x;\t'+y"),
+        ("desk\n-rm", "desk\n'-rm"),
+        ("\N{FULLWIDTH EQUALS SIGN}1", "'\N{FULLWIDTH EQUALS SIGN}1"),
+        ("a;\N{FULLWIDTH COMMERCIAL AT}x", "a;'\N{FULLWIDTH COMMERCIAL AT}x"),
+        ("\N{FULLWIDTH PLUS SIGN}1", "'\N{FULLWIDTH PLUS SIGN}1"),
+        ("\N{FULLWIDTH HYPHEN-MINUS}1", "'\N{FULLWIDTH HYPHEN-MINUS}1"),
+        ("+14155552671", "+14155552671"),
+        ("+1415;=1", "'+1415;'=1"),
+        ("-2+3", "'-2+3"),
+        ("a-b=c", "a-b=c"),
+        ("", ""),
+    ],
+)
+def test_no_cell_begins_a_formula_in_any_locale(text: str, escaped: str) -> None:
+    """A semicolon or a tab begins a cell in some locales, and full-width signs begin a formula in others."""
+    assert escape_formula(text) == escaped
+
+
+@pytest.mark.parametrize(
+    "column", ["provider", "backend", "account", "id", "number", "label", "assignee", "pool"]
+)
+def test_every_text_column_is_escaped(column: str) -> None:
+    """Ids and accounts are vendors' texts too."""
+    record = next(csv.reader(io.StringIO(csv_line(row(**{column: "=1"})).decode(), newline="")))
+    assert record[NumberRow.__struct_fields__.index(column)] == "'=1"
+
+
+def test_a_terminal_gets_lines_without_control_characters() -> None:
+    """JSON stays valid, with the same value."""
+    label = 'a\x1b[2J\x9b31m\u202e"\U000e0001é'
+    line = json_line(row(label=label))
+    shown = escape_output(line)
+    assert msgspec.json.decode(shown) == msgspec.json.decode(line)
+    printed = escape_output(csv_line(row(label="a\x1b[2J\rb"))).decode()
+    assert (printed.count("\n"), printed.isprintable()) == (1, False)
+    for text in (shown.decode(), printed):
+        assert all(char == "\n" or char == escape_controls(char) for char in text)
+
+
+def numbers_at(width: int) -> str:
+    console = Console(file=io.StringIO(), width=width)
+    console.print(
+        ColumnTable(
+            {
+                "backend": ["leadconnector"] * 2,
+                "account": ["0yC5RnKUo0OLtFhQr6I7", "short"],
+                "number": ["+14155552671", "+528150244994"],
+                "label": ["The front desk of the main building", ""],
+                "kind": ["toll-free", "local"],
+                "id": ["PN0123456789abcdef0123456789abcdef", "x"],
+            }
+        )
+    )
+    text: str = console.file.getvalue()  # type: ignore[attr-defined]
+    return text
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 200])
+def test_numbers_and_ids_are_never_split(width: int) -> None:
+    """A narrow terminal gets fewer columns, and a line that names the others."""
+    text = numbers_at(width)
+    assert all(len(line) <= width for line in text.splitlines())
+    assert "+14155552671" in text
+    assert "PN0123456789abcdef0123456789abcdef" in text
+    assert ("0yC5RnKUo0OLtFhQr6I7" in text) != ("not shown in" in text and "account" in text.splitlines()[-1])
+    assert ("not shown in" in text) == (width < 110)
+
+
 def test_control_characters_are_shown_and_not_obeyed() -> None:
     """A vendor's text cannot clear the screen, ring, or turn the reading direction around."""
     assert escape_controls("a\x1b[2Jb\x07\u202e\r\nc é 中") == "a\\x1b[2Jb\\x07\\u202e\\r\\nc é 中"
-    drawn = render_text(columns({"label": ["[bold]\x1b[31m"]})).decode()
+    drawn = render_text(ColumnTable({"label": ["[bold]\x1b[31m"]})).decode()
     assert "[bold]\\x1b[31m" in drawn
 
 

@@ -11,11 +11,13 @@ from phonesys.cli import rows, tables
 from phonesys.cli.options import (  # noqa: TC001 -- typer reads the annotations
     AllowIncompleteOption,
     BackendsOption,
+    BomOption,
     ConfigOption,
     FormatOption,
     IgnoreOption,
     OutputOption,
     PoolsOption,
+    QuietOption,
     SandboxOption,
     StoreOption,
     VerboseOption,
@@ -50,8 +52,10 @@ def audit(
     format_: FormatOption = Format.TABLE,
     output: OutputOption = None,
     with_pools: PoolsOption = None,
+    bom: BomOption = False,
     allow_incomplete: AllowIncompleteOption = False,
     verbose: VerboseOption = False,
+    quiet: QuietOption = False,
 ) -> None:
     """Find numbers that are unrouted, blocked, held twice, or paid for and unused.
 
@@ -67,19 +71,19 @@ def audit(
                     counts.add(found)
                     await write_table(tables.findings(found), to)
                 else:
-                    await _write_findings(source.audit_arguments(ignore), counts, format_, to)
+                    await _write_findings(source.audit_arguments(ignore), counts, format_, to, bom=bom)
         print_info(counts.summary())
         return max(source.finish(allow_incomplete), FAILED if counts.reach(fail_on) else DONE)
 
-    run(main, verbose=verbose)
+    run(main, verbose=verbose, quiet=quiet)
 
 
 async def _write_findings(
-    options: dict[str, Any], counts: _SeverityCounts, format_: Format, to: Destination
+    options: dict[str, Any], counts: _SeverityCounts, format_: Format, to: Destination, *, bom: bool
 ) -> None:
     line = rows.json_line if format_ is Format.JSONL else rows.csv_line
     if format_ is Format.CSV:
-        await to.write([rows.csv_header(rows.FindingRow)])
+        await to.write([rows.csv_header(rows.FindingRow, bom=bom)])
     async with aclosing(batches(run_audit(**options), _CHUNK)) as chunks:
         async for chunk in chunks:
             counts.add(chunk)

@@ -18,6 +18,7 @@ from phonesys.cli.options import (  # noqa: TC001 -- typer reads the annotations
     ConfigOption,
     FormatOption,
     NumberIdArgument,
+    QuietOption,
     VerboseOption,
 )
 from phonesys.cli.output import Format
@@ -56,6 +57,7 @@ def create(
     config: ConfigOption = None,
     format_: FormatOption = Format.TABLE,
     verbose: VerboseOption = False,
+    quiet: QuietOption = False,
 ) -> None:
     """Create a number, which may cost money.
 
@@ -77,7 +79,7 @@ def create(
         hint = f"phonesys find {number}" if number else f"phonesys numbers {configured.name}"
         return _write(configured, lambda: provider.create(**bound), hint, format_)
 
-    run(prepare, verbose=verbose)
+    run(prepare, verbose=verbose, quiet=quiet)
 
 
 def assign(
@@ -90,6 +92,7 @@ def assign(
     config: ConfigOption = None,
     format_: FormatOption = Format.TABLE,
     verbose: VerboseOption = False,
+    quiet: QuietOption = False,
 ) -> None:
     """Assign a number to an agent, which answers its calls from then on."""
 
@@ -101,7 +104,7 @@ def assign(
         hint = f"phonesys find {number} --backend {configured.name}"
         return _write(configured, lambda: provider.assign(**bound), hint, format_)
 
-    run(prepare, verbose=verbose)
+    run(prepare, verbose=verbose, quiet=quiet)
 
 
 def update(
@@ -119,6 +122,7 @@ def update(
     config: ConfigOption = None,
     format_: FormatOption = Format.TABLE,
     verbose: VerboseOption = False,
+    quiet: QuietOption = False,
 ) -> None:
     """Update a number. Supported fields depend on the vendor."""
 
@@ -140,7 +144,7 @@ def update(
         hint = f"phonesys get {configured.name} {number_id}"
         return _write(configured, lambda: provider.update(number_id, **bound), hint, format_)
 
-    run(prepare, verbose=verbose)
+    run(prepare, verbose=verbose, quiet=quiet)
 
 
 def delete(
@@ -151,6 +155,7 @@ def delete(
     account: AccountOption = None,
     config: ConfigOption = None,
     verbose: VerboseOption = False,
+    quiet: QuietOption = False,
 ) -> None:
     """Delete a number, after confirmation.
 
@@ -166,7 +171,7 @@ def delete(
             return FAILED
         return _delete(configured, lambda: provider.delete(number_id, **bound), number_id)
 
-    run(prepare, verbose=verbose)
+    run(prepare, verbose=verbose, quiet=quiet)
 
 
 def _e164(number: str | None) -> str | None:

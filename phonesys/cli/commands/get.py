@@ -13,6 +13,7 @@ from phonesys.cli.options import (  # noqa: TC001 -- typer reads the annotations
     ConfigOption,
     FormatOption,
     NumberIdArgument,
+    QuietOption,
     VerboseOption,
 )
 from phonesys.cli.output import Format
@@ -33,6 +34,7 @@ def get(
     config: ConfigOption = None,
     format_: FormatOption = Format.TABLE,
     verbose: VerboseOption = False,
+    quiet: QuietOption = False,
 ) -> None:
     """Fetch one number by its id."""
 
@@ -42,7 +44,7 @@ def get(
         options = bind_options(provider.get, configured.name, "get", {"--account": account})
         return _get(configured, provider, number_id, options, format_)
 
-    run(prepare, verbose=verbose)
+    run(prepare, verbose=verbose, quiet=quiet)
 
 
 async def _get(

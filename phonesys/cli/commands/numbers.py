@@ -13,10 +13,12 @@ from phonesys.cli.options import (  # noqa: TC001 -- typer reads the annotations
     AllowIncompleteOption,
     BackendArgument,
     BackendsOption,
+    BomOption,
     ConfigOption,
     FormatOption,
     OutputOption,
     PoolsOption,
+    QuietOption,
     VerboseOption,
 )
 from phonesys.cli.output import Format, destination
@@ -46,8 +48,10 @@ def numbers(
     format_: FormatOption = Format.TABLE,
     output: OutputOption = None,
     with_pools: PoolsOption = None,
+    bom: BomOption = False,
     allow_incomplete: AllowIncompleteOption = False,
     verbose: VerboseOption = False,
+    quiet: QuietOption = False,
 ) -> None:
     """List the numbers of one backend, or of one of its accounts."""
 
@@ -57,9 +61,9 @@ def numbers(
             _select_account(configured, account)
         sweeping.require_accounts([configured])
         hide = ("backend",) if account is None else ("backend", "account")
-        return _list([configured], format_, output, allow_incomplete, hide=hide)
+        return _list([configured], format_, output, allow_incomplete, bom=bom, hide=hide)
 
-    run(prepare, verbose=verbose)
+    run(prepare, verbose=verbose, quiet=quiet)
 
 
 def find(
@@ -70,8 +74,10 @@ def find(
     format_: FormatOption = Format.TABLE,
     output: OutputOption = None,
     with_pools: PoolsOption = None,
+    bom: BomOption = False,
     allow_incomplete: AllowIncompleteOption = False,
     verbose: VerboseOption = False,
+    quiet: QuietOption = False,
 ) -> None:
     """Find every backend and account that holds a number."""
 
@@ -79,9 +85,9 @@ def find(
         match = validate_e164(number)
         backends = load_backends(config, backend or [], with_pools=with_pools)
         sweeping.require_accounts(backends)
-        return _list(backends, format_, output, allow_incomplete, match=match)
+        return _list(backends, format_, output, allow_incomplete, bom=bom, match=match)
 
-    run(prepare, verbose=verbose)
+    run(prepare, verbose=verbose, quiet=quiet)
 
 
 def _select_account(backend: ConfiguredBackend, account: str) -> None:
@@ -97,6 +103,7 @@ async def _list(
     output: Path | None,
     allow_incomplete: bool,
     *,
+    bom: bool,
     match: str | None = None,
     hide: Sequence[str] = (),
 ) -> int:
@@ -106,7 +113,7 @@ async def _list(
             writer = (
                 sweeping.TableWriter(to, hide)
                 if format_ is Format.TABLE
-                else sweeping.LineWriter(format_, to)
+                else sweeping.LineWriter(format_, to, bom=bom)
             )
             live = sweeping.can_show_live(format_, to)
             unreadable = await sweeping.run_sweep(sweep, backends, writer, live=live, log_progress=False)

@@ -10,9 +10,11 @@ from phonesys.cli import rows, tables
 from phonesys.cli.config import ConfiguredBackend, load_backend
 from phonesys.cli.options import (  # noqa: TC001 -- typer reads the annotations
     BackendArgument,
+    BomOption,
     ConfigOption,
     FormatOption,
     OutputOption,
+    QuietOption,
     VerboseOption,
 )
 from phonesys.cli.output import Format, destination, write_table
@@ -35,25 +37,33 @@ def pools(
     config: ConfigOption = None,
     format_: FormatOption = Format.TABLE,
     output: OutputOption = None,
+    bom: BomOption = False,
     verbose: VerboseOption = False,
+    quiet: QuietOption = False,
 ) -> None:
     """List the number pools of an account."""
 
     def prepare() -> Coroutine[Any, Any, int]:
         configured = load_backend(config, backend)
-        return _list(configured, require(configured.provider, HasPools), location, format_, output)
+        return _list(configured, require(configured.provider, HasPools), location, format_, output, bom=bom)
 
-    run(prepare, verbose=verbose)
+    run(prepare, verbose=verbose, quiet=quiet)
 
 
 async def _list(
-    backend: ConfiguredBackend, provider: HasPools, location: str, format_: Format, output: Path | None
+    backend: ConfiguredBackend,
+    provider: HasPools,
+    location: str,
+    format_: Format,
+    output: Path | None,
+    *,
+    bom: bool,
 ) -> int:
     async with PhoneSystem(backend.provider):
         with destination(output) as to:
             found = [rows.pool_row(pool, backend.name, location) for pool in await provider.pools(location)]
             if format_ is not Format.TABLE:
-                await rows.write(rows.PoolRow, found, format_, to)
+                await rows.write(rows.PoolRow, found, format_, to, bom=bom)
             elif found:
                 await write_table(tables.pools(found), to)
     print_info(pluralize(len(found), "pool"))

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 
-from phonesys.cli import rows, tables
+from phonesys.cli import rows
+from phonesys.cli.columns import ColumnTable
 from phonesys.cli.config import ConfiguredBackend, Settings, read_settings
 from phonesys.cli.config.backends import build
 from phonesys.cli.config.described import info_of
@@ -58,7 +59,7 @@ async def _show(settings: Settings, format_: Format) -> int:
 
 
 def _table(found: list[ProviderRow]) -> Any:
-    return tables.columns(
+    return ColumnTable(
         {
             "name": [row.name for row in found],
             "provider": [row.provider if row.provider != row.name else "" for row in found],

@@ -13,10 +13,12 @@ from phonesys.cli.options import (  # noqa: TC001 -- typer reads the annotations
     ConfigOption,
     IgnoreOption,
     PoolsOption,
+    QuietOption,
     SandboxOption,
     StoreOption,
     VerboseOption,
 )
+from phonesys.cli.paths import expand
 from phonesys.cli.running import run
 from phonesys.cli.source import open_source
 from phonesys.cli.terminal import print_info
@@ -35,6 +37,7 @@ def report(
     with_pools: PoolsOption = None,
     allow_incomplete: AllowIncompleteOption = False,
     verbose: VerboseOption = False,
+    quiet: QuietOption = False,
 ) -> None:
     """Write an HTML page with counts, findings, changes and a searchable list.
 
@@ -43,8 +46,10 @@ def report(
 
     async def main() -> int:
         async with open_source(store, config, backend, sandbox=sandbox, with_pools=with_pools) as source:
-            await write_report(file, **source.audit_arguments(ignore), changes=source.changes, title=title)
+            await write_report(
+                expand(file, "FILE"), **source.audit_arguments(ignore), changes=source.changes, title=title
+            )
         print_info(f"written: {file}")
         return source.finish(allow_incomplete)
 
-    run(main, verbose=verbose)
+    run(main, verbose=verbose, quiet=quiet)

@@ -16,6 +16,7 @@ from phonesys.cli.options import (  # noqa: TC001 -- typer reads the annotations
     SeedOption,
     UnconnectedOption,
 )
+from phonesys.cli.paths import expand
 from phonesys.cli.running import DONE, run
 from phonesys.cli.terminal import print_info
 from phonesys.errors import UsageError
@@ -65,10 +66,10 @@ def sandbox(
             not_connected=not_connected,
             latency=latency,
             port=port,
-            faults=FaultPlan.load(faults) if faults is not None else None,
-            log=_writable(log),
+            faults=FaultPlan.load(expand(faults, "--faults")) if faults is not None else None,
+            log=_writable(log and expand(log, "--log")),
         )
-        return _serve(server, port, write)
+        return _serve(server, port, write and expand(write, "--write"))
 
     run(prepare)
 
@@ -151,7 +152,9 @@ def _writable(path: Path | None) -> Path | None:
 def _write(path: Path, text: str) -> None:
     """Write a private file, never over another."""
     try:
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        with os.fdopen(
+            os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8"
+        ) as file:
             file.write(text)
     except OSError as error:
         raise UsageError(f"--write {path}: {error.strerror or error}") from None

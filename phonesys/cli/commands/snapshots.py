@@ -10,6 +10,7 @@ from phonesys.cli import rows, tables
 from phonesys.cli.options import (  # noqa: TC001 -- typer reads the annotations
     FormatOption,
     OutputOption,
+    QuietOption,
     RequiredStoreOption,
     VerboseOption,
 )
@@ -41,6 +42,7 @@ def diff(
     format_: FormatOption = Format.TABLE,
     output: OutputOption = None,
     verbose: VerboseOption = False,
+    quiet: QuietOption = False,
 ) -> None:
     """Show numbers added, removed, moved or changed between two snapshots."""
 
@@ -52,7 +54,7 @@ def diff(
                 await _write_changes(inventory, older, newer, format_, to)
         return DONE
 
-    run(main, verbose=verbose)
+    run(main, verbose=verbose, quiet=quiet)
 
 
 def snapshots(
@@ -61,6 +63,7 @@ def snapshots(
     format_: FormatOption = Format.TABLE,
     output: OutputOption = None,
     verbose: VerboseOption = False,
+    quiet: QuietOption = False,
 ) -> None:
     """List the snapshots in a store, newest first."""
 
@@ -74,7 +77,7 @@ def snapshots(
                 await rows.write(rows.SnapshotRow, found, format_, to)
         return DONE
 
-    run(main, verbose=verbose)
+    run(main, verbose=verbose, quiet=quiet)
 
 
 async def _write_changes(

@@ -13,12 +13,14 @@ from phonesys.cli.config import ConfiguredBackend, load_backends
 from phonesys.cli.options import (  # noqa: TC001 -- typer reads the annotations
     AllowIncompleteOption,
     BackendsOption,
+    BomOption,
     ConfigOption,
     FormatOption,
     LatencyOption,
     LocationsOption,
     OutputOption,
     PoolsOption,
+    QuietOption,
     SandboxOption,
     SeedOption,
     UnconnectedOption,
@@ -26,9 +28,9 @@ from phonesys.cli.options import (  # noqa: TC001 -- typer reads the annotations
 )
 from phonesys.cli.output import Format, destination
 from phonesys.cli.problems import report_sweep
-from phonesys.cli.progress import summary_line
+from phonesys.cli.progress import pluralize, summary_line
 from phonesys.cli.running import FAILED, run
-from phonesys.cli.store import open_sweep
+from phonesys.cli.store import default_store, open_sweep
 from phonesys.cli.terminal import print_info
 from phonesys.errors import UsageError
 from phonesys.system import PhoneSystem
@@ -57,6 +59,7 @@ class _Request:
     resume: bool
     with_pools: bool | None
     allow_incomplete: bool
+    bom: bool
     names: list[str] = field(default_factory=list[str])
 
 
@@ -83,11 +86,13 @@ def sweep(
         str | None,
         typer.Option(
             metavar="FILE|URL",
-            envvar="PHONESYS_STORE",
-            help="Record a snapshot here, and resume an interrupted sweep.",
+            help="Record a snapshot here, and resume an interrupted sweep. "
+            "[dim]Default: $PHONESYS_STORE, unless --sandbox is given[/dim]",
+            show_default=False,
         ),
     ] = None,
     allow_incomplete: AllowIncompleteOption = False,
+    bom: BomOption = False,
     resume: Annotated[
         bool, typer.Option("--resume/--no-resume", help="With --store: resume an interrupted sweep.")
     ] = True,
@@ -96,6 +101,7 @@ def sweep(
     not_connected: UnconnectedOption = None,
     latency: LatencyOption = None,
     verbose: VerboseOption = False,
+    quiet: QuietOption = False,
 ) -> None:
     """Read every number of every account of every backend.
 
@@ -107,10 +113,11 @@ def sweep(
         concurrency,
         deadline,
         on_error,
-        store,
+        store or (None if sandbox else default_store()),
         resume,
         with_pools,
         allow_incomplete,
+        bom,
         backend or [],
     )
     generated = {"locations": locations, "seed": seed, "not_connected": not_connected, "latency": latency}
@@ -127,7 +134,7 @@ def sweep(
         server = create_sandbox(locations=locations, seed=seed, not_connected=not_connected, latency=latency)
         return _sweep_sandbox(server, request)
 
-    run(prepare, verbose=verbose)
+    run(prepare, verbose=verbose, quiet=quiet)
 
 
 def _reject(options: dict[str, Any], reason: str) -> None:
@@ -184,18 +191,20 @@ async def _sweep(backends: list[ConfiguredBackend], request: _Request) -> tuple[
         ) as sweep,
     ):
         with destination(request.output) as to:
-            writer = _writer(request.format, [one.name for one in backends], to)
+            writer = _writer(request, [one.name for one in backends], to)
             live = sweeping.can_show_live(request.format, to) and not any(map(_is_stdin, backends))
             unreadable = await sweeping.run_sweep(sweep, backends, writer, live=live)
+    if resumed := getattr(sweep, "resumed", 0):
+        print_info(f"resumed: {pluralize(resumed, 'account')} had been read before, and are counted")
     print_info(summary_line(sweep.report))
     status = report_sweep(sweep.report, backends, unreadable, allow_incomplete=request.allow_incomplete)
     return status, sweep
 
 
-def _writer(format_: Format, names: list[str], to: Destination) -> sweeping.PageWriter:
-    if format_ is Format.TABLE:
+def _writer(request: _Request, names: list[str], to: Destination) -> sweeping.PageWriter:
+    if request.format is Format.TABLE:
         return sweeping.SummaryWriter(names, to)
-    return sweeping.LineWriter(format_, to)
+    return sweeping.LineWriter(request.format, to, bom=request.bom)
 
 
 def _is_stdin(one: ConfiguredBackend) -> bool:

@@ -13,6 +13,8 @@ from phonesys.cli.config.described import default_credentials, info_of
 from phonesys.cli.config.options import read_common_options, read_options
 from phonesys.cli.config.section import literal_secrets, suggestion
 from phonesys.cli.config.settings import FILE, read_settings
+from phonesys.cli.config.trust import reject_foreign_urls, require_vendor_host
+from phonesys.cli.paths import expand
 from phonesys.errors import ConfigError, InvalidArgument, UnknownProvider, UsageError
 from phonesys.http.auth import PerAccount
 from phonesys.provider import NumberProvider, installed, load
@@ -117,6 +119,8 @@ def _build_described(
         accounts = (options["account"],)
     # Before a missing credential is reported, since a misspelt key looks like one.
     section.reject_unknown_keys()
+    if not section.trusted and not _is_literal(info, credential_key):
+        require_vendor_host(section, factory)
     discovers = [key for key in info.discovery_options if key in options]
     if discovers and credential_key not in {"", one, f"{one}_env"}:
         raise ConfigError(
@@ -131,6 +135,11 @@ def _build_described(
     if accounts is None and not (info.lists_accounts or discovers or credential_key == oauth.KEY):
         made.accounts_problem = _accounts_problem(section, info)
     return made
+
+
+def _is_literal(info: BackendInfo, credential_key: str) -> bool:
+    """Return True if the file itself contains the credential. An app stores its tokens elsewhere."""
+    return credential_key in {info.credential, f"{info.credential}s"}
 
 
 def _accounts_problem(section: Section, info: BackendInfo) -> str:
@@ -187,7 +196,7 @@ def _accounts(section: Section) -> tuple[str, ...] | AccountFile | None:
     if file is None:
         return None if accounts is None else tuple(dict.fromkeys(accounts))
     try:
-        return AccountFile(str(section.folder / file))
+        return AccountFile(str(section.folder / expand(file, "accounts_file")))
     except UsageError as error:
         raise ConfigError(f"{section.where('accounts_file')}: {error}") from None
 
@@ -220,6 +229,8 @@ _RESERVED = {"provider", "accounts", "accounts_file"}
 
 def _undescribed_options(section: Section, factory: Callable[..., Any]) -> tuple[dict[str, Any], list[str]]:
     """Return the keyword arguments, and the secrets among their values."""
+    if not section.trusted:
+        reject_foreign_urls(section)
     parameters, accepts_any = _parameters(factory)
     options: dict[str, Any] = {"name": section.name} if accepts_any or "name" in parameters else {}
     secrets = literal_secrets(section.values)

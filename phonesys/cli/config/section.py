@@ -39,12 +39,15 @@ class Section:
         path: tuple[str, ...],
         folder: Path,
         env: Mapping[str, str],
+        trusted: bool = True,
     ) -> None:
         self.values = values
         self.source = source
         self.name = path[-1]
         self.folder = folder
         self._path = path
+        self.trusted = trusted
+        """False for a file that happened to be in the current directory."""
         self._env = env
         self._known: dict[str, None] = {}
 
@@ -115,7 +118,9 @@ class Section:
         if values is None:
             return None
         path = (*self._path, key)
-        return Section(values, source=self.source, path=path, folder=self.folder, env=self._env)
+        return Section(
+            values, source=self.source, path=path, folder=self.folder, env=self._env, trusted=self.trusted
+        )
 
     def secret(self, key: str) -> Secret:
         """Return a credential that the file contains."""

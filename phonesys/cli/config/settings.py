@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from phonesys._validation import MAX_DEPTH, exceeds_depth
 from phonesys.cli.config.described import default_credentials
 from phonesys.cli.config.section import Section, literal_secrets, suggestion
+from phonesys.cli.paths import expand
 from phonesys.cli.terminal import print_error
 from phonesys.errors import ConfigError, UnknownProvider
 
@@ -33,6 +34,8 @@ class Settings:
     folder: Path
     sections: Mapping[str, dict[str, Any]]
     env: Mapping[str, str]
+    trusted: bool = True
+    """False for a file that was found in the current directory, and not named by the user."""
 
     def section(self, name: str) -> Section:
         """Return one section; raise UnknownProvider with the nearest name."""
@@ -41,12 +44,20 @@ class Settings:
                 f"{self.source}: no backend is named {name!r}{suggestion(name, self.sections)}"
             )
         values = self.sections[name]
-        return Section(values, source=self.source, path=(name,), folder=self.folder, env=self.env)
+        return Section(
+            values,
+            source=self.source,
+            path=(name,),
+            folder=self.folder,
+            env=self.env,
+            trusted=self.trusted,
+        )
 
 
 def read_settings(file: Path | None, env: Mapping[str, str] = os.environ) -> Settings:
     """Read `file`, `PHONESYS_CONFIG`, or `phonesys.toml` in this directory; else the environment alone."""
-    path = file or (Path(env[VARIABLE]) if env.get(VARIABLE) else None)
+    named = file or env.get(VARIABLE)
+    path = expand(named, "--config" if file else VARIABLE) if named else None
     if path is None and not Path(FILE).is_file():
         return Settings("environment", Path(), _from_environment(env), env)
     path = path or Path(FILE)
@@ -58,7 +69,7 @@ def read_settings(file: Path | None, env: Mapping[str, str] = os.environ) -> Set
                 f"{path}: {name}: expected a section named for a backend, as in [leadconnector]"
             )
     _warn_if_readable(path, sections)
-    return Settings(str(path), path.parent, sections, env)
+    return Settings(str(path), path.parent, sections, env, trusted=named is not None)
 
 
 def _from_environment(env: Mapping[str, str]) -> dict[str, dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 from enum import StrEnum
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
 import msgspec
 
+from phonesys._spreadsheet import escape_formula
 from phonesys.errors import InvalidArgument
 from phonesys.inventory.export.columns import (
     COLUMNS,
@@ -77,8 +79,10 @@ class Writer(Protocol):
         """Complete the file."""
 
 
-def open_writer(format_: Format, file: BinaryIO) -> Writer:
+def open_writer(format_: Format, file: BinaryIO, *, bom: bool = False) -> Writer:
     """Return a writer of this format. Raises MissingExtra before it writes anything."""
+    if bom and format_ is Format.CSV:
+        file.write(codecs.BOM_UTF8)
     makers: dict[Format, type[Writer]] = {
         Format.PARQUET: _Parquet,
         Format.ARROW: _Arrow,
@@ -164,22 +168,12 @@ class _Csv:
         self._file.write(text.getvalue().encode(errors="replace"))
 
 
-# Characters with which a spreadsheet begins a formula, or which it skips before one.
-_FORMULA = ("=", "@", "\t", "\r", "\n", "+", "-")
-
-
 def _cell(value: Any) -> str:
     if value is None:
         return ""
     if isinstance(value, str):
-        return _escape_formula(value) if value.startswith(_FORMULA) else value
+        return escape_formula(value)
     if isinstance(value, bool):
         return "true" if value else "false"
     text: str = msgspec.to_builtins(value)
     return text
-
-
-def _escape_formula(text: str) -> str:
-    """Prefix a formula with an apostrophe. Phone numbers stay as they are."""
-    is_number = text[0] in "+-" and not any(char.isalpha() or char in "=@|!" for char in text)
-    return text if is_number else f"'{text}"

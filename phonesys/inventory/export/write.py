@@ -34,11 +34,13 @@ async def export(
     format: Format | str | None = None,  # noqa: A002 -- the usual name
     batch: int = BATCH,
     accounts: Iterable[AccountOutcome] | AsyncIterable[AccountOutcome] | None = None,
+    bom: bool = False,
 ) -> int:
     """Write records to a file, and return their number.
 
     The format follows from the file's suffix, unless `format` is given. `accounts` is read after the records.
-    Formats with a place for it (Parquet and Arrow) then say which accounts are incomplete.
+    Formats with a place for it (Parquet and Arrow) then say which accounts are incomplete. With `bom`, CSV
+    begins with a byte order mark, without which Excel does not read it as UTF-8.
 
     The file is replaced once everything is on disk. If reading the records fails, a previous file is
     unchanged and the error is raised as it is. Raises ExportFailed if writing fails.
@@ -47,7 +49,7 @@ async def export(
     written = 0
     try:
         # An unclosed writer warns when it is collected, even if its file was abandoned.
-        with replace_atomically(path) as file, closing(open_writer(chosen, file)) as writer:
+        with replace_atomically(path) as file, closing(open_writer(chosen, file, bom=bom)) as writer:
             async with aclosing(batches(records, batch)) as reading:
                 async for some in reading:
                     # In a thread, because compression would block the event loop.
