@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar, cast, runtime_checkable
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self, TypeVar, cast, runtime_checkable
 
 from phonesys.errors import UnknownProvider, Unsupported
 
@@ -43,6 +43,22 @@ class NumberProvider(Protocol):
 
         Must be safe to repeat. Raise PhoneSystemMissing for an account that has no phone system.
         """
+        ...
+
+
+class NamedAccount(NamedTuple):
+    """An account and the name that people know it by, if the vendor gives one."""
+
+    id: str
+    name: str | None
+
+
+@runtime_checkable
+class AccountsWithNames(Protocol):
+    """Can list its accounts with their names, at the cost of `accounts()`."""
+
+    def accounts_with_names(self) -> AsyncIterator[NamedAccount]:
+        """Yield the accounts that `accounts()` yields."""
         ...
 
 
@@ -205,6 +221,7 @@ class RunsOnSandbox(Protocol):
 
 
 _VERBS: dict[type, str] = {
+    AccountsWithNames: "name its accounts",
     SearchesNumbers: "search for a number",
     OverlapsPages: "list pages that overlap",
     VerifiesRows: "check the row at an offset",
@@ -218,6 +235,7 @@ _VERBS: dict[type, str] = {
     ListsAgents: "list agents",
 }
 _METHODS = {
+    "accounts_with_names": AccountsWithNames,
     "search": SearchesNumbers,
     "overlapping_page": OverlapsPages,
     "has_row_at": VerifiesRows,

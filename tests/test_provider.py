@@ -21,6 +21,7 @@ from phonesys import (
     UsageError,
 )
 from phonesys.provider import (
+    AccountsWithNames,
     AssignsNumbers,
     CreatesNumbers,
     DeletesNumbers,
@@ -59,6 +60,7 @@ class Minimal:
 
 
 ABILITIES: list[type[Any]] = [
+    AccountsWithNames,
     SearchesNumbers,
     OverlapsPages,
     VerifiesRows,
@@ -72,6 +74,7 @@ ABILITIES: list[type[Any]] = [
     ListsAgents,
 ]
 METHODS = {
+    AccountsWithNames: ["accounts_with_names"],
     SearchesNumbers: ["search"],
     OverlapsPages: ["overlapping_page"],
     VerifiesRows: ["has_row_at"],
@@ -86,7 +89,7 @@ METHODS = {
 }
 CHANGES = {UpdatesNumbers, DeletesNumbers, ReconcilesWrites}
 BACKENDS: list[tuple[NumberProvider, set[type[Any]]]] = [
-    (LeadConnector("pit-1"), {SearchesNumbers, OverlapsPages, VerifiesRows, HasPools}),
+    (LeadConnector("pit-1"), {AccountsWithNames, SearchesNumbers, OverlapsPages, VerifiesRows, HasPools}),
     (Leadping("sk_1"), {SearchesNumbers, GetsNumbers, CreatesNumbers, *CHANGES}),
     (
         AgentNumbers("key_1"),

@@ -10,16 +10,22 @@ from typing import TYPE_CHECKING
 from yarl import URL
 
 from phonesys.errors import AttemptTimeout, CallError, InvalidArgument
+from phonesys.http.response import one_line
 from phonesys.secret import Secret
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Mapping
 
     from aiohttp import web
 
 _LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
 _DONE = "phonesys has received the consent. You can close this window."
+_REFUSED = "phonesys has received the refusal. You can close this window."
 _UNEXPECTED = "This is not the response that phonesys is waiting for."
+_MALFORMED = (
+    "This response has neither a valid code nor an error. phonesys is still waiting; please try again."
+)
+_MAX_REASON = 200
 
 
 class Callback:
@@ -43,20 +49,29 @@ class Callback:
         """Handle a redirect."""
         from aiohttp import web
 
-        state = request.query.get("state", "")
-        if not hmac.compare_digest(state.encode(), self._state.reveal().encode()):
+        state = request.query.get("state", "").encode(errors="replace")
+        if not hmac.compare_digest(state, self._state.reveal().encode()):
             return web.Response(status=400, text=_UNEXPECTED)
+        result = _parse(request.query)
+        if result is None:
+            return web.Response(status=400, text=_MALFORMED)
         if not self._code.done():
-            self._set_result(request)
-        return web.Response(text=_DONE)
+            if isinstance(result, Secret):
+                self._code.set_result(result)
+            else:
+                self._code.set_exception(result)
+        return web.Response(text=_DONE if isinstance(result, Secret) else _REFUSED)
 
-    def _set_result(self, request: web.Request) -> None:
-        code = request.query.get("code")
-        if code:
-            self._code.set_result(Secret(code, what="code"))
-            return
-        reason = request.query.get("error_description") or request.query.get("error") or "no code was sent"
-        self._code.set_exception(CallError(f"consent was refused: {reason:.200}"))
+
+def _parse(query: Mapping[str, str]) -> Secret | CallError | None:
+    """Return the code, or the error of a person who refused; None for a redirect that is neither."""
+    if code := query.get("code"):
+        try:
+            return Secret(code, what="code")
+        except InvalidArgument:
+            return None
+    reason = one_line(query.get("error_description") or query.get("error") or "")
+    return CallError(f"consent was refused: {reason[:_MAX_REASON]}") if reason else None
 
 
 @asynccontextmanager
@@ -70,7 +85,7 @@ async def listen_for_callback(redirect_uri: str, state: Secret) -> AsyncGenerato
     uri = _validate_redirect_uri(redirect_uri)
     callback = Callback(state)
     app = web.Application()
-    app.router.add_get(uri.path, callback.handle)
+    app.router.add_get(uri.path, callback.handle, allow_head=False)
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     try:

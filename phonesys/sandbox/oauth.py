@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
+import msgspec
 from aiohttp import web
 from yarl import URL
 
@@ -31,7 +34,9 @@ EVERYTHING = frozenset(
 )  # fmt: skip
 _DAY = 86_399
 _COMPANY, _LOCATION = "Company", "Location"
-_VERSION = "2021-07-28"
+_V3 = "v3"
+_VERSIONS = ("2021-07-28", _V3)
+_V3_PATHS = ("/oauth/location-token", "/oauth/installed-locations")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +64,22 @@ class Spent:
     answer: dict[str, Any]
 
 
+@dataclass(frozen=True, slots=True)
+class Code:
+    """An authorization code, bound to a redirect address and to a PKCE challenge if it has them."""
+
+    subject: Subject
+    redirect_uri: str | None = None
+    challenge: str | None = None
+
+    def matches(self, redirect_uri: str | None, verifier: str | None) -> bool:
+        """Return True if the code may be redeemed with these."""
+        if self.redirect_uri not in {None, redirect_uri}:
+            return False
+        digest = hashlib.sha256((verifier or "").encode()).digest()
+        return self.challenge in {None, base64.urlsafe_b64encode(digest).decode().rstrip("=")}
+
+
 @dataclass(slots=True)
 class OAuthState:
     """Everything that the vendor knows about tokens; it outlives its clients.
@@ -82,9 +103,7 @@ class OAuthState:
     exchanges: Counter[str] = field(default_factory=Counter[str])
     refused: int = 0
     uninstalled: set[str] = field(default_factory=set[str])
-    _codes: dict[str, tuple[Subject, str | None]] = field(
-        default_factory=dict[str, "tuple[Subject, str | None]"]
-    )
+    _codes: dict[str, Code] = field(default_factory=dict[str, "Code"])
     _live: dict[str, Subject] = field(default_factory=dict[str, Subject])
     _spent: dict[str, Spent] = field(default_factory=dict[str, Spent])
     _access: dict[str, Issued] = field(default_factory=dict[str, Issued])
@@ -109,10 +128,12 @@ class OAuthState:
         """Grant one location's consent, and return the token response."""
         return self._issue(Subject(_LOCATION, location_id, frozenset(scopes)), expires_in)
 
-    def issue_code(self, subject: Subject, redirect_uri: str | None = None) -> str:
+    def issue_code(
+        self, subject: Subject, redirect_uri: str | None = None, challenge: str | None = None
+    ) -> str:
         """Make an authorization code, good once."""
         code = self._secret()
-        self._codes[code] = subject, redirect_uri
+        self._codes[code] = Code(subject, redirect_uri, challenge)
         return code
 
     def expire(self) -> None:
@@ -135,12 +156,14 @@ class OAuthState:
         issued = self._access.get(access_token)
         return issued.subject if issued is not None and self.clock() < issued.ends else None
 
-    def redeem(self, code: str, redirect_uri: str | None) -> dict[str, Any] | None:
+    def redeem(
+        self, code: str, redirect_uri: str | None, verifier: str | None = None
+    ) -> dict[str, Any] | None:
         """Exchange a code."""
-        subject, bound_to = self._codes.pop(code, (None, None))
-        if subject is None or (bound_to is not None and bound_to != redirect_uri):
+        issued = self._codes.pop(code, None)
+        if issued is None or not issued.matches(redirect_uri, verifier):
             return None
-        return self._issue(subject)
+        return self._issue(issued.subject)
 
     def refresh(self, refresh_token: str) -> dict[str, Any] | None:
         """Spend a refresh token."""
@@ -187,10 +210,7 @@ class OAuthState:
         return {self._spelled(name): value for name, value in answer.items()}
 
     def _spelled(self, name: str) -> str:
-        if self.spelling == "snake":
-            return name
-        first, *rest = name.split("_")
-        return first + "".join(word.capitalize() for word in rest)
+        return name if self.spelling == "snake" else _camel_case(name)
 
     def _secret(self) -> str:
         self._serial += 1
@@ -222,8 +242,11 @@ _OTHER_COMPANY = (403, "The token does not have access to this company.", "Forbi
 _SCOPES = {
     "leadconnector.location_token": "oauth.write",
     "leadconnector.installed": "oauth.readonly",
+    "leadconnector.location_token_v3": "oauth.write",
+    "leadconnector.installed_v3": "oauth.readonly",
     "leadconnector.search": "locations.readonly",
 }
+_AGENCY_SCOPES = {"oauth.write", "oauth.readonly"}
 _MOST_ROWS = 1000
 
 
@@ -245,9 +268,12 @@ class LeadConnectorOAuth:
     def routes(self) -> Iterable[Route]:
         """List what it serves."""
         yield Route("leadconnector.consent", "GET", "/oauth/chooselocation", self._consent)
+        yield Route("leadconnector.consent_v2", "GET", "/v2/oauth/chooselocation", self._consent)
         yield Route("leadconnector.token", "POST", "/oauth/token", self._token)
         yield Route("leadconnector.location_token", "POST", "/oauth/locationToken", self._location_token)
         yield Route("leadconnector.installed", "GET", "/oauth/installedLocations", self._installed)
+        yield Route("leadconnector.location_token_v3", "POST", "/oauth/location-token", self._location_token)
+        yield Route("leadconnector.installed_v3", "GET", "/oauth/installed-locations", self._installed_v3)
         yield Route("leadconnector.search", "GET", "/locations/search", self._search)
 
     def account(self, request: web.Request, /) -> str:
@@ -257,6 +283,8 @@ class LeadConnectorOAuth:
     async def serve(self, route: Route, request: web.Request, account: str, /) -> web.Response:
         """Carry out; what needs a token is authenticated and counted first."""
         try:
+            if request.path.endswith(_V3_PATHS) and request.headers.get("Version") != _V3:
+                return self.unknown(request)
             if route.name not in _SCOPES:
                 return await route.handler(request, account)
             self._authenticate(request, _SCOPES[route.name])
@@ -272,7 +300,7 @@ class LeadConnectorOAuth:
     def _admit(self, request: web.Request, verdict: LimitDecision) -> None:
         if not verdict.allowed:
             raise Rejection(429, "Too Many Requests")
-        if request.headers.get("Version") != _VERSION:
+        if request.headers.get("Version") not in _VERSIONS:
             raise Rejection(400, "version header is required", "Bad Request")
 
     def unknown(self, request: web.Request, /) -> web.Response:
@@ -294,18 +322,20 @@ class LeadConnectorOAuth:
         back = URL(query.get("redirect_uri", ""))
         if query.get("client_id") != self._state.client_id or not back.host:
             raise Rejection(400, "client_id or redirect_uri is not registered", "Bad Request")
+        scopes = frozenset(query.get("scope", "").split())
+        where = query.get("location")
         if query.get("deny"):
             answer = {"error": "access_denied"}
+        elif where and scopes & _AGENCY_SCOPES:
+            answer = {"error": "invalid_scope"}
         else:
-            scopes = frozenset(query.get("scope", "").split())
-            where = query.get("location")
             subject = Subject(_LOCATION if where else _COMPANY, where or account, scopes)
-            answer = {"code": self._state.issue_code(subject, query["redirect_uri"])}
+            code = self._state.issue_code(subject, query["redirect_uri"], query.get("code_challenge"))
+            answer = {"code": code}
         raise web.HTTPFound(back.update_query(**answer, state=query.get("state", "")))
 
     async def _token(self, request: web.Request, account: str) -> web.Response:
-        form = await request.post()
-        fields = {name: value for name, value in form.items() if isinstance(value, str)}
+        fields = await _fields(request)
         client = fields.get("client_id"), fields.get("client_secret")
         if client != (self._state.client_id, self._state.client_secret):
             return json_answer(_NO_CLIENT, status=401)
@@ -313,16 +343,18 @@ class LeadConnectorOAuth:
             case "refresh_token":
                 answer, why = self._state.refresh(fields.get("refresh_token", "")), _SPENT
             case "authorization_code":
-                answer = self._state.redeem(fields.get("code", ""), fields.get("redirect_uri"))
+                answer = self._state.redeem(
+                    fields.get("code", ""), fields.get("redirect_uri"), fields.get("code_verifier")
+                )
                 why = _BAD_CODE
             case _:
                 raise Rejection(422, ["grant_type must be a valid enum value"], "Unprocessable Entity")
-        return json_answer(why, status=400) if answer is None else json_answer(answer)
+        return json_answer(why, status=400) if answer is None else _token_answer(request, answer)
 
     async def _location_token(self, request: web.Request, account: str) -> web.Response:
-        form = await request.post()
-        company, location = form.get("companyId"), form.get("locationId")
-        if not (isinstance(company, str) and isinstance(location, str) and company and location):
+        fields = await _fields(request)
+        company, location = fields.get("company_id"), fields.get("location_id")
+        if not (company and location):
             wrong = ["companyId should not be empty", "locationId should not be empty"]
             raise Rejection(422, wrong, "Unprocessable Entity")
         if company != account:
@@ -331,24 +363,71 @@ class LeadConnectorOAuth:
             raise Rejection(*_NOT_INSTALLED)
         token = request.headers["Authorization"].partition(" ")[2]
         subject = self._state.subject(token) or Subject(_COMPANY, account)
-        return json_answer(self._state.exchange(subject, location))
+        return _token_answer(request, self._state.exchange(subject, location))
 
-    async def _installed(self, request: web.Request, account: str) -> web.Response:
+    def _installations(self, request: web.Request) -> list[dict[str, Any]]:
         if request.query.get("appId") != self._state.client_id.partition("-")[0]:
             raise Rejection(400, "appId is not that of the token", "Bad Request")
         wanted = request.query.get("isInstalled")
-        rows = [
+        return [
             {"_id": id_, "name": f"Location {id_}", "address": "1 Main St", "isInstalled": installed}
             for id_ in self._vendors.location_ids
             for installed in [id_ not in self._state.uninstalled]
             if wanted is None or (wanted == "true") == installed
         ]
+
+    async def _installed(self, request: web.Request, account: str) -> web.Response:
+        rows = self._installations(request)
         page = _page(request, rows, 20)
         return json_answer({"locations": page, "count": len(rows), "installToFutureLocations": True})
+
+    async def _installed_v3(self, request: web.Request, account: str) -> web.Response:
+        """List a page by token: the number of rows before it."""
+        before = request.query.get("pageToken") or "0"
+        size = request.query.get("pageSize", "20")
+        if not (before.isdecimal() and size.isdecimal() and int(size)):
+            raise Rejection(422, ["pageToken and pageSize must be valid"], "Unprocessable Entity")
+        rows = self._installations(request)
+        start, end = int(before), int(before) + min(int(size), _MOST_ROWS)
+        more = end < len(rows)
+        pagination = {
+            "totalRecords": len(rows),
+            "hasNextPage": more,
+            "nextPageToken": str(end) if more else None,
+            "currentPageSize": len(rows[start:end]),
+        }
+        return json_answer({"items": rows[start:end], "pagination": pagination})
 
     async def _search(self, request: web.Request, account: str) -> web.Response:
         rows = [{"id": id_, "name": f"Location {id_}"} for id_ in self._vendors.location_ids]
         return json_answer({"locations": _page(request, rows, 10)})
+
+
+def _token_answer(request: web.Request, answer: dict[str, Any]) -> web.Response:
+    if request.headers.get("Version") == _V3:
+        answer = {_camel_case(name): value for name, value in answer.items()}
+    return json_answer(answer)
+
+
+async def _fields(request: web.Request) -> dict[str, str]:
+    """Read a form or a JSON body, with names in snake case whichever way they are written."""
+    if request.content_type == "application/json":
+        try:
+            value = msgspec.json.decode(await request.read(), type=dict[str, Any])
+        except msgspec.MsgspecError:
+            value = {}
+    else:
+        value = dict(await request.post())
+    return {_snake_case(name): text for name, text in value.items() if isinstance(text, str)}
+
+
+def _camel_case(name: str) -> str:
+    first, *rest = name.split("_")
+    return first + "".join(word.capitalize() for word in rest)
+
+
+def _snake_case(name: str) -> str:
+    return "".join(f"_{char.lower()}" if char.isupper() else char for char in name)
 
 
 def _page(request: web.Request, rows: list[dict[str, Any]], usual: int) -> list[dict[str, Any]]:

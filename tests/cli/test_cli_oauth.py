@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import stat
+import sys
 import tomllib
 import webbrowser
 from typing import TYPE_CHECKING
@@ -206,3 +208,13 @@ def test_what_login_prints_is_toml(tmp_path: Path) -> None:
         "store": str(path),
         "store_key_env": KEY_VARIABLE,
     }
+
+
+def test_a_login_without_a_terminal_does_not_prompt(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the secret's variable, the error is one line with status 2."""
+    monkeypatch.delenv(SECRET_VARIABLE, raising=False)
+    monkeypatch.setattr(sys, "stdin", io.StringIO("secret\n"))
+    monkeypatch.setattr(webbrowser, "open", lambda address: pytest.fail("a browser was opened"))
+    done = call("auth", "login", "--client-id", "a-b", "--store", "tokens.json")
+    assert (done.status, done.out, done.err.count("\n")) == (2, "", 1)
+    assert f"expected {SECRET_VARIABLE}, since there is no terminal" in done.err

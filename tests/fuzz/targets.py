@@ -237,7 +237,7 @@ def token(body: bytes) -> None:
         assert again["key"] == read
     locations = decoded(decode_locations, body)
     if locations is not None:
-        assert all(one.location_id is None or isinstance(one.location_id, str) for one in locations.locations)
+        assert all(one.id is None or isinstance(one.id, str) for one in locations.locations)
         assert repr(locations)
 
 

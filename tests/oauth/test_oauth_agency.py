@@ -358,6 +358,19 @@ async def test_tokens_are_renewed_a_minute_before_they_end(sandbox: Sandbox) -> 
     assert sandbox.served["leadconnector.numbers", 401] == 0
 
 
+@pytest.mark.parametrize("version", ["2021-07-28", "v3"])
+async def test_both_versions_of_the_api_serve_an_agency(sandbox: Sandbox, version: str) -> None:
+    """Refresh, exchange and discovery work in either version, whichever version the numbers are read in."""
+    store = await store_of(sandbox, expired=True)
+    auth = agency(sandbox, store, version=version)
+    async with backend(sandbox, auth) as lc:
+        assert [account async for account in lc.accounts()] == list(sandbox.location_ids)
+        names = [account.name async for account in lc.accounts_with_names()]
+        assert names == [f"Location {id_}" for id_ in sandbox.location_ids]
+        assert (await lc.page(connected(sandbox)[0])).numbers
+    assert (refreshes(sandbox), exchanges(sandbox)) == (1, 1)
+
+
 @pytest.mark.parametrize("shared", [False, True], ids=["memory", "file"])
 async def test_a_second_day_costs_no_exchange(sandbox: Sandbox, tmp_path: Path, shared: bool) -> None:
     """A location's token that came with a refresh token is refreshed, which has no quota."""

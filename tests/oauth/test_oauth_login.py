@@ -7,17 +7,18 @@ from urllib.parse import parse_qs, urlsplit
 import aiohttp
 import pytest
 
-from phonesys import AttemptTimeout, CallError, InvalidArgument
+from phonesys import AttemptTimeout, CallError, ConfigError, InvalidArgument
 from phonesys.backends.leadconnector.oauth import authorization_url, exchange_code, login
-from phonesys.backends.leadconnector.oauth.login import SCOPES
+from phonesys.backends.leadconnector.oauth.login import COMPANY_SCOPES, LOCATION_SCOPES
 from phonesys.errors import BadRequest, DecodeError
-from phonesys.oauth import MemoryTokenStore
-from phonesys.sandbox import body
+from phonesys.oauth import FileTokenStore, MemoryTokenStore
+from phonesys.sandbox import body, status
 from phonesys.sandbox.oauth import Subject
 from tests.oauth.agencies import agency, backend, company_key
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+    from pathlib import Path
 
     from phonesys.sandbox import Sandbox
 
@@ -66,7 +67,7 @@ async def test_a_login_stores_a_working_token(sandbox: Sandbox, unused_port: int
     """Consent, redirect, code, token and store lead from the address to a working agency."""
     token, store = await logged_in(sandbox, unused_port, consent)
     assert token.subject == f"company/{sandbox.oauth.company_id}"
-    assert set(token.scope.split()) == set(SCOPES)
+    assert set(token.scope.split()) == set(COMPANY_SCOPES)
     assert await store.load(company_key(sandbox)) == token
     async with backend(sandbox, agency(sandbox, store)) as lc:
         assert [account async for account in lc.accounts()] == list(sandbox.location_ids)
@@ -86,6 +87,130 @@ async def test_a_redirect_without_our_state_changes_nothing(sandbox: Sandbox, un
     token, _ = await logged_in(sandbox, unused_port, attacked)
     assert statuses == [400, 400, 400]
     assert token.subject
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        {},
+        {"code": ""},
+        {"code": "caf\u00e9"},
+        {"code": " padded "},
+        {"code": "a\nb"},
+        {"error": ""},
+        {"error_description": "\x1b\n\u202e "},
+    ],
+)
+async def test_a_malformed_callback_is_an_error_page(
+    sandbox: Sandbox, unused_port: int, query: dict[str, str]
+) -> None:
+    """A redirect with our state but without a valid code or an error ends no login."""
+    statuses: list[int] = []
+
+    async def stumble(session: aiohttp.ClientSession, address: str) -> None:
+        state = parse_qs(urlsplit(address).query)["state"][0]
+        back = f"http://localhost:{unused_port}/callback"
+        async with session.get(back, params={**query, "state": state}) as response:
+            statuses.append(response.status)
+            assert "still waiting" in await response.text()
+        await consent(session, address)
+
+    token, _ = await logged_in(sandbox, unused_port, stumble)
+    assert statuses == [400]
+    assert token.subject
+
+
+async def test_the_vendors_reason_is_cleaned(sandbox: Sandbox, unused_port: int) -> None:
+    """Control characters of an error cannot reach a terminal, and its length is bounded."""
+
+    async def deny(session: aiohttp.ClientSession, address: str) -> None:
+        state = parse_qs(urlsplit(address).query)["state"][0]
+        reason = "no\x1b[2J\n\u202eaccess" + "!" * 1000
+        back = f"http://localhost:{unused_port}/callback"
+        async with session.get(back, params={"error_description": reason, "state": state}) as response:
+            assert response.status == 200
+
+    with pytest.raises(CallError) as failure:
+        await logged_in(sandbox, unused_port, deny)
+    assert failure.value.message.isprintable()
+    assert len(failure.value.message) < 300
+    assert "no [2J access!" in failure.value.message
+
+
+async def test_a_location_is_not_asked_for_agency_scopes(sandbox: Sandbox, unused_port: int) -> None:
+    """Consent for one location asks for its scopes only, since the vendor rejects the others."""
+    here = sandbox.location_ids[0]
+
+    async def choose(session: aiohttp.ClientSession, address: str) -> None:
+        await consent(session, f"{address}&location={here}")
+
+    token, _ = await logged_in(sandbox, unused_port, choose, user_type="Location")
+    assert token.subject == f"location/{here}"
+    assert set(token.scope.split()) == set(LOCATION_SCOPES)
+    with pytest.raises(CallError, match="invalid_scope"):
+        await logged_in(sandbox, unused_port, choose, user_type="Location", scopes=COMPANY_SCOPES)
+
+
+async def test_a_code_is_bound_to_its_login(sandbox: Sandbox, unused_port: int) -> None:
+    """With PKCE, a code that was stolen is useless without the verifier."""
+    codes: list[str] = []
+
+    async def steal(session: aiohttp.ClientSession, address: str) -> None:
+        assert parse_qs(urlsplit(address).query)["code_challenge_method"] == ["S256"]
+        async with session.get(address, allow_redirects=False) as response:
+            codes.append(parse_qs(urlsplit(response.headers["Location"]).query)["code"][0])
+        await consent(session, address)
+
+    await logged_in(sandbox, unused_port, steal)
+    with pytest.raises(BadRequest, match="authorization code is invalid"):
+        await exchange_code(
+            sandbox.oauth.client_id,
+            sandbox.oauth.client_secret,
+            codes[0],
+            store=MemoryTokenStore(),
+            redirect_uri=f"http://localhost:{unused_port}/callback",
+            base_url=sandbox.leadconnector_url,
+        )
+
+
+async def test_a_vendor_that_rejects_the_verifier_is_asked_without_it(
+    sandbox: Sandbox, unused_port: int
+) -> None:
+    """A 422 about the unknown field proves that the code was not used."""
+
+    async def consent_without_pkce(session: aiohttp.ClientSession, address: str) -> None:
+        await consent(session, address.partition("&code_challenge=")[0])
+
+    unknown = {"message": ["property code_verifier should not exist"], "error": "Unprocessable Entity"}
+    sandbox.script("leadconnector.token", status(422, unknown))
+    token, _ = await logged_in(sandbox, unused_port, consent_without_pkce)
+    assert token.subject
+    assert sandbox.served["leadconnector.token", 422] == 1
+
+
+async def test_a_login_without_pkce_sends_no_challenge(sandbox: Sandbox, unused_port: int) -> None:
+    """`pkce=False` leaves both parameters out."""
+    addresses: list[str] = []
+
+    async def note(session: aiohttp.ClientSession, address: str) -> None:
+        addresses.append(address)
+        await consent(session, address)
+
+    await logged_in(sandbox, unused_port, note, pkce=False)
+    assert "code_challenge" not in addresses[0]
+
+
+async def test_a_store_that_cannot_be_written_fails_before_the_consent(
+    sandbox: Sandbox, unused_port: int, tmp_path: Path
+) -> None:
+    """No browser is opened for a token that could not be saved."""
+    (tmp_path / "tokens.json.d").symlink_to(tmp_path)
+
+    async def refuse(session: aiohttp.ClientSession, address: str) -> None:
+        raise AssertionError(address)
+
+    with pytest.raises(ConfigError, match="cannot be trusted"):
+        await logged_in(sandbox, unused_port, refuse, store=FileTokenStore(tmp_path / "tokens.json"))
 
 
 async def test_a_person_may_refuse(sandbox: Sandbox, unused_port: int) -> None:
@@ -131,7 +256,7 @@ def test_the_address_is_encoded() -> None:
     url = authorization_url("app-1", "http://localhost:1/cb?a=b&c", ["a/b.read", "c"], state="s&t=+")
     parts = urlsplit(url)
     assert (parts.scheme, parts.netloc) == ("https", "marketplace.gohighlevel.com")
-    assert parts.path == "/oauth/chooselocation"
+    assert parts.path == "/v2/oauth/chooselocation"
     assert parse_qs(parts.query) == {
         "response_type": ["code"],
         "client_id": ["app-1"],

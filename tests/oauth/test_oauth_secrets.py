@@ -145,7 +145,7 @@ async def test_a_damaged_file_shows_nothing_of_what_is_in_it(
 
 async def test_a_login_that_fails_shows_nothing(sandbox: Sandbox, witness: Witness) -> None:
     """A failed login shows neither the code, nor the client secret, nor a token that could not be saved."""
-    from phonesys.sandbox.oauth import Subject
+    from phonesys.sandbox.oauth import Code, Subject
 
     code = sandbox.oauth.issue_code(Subject("Company", sandbox.oauth.company_id))
 
@@ -165,5 +165,5 @@ async def test_a_login_that_fails_shows_nothing(sandbox: Sandbox, witness: Witne
         # This test's own frame holds the code.
         failure.value.__traceback__ = failure.value.__traceback__ and failure.value.__traceback__.tb_next
         witness.catch(failure.value)
-    sandbox.oauth._codes[code] = (Subject("Company", "x"), None)
+    sandbox.oauth._codes[code] = Code(Subject("Company", "x"))
     assert witness.leaks() == []

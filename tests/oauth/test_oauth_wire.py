@@ -7,11 +7,12 @@ import msgspec
 import pytest
 
 from phonesys import DecodeError, InvalidArgument, NotJson
-from phonesys.backends.leadconnector.oauth import AgencyTokens, OAuthToken
+from phonesys.backends.leadconnector.oauth import AgencyTokens, OAuthToken, calls
 from phonesys.backends.leadconnector.oauth.calls import location_token
-from phonesys.backends.leadconnector.oauth.wire import decode_locations, decode_token
+from phonesys.backends.leadconnector.oauth.wire import LocationRow, decode_locations, decode_token
 from phonesys.http.call import Call
 from phonesys.oauth import MemoryTokenStore
+from phonesys.secret import Secret
 
 decode = partial(decode_token, clock=lambda: 1000.0)
 
@@ -72,14 +73,33 @@ def test_an_invalid_token_response_is_not_quoted(raw: bytes) -> None:
     assert isinstance(failure.value, NotJson) is (raw in {b"", b"PLANTED", b"\xff"})
 
 
-def test_locations_are_decoded_with_either_id() -> None:
-    """A location's id is `_id` where the app is installed, and `id` in a search. Counts may be floats."""
-    rows = [{"_id": "a", "isInstalled": True}, {"id": "b"}, {"name": "?"}]
-    page = decode_locations(encode(locations=rows, count=3.0))
-    assert [row.location_id for row in page.locations] == ["a", "b", None]
-    assert page.count == 3
-    with pytest.raises(DecodeError):
-        decode_locations(b"{}")
+ROWS: list[tuple[dict[str, Any], LocationRow]] = [
+    ({"_id": "a", "isInstalled": True, "name": "A"}, LocationRow("a", "A", is_installed=True)),
+    ({"id": "b", "isInstalled": False}, LocationRow("b", None, is_installed=False)),
+    ({"locationId": "c", "name": "two\nlines"}, LocationRow("c", "two lines")),
+    ({"_id": 7, "name": 5, "isInstalled": "yes"}, LocationRow("7")),
+    ({"_id": "", "id": "d", "name": ""}, LocationRow("d")),
+    ({"name": "?"}, LocationRow(None, "?")),
+]
+
+
+@pytest.mark.parametrize(("row", "expected"), ROWS)
+@pytest.mark.parametrize("key", ["locations", "items"])
+def test_a_location_survives_odd_fields(row: dict[str, Any], expected: LocationRow, key: str) -> None:
+    """An id may have any of three names and be a number; any other odd field is unknown."""
+    assert decode_locations(encode(**{key: [row]})).locations == (expected,)
+
+
+def test_pages_of_both_versions_are_decoded() -> None:
+    """Counts may be floats or absurd, and version v3 states its paging under `pagination`."""
+    assert decode_locations(encode(locations=[], count=3.0)).count == 3
+    assert decode_locations(encode(locations=[], count=-1)).count is None
+    paging = {"totalRecords": 9, "hasNextPage": True, "nextPageToken": "t"}
+    page = decode_locations(encode(items=[], pagination=paging))
+    assert (page.count, page.next_token, page.has_next) == (9, "t", True)
+    for bad in (b"{}", b"[]", b"null", b"", b"<html>", b'{"locations": null}'):
+        with pytest.raises(DecodeError):
+            decode_locations(bad)
 
 
 def test_an_exchange_uses_the_vendors_spelling() -> None:
@@ -87,6 +107,8 @@ def test_an_exchange_uses_the_vendors_spelling() -> None:
     call = location_token("c 1", "l&1", clock=lambda: 0.0)
     assert call.body == b"companyId=c+1&locationId=l%261"
     assert (call.rate_key, call.account, call.idempotent) == ("c 1", "l&1", True)
+    call = location_token("c 1", "l&1", clock=lambda: 0.0, version="v3")
+    assert (call.target, call.body) == ("/oauth/location-token", b'{"companyId":"c 1","locationId":"l&1"}')
     for bad in ("", "..", " ", "a\nb"):
         with pytest.raises(InvalidArgument):
             location_token("c", bad, clock=lambda: 0.0)
@@ -112,3 +134,29 @@ def test_a_locations_token_signs_no_call_of_another() -> None:
     call: Call[Any] = Call(operation="o", method="GET", target="/", decode=bytes, account="theirs")
     with pytest.raises(InvalidArgument, match="not to 'theirs'"):
         auth.sign(call)
+
+
+def test_version_v3_writes_camel_case_json() -> None:
+    """Token requests of version v3 have the same fields in another spelling, and masked in `repr`."""
+    secret, spent = Secret("s"), Secret("r")
+    call = calls.refresh_token(
+        "a-b", secret, spent, user_type="Company", account="c", clock=lambda: 0.0, version="v3"
+    )
+    assert msgspec.json.decode(call.body or b"") == {
+        "clientId": "a-b",
+        "clientSecret": "s",
+        "grantType": "refresh_token",
+        "refreshToken": "r",
+        "userType": "Company",
+    }
+    assert (call.content_type, repr(call.body), call.secrets) == (
+        "application/json",
+        "b'***'",
+        (secret, spent),
+    )
+
+
+def test_a_version_is_validated_by_the_constructor() -> None:
+    """An unknown version is rejected before a request."""
+    with pytest.raises(InvalidArgument, match="version: expected one of 2021-07-28, v3"):
+        AgencyTokens("a-b", "s", company_id="c", store=MemoryTokenStore(), version="v9")

@@ -138,7 +138,7 @@ async def test_it_gets_a_location_token(highlevel: Any, vendors: Sandbox, here: 
     client = highlevel.HighLevel(
         client_id=oauth.client_id,
         client_secret=oauth.client_secret,
-        location_access_token=answer["access_token"],
+        location_access_token=answer["accessToken"],
     )
     assert (await numbers(client, here))["data"]["numbers"]
     await agency.close()

@@ -54,6 +54,7 @@ from phonesys.http import (
     json_decoder,
 )
 from phonesys.provider import (
+    AccountsWithNames,
     AssignsNumbers,
     CreatesNumbers,
     DeletesNumbers,
@@ -78,6 +79,7 @@ def each_backend_is_a_provider(lc: LeadConnector, lp: Leadping, an: AgentNumbers
 
 
 def each_backend_has_its_abilities(lc: LeadConnector, lp: Leadping, an: AgentNumbers) -> None:
+    _names: list[AccountsWithNames] = [lc]
     _search: list[SearchesNumbers] = [lc, lp]
     _get: list[GetsNumbers] = [lp, an]
     _create: list[CreatesNumbers] = [lp]

@@ -10,7 +10,7 @@ from phonesys.backends.base import HttpBackend, resolve_auth, validate_page_size
 from phonesys.backends.info import BackendInfo, BackendOption, OAuthInfo
 from phonesys.backends.leadconnector.calls import active_numbers, number_pools
 from phonesys.backends.leadconnector.oauth.calls import search_locations
-from phonesys.backends.leadconnector.oauth.discovery import ListsLocations, location_ids
+from phonesys.backends.leadconnector.oauth.discovery import ListsLocations, list_by_offset
 from phonesys.backends.leadconnector.wire import LeadConnectorPage, Listing
 from phonesys.backends.paging import (
     END_ERRORS,
@@ -28,6 +28,7 @@ from phonesys.errors import InvalidArgument, NotFound, PhoneSystemMissing, Usage
 from phonesys.http.auth import Auth, Bearer, PerAccount
 from phonesys.http.ratelimit.headers import RateLimitHeaders
 from phonesys.http.ratelimit.window import RateLimit
+from phonesys.provider import NamedAccount
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
@@ -69,13 +70,16 @@ def _oauth(
     company_id: str | None = None,
     location_ids: Sequence[str] = (),
     app_id: str | None = None,
+    version: str = "2021-07-28",
 ) -> Auth:
     from phonesys.backends.leadconnector.oauth import AgencyTokens, OAuthToken  # unused with a static token
 
     if company_id is not None:
         if location_ids:
             raise InvalidArgument("company_id: expected this or location_ids, and not both")
-        return AgencyTokens(client_id, client_secret, company_id=company_id, store=store, app_id=app_id)
+        return AgencyTokens(
+            client_id, client_secret, company_id=company_id, store=store, app_id=app_id, version=version
+        )
     if not location_ids:
         raise InvalidArgument(
             'expected company_id = "…" of the agency that installed the app, or location_ids = ["…"]; '
@@ -84,7 +88,10 @@ def _oauth(
     if app_id is not None:
         raise InvalidArgument("app_id: expected only beside company_id")
     return PerAccount(
-        {id_: OAuthToken(client_id, client_secret, location_id=id_, store=store) for id_ in location_ids}
+        {
+            id_: OAuthToken(client_id, client_secret, location_id=id_, store=store, version=version)
+            for id_ in location_ids
+        }
     )
 
 
@@ -126,6 +133,7 @@ class LeadConnector(HttpBackend):
                 BackendOption("company_id", str, "Agency that installed the app."),
                 BackendOption("location_ids", tuple, "Locations that installed the app one by one."),
                 BackendOption("app_id", str, "App whose installations are listed; needs company_id."),
+                BackendOption("version", str, "Version of the OAuth API: 2021-07-28 or v3."),
             ),
         ),
     )
@@ -191,24 +199,34 @@ class LeadConnector(HttpBackend):
         agency are searched for. Raises UsageError otherwise: a static token does not say which locations it
         opens.
         """
+        async for account in self.accounts_with_names():
+            yield account.id
+
+    async def accounts_with_names(self) -> AsyncIterator[NamedAccount]:
+        """Yield what `accounts` yields, with the names of locations that had to be listed."""
         named = self.http.auth.accounts() if self._locations is None else self._locations
         if named or self._locations is not None:
             for location in named:
-                yield location
+                yield NamedAccount(location, None)
             return
-        async for location in self._discover_accounts():
-            yield location
+        async for account in self._discover_accounts():
+            yield account
 
-    def _discover_accounts(self) -> AsyncIterator[str]:
+    def _discover_accounts(self) -> AsyncIterator[NamedAccount]:
         if isinstance(auth := self.http.auth, ListsLocations):
-            return auth.locations()
+            return auth.locations_with_names()
         if self._company_id is not None:
-            company_id = self._company_id
-            return location_ids(lambda skip, limit: self.send(search_locations(company_id, skip, limit)))
+            return self._search_locations(self._company_id)
         raise UsageError(
             f"backend {self.name!r} does not know its locations; pass them to the sweep, as in "
             f"sweep({self.name}=[…]), or to LeadConnector(locations=[…]), or let AgencyTokens list them"
         )
+
+    async def _search_locations(self, company_id: str) -> AsyncIterator[NamedAccount]:
+        rows = list_by_offset(lambda skip, limit: self.send(search_locations(company_id, skip, limit)))
+        async for row in rows:
+            if row.id is not None:
+                yield NamedAccount(row.id, row.name)
 
     async def page(self, account: str, cursor: Cursor | None = None) -> LeadConnectorPage:
         """Fetch one page of a location's active numbers. `cursor` is its index, from 0.

@@ -14,6 +14,7 @@ import typer
 from phonesys.cli.config.oauth import DEFAULT_STORE, open_token_store
 from phonesys.cli.running import DONE, run
 from phonesys.cli.terminal import print_info
+from phonesys.errors import ConfigError
 from phonesys.http.validation import validate_base_url
 
 if TYPE_CHECKING:
@@ -70,7 +71,9 @@ def login(
         float, typer.Option(min=1, metavar="SECONDS", help="Time to wait for consent.")
     ] = 300.0,
     base_url: Annotated[str, typer.Option(hidden=True)] = _VENDOR,
-    marketplace_url: Annotated[str, typer.Option(hidden=True)] = _MARKETPLACE,
+    marketplace_url: Annotated[
+        str, typer.Option(metavar="URL", help="Marketplace, or the host of a white-label agency.")
+    ] = _MARKETPLACE,
 ) -> None:
     """Authorize an app in a browser, and store its token.
 
@@ -87,14 +90,13 @@ def login(
 
         async def main() -> int:
             from phonesys.backends.leadconnector.oauth import login as authorize
-            from phonesys.backends.leadconnector.oauth.login import SCOPES
 
             await tokens.load(client_id)  # reports a bad store before the person consents
             token = await authorize(
                 client_id,
                 secret,
                 store=tokens,
-                scopes=scope or SCOPES,
+                scopes=scope,
                 redirect_uri=redirect_uri,
                 user_type="Company" if level is ConsentLevel.COMPANY else "Location",
                 show=_open_browser if browser else _print_address,
@@ -118,6 +120,10 @@ def _client_secret() -> Secret:
     from phonesys.secret import Secret
 
     secret = os.environ.get(SECRET_VARIABLE)
+    if not secret and not sys.stdin.isatty():
+        raise ConfigError(
+            f"client secret: expected {SECRET_VARIABLE}, since there is no terminal for a prompt"
+        )
     return Secret(secret or typer.prompt("client secret", hide_input=True, err=True), what="client secret")
 
 

@@ -9,13 +9,20 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from phonesys.backends.leadconnector.oauth.calls import installed_locations, location_token, refresh_token
+from phonesys.backends.leadconnector.oauth.calls import (
+    DEFAULT_VERSION,
+    installed_locations,
+    installed_locations_v3,
+    location_token,
+    refresh_token,
+)
 from phonesys.backends.leadconnector.oauth.credential import OAuthCredential, store_key, wrap_secrets
-from phonesys.backends.leadconnector.oauth.discovery import location_ids
+from phonesys.backends.leadconnector.oauth.discovery import PAGE_SIZE, list_by_offset, list_by_token
 from phonesys.errors import DecodeError, OutcomeUnknown, StatusError
 from phonesys.http.call import encode_segment
 from phonesys.oauth.cache import TokenCache
 from phonesys.oauth.store import SingleFlight
+from phonesys.provider import NamedAccount
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
@@ -41,6 +48,7 @@ class AgencyTokens(OAuthCredential):
     - `refresh_token`: the one to use while the store is empty.
     - `app_id`: for listing locations. By default, the part of `client_id` before the dash.
     - `base_url`: by default, the backend's own.
+    - `version`: version of the vendor's OAuth API, 2021-07-28 or v3. It is independent of the backend's.
     - `clock`: seconds since the epoch.
 
     Memory: about a kilobyte for each location that was asked for.
@@ -56,6 +64,7 @@ class AgencyTokens(OAuthCredential):
         refresh_token: str | Secret | None = None,
         app_id: str | None = None,
         base_url: str | None = None,
+        version: str = DEFAULT_VERSION,
         clock: Callable[[], float] = time.time,
     ) -> None:
         client_secret, refresh_token = wrap_secrets(client_secret, refresh_token)
@@ -65,6 +74,7 @@ class AgencyTokens(OAuthCredential):
             user_type="Company",
             account=company_id,
             store=store,
+            version=version,
             refresh_token=refresh_token,
             base_url=base_url,
             clock=clock,
@@ -94,12 +104,28 @@ class AgencyTokens(OAuthCredential):
 
     async def locations(self) -> AsyncIterator[str]:
         """Yield the ids of the locations where the app is installed."""
+        async for account in self.locations_with_names():
+            yield account.id
 
-        async def fetch(skip: int, limit: int) -> LocationPage:
-            return await self._client.send(installed_locations(self.company_id, self.app_id, skip, limit))
+    async def locations_with_names(self) -> AsyncIterator[NamedAccount]:
+        """Yield the locations where the app is installed.
 
-        async for id_ in location_ids(fetch):
-            yield id_
+        Raises InconsistentListing after the last one if the vendor counts more than it lists.
+        """
+        if self._version == DEFAULT_VERSION:
+            rows = list_by_offset(self._fetch_page, fetch_unfiltered=partial(self._fetch_page, all_=True))
+        else:
+            rows = list_by_token(self._fetch_page_v3)
+        async for row in rows:
+            if row.id is not None:
+                yield NamedAccount(row.id, row.name)
+
+    async def _fetch_page(self, skip: int, limit: int, *, all_: bool = False) -> LocationPage:
+        call = installed_locations(self.company_id, self.app_id, skip, limit, only_installed=not all_)
+        return await self._client.send(call)
+
+    async def _fetch_page_v3(self, token: str | None) -> LocationPage:
+        return await self._client.send(installed_locations_v3(self.company_id, self.app_id, PAGE_SIZE, token))
 
     def _cache_for(self, account: str) -> TokenCache:
         if account == self.company_id:
@@ -138,7 +164,8 @@ class AgencyTokens(OAuthCredential):
                 return await self._refresh_location(location_id, stored.refresh)
             except (StatusError, DecodeError, OutcomeUnknown) as failure:
                 log.debug("the token of location %s was not refreshed: %s", location_id, failure)
-        return await self._client.send(location_token(self.company_id, location_id, clock=self._clock))
+        call = location_token(self.company_id, location_id, clock=self._clock, version=self._version)
+        return await self._client.send(call)
 
     async def _refresh_location(self, location_id: str, refresh: Secret) -> Token:
         call = refresh_token(
@@ -148,6 +175,7 @@ class AgencyTokens(OAuthCredential):
             user_type="Location",
             account=location_id,
             clock=self._clock,
+            version=self._version,
         )
         token = await self._client.send(call)
         return token if token.refresh is not None else msgspec.structs.replace(token, refresh=refresh)

@@ -15,7 +15,7 @@ from phonesys.secret import Secret
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from phonesys.backends.leadconnector.oauth.calls import UserType
+    from phonesys.backends.leadconnector.oauth.calls import UserType, Version
     from phonesys.http.auth import AuthClient
     from phonesys.http.call import Call
     from phonesys.oauth.store import TokenStore
@@ -52,6 +52,7 @@ class OAuthCredential:
         user_type: UserType,
         account: str,
         store: TokenStore,
+        version: str,
         refresh_token: Secret | None,
         base_url: str | None,
         clock: Callable[[], float],
@@ -66,6 +67,7 @@ class OAuthCredential:
         self._account = account
         self._store = store
         self._base_url = base_url
+        self._version: Version = calls.validate_version(version)
         self._clock = clock
         self._http: AuthClient | None = None
         self._users = 0
@@ -88,7 +90,7 @@ class OAuthCredential:
             return
         http = client.clone(
             _CredentialAuth(self._token_cache),
-            headers=calls.HEADERS,
+            headers=calls.headers(self._version),
             base_url=self._base_url,
             max_concurrency=_MAX_CONCURRENCY,
         )
@@ -136,6 +138,7 @@ class OAuthCredential:
             user_type=self._user_type,
             account=self._account,
             clock=self._clock,
+            version=self._version,
         )
         return await self._client.send(call)
 

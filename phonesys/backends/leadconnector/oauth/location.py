@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
+from phonesys.backends.leadconnector.oauth.calls import DEFAULT_VERSION
 from phonesys.backends.leadconnector.oauth.credential import OAuthCredential, wrap_secrets
 from phonesys.errors import InvalidArgument
 
@@ -32,6 +33,7 @@ class OAuthToken(OAuthCredential):
         store: TokenStore,
         refresh_token: str | Secret | None = None,
         base_url: str | None = None,
+        version: str = DEFAULT_VERSION,
         clock: Callable[[], float] = time.time,
     ) -> None:
         client_secret, refresh_token = wrap_secrets(client_secret, refresh_token)
@@ -41,6 +43,7 @@ class OAuthToken(OAuthCredential):
             user_type="Location",
             account=location_id,
             store=store,
+            version=version,
             refresh_token=refresh_token,
             base_url=base_url,
             clock=clock,

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from phonesys._validation import is_object
+from phonesys._validation import is_array, is_object
 from phonesys.errors import DecodeError, InvalidArgument, NotJson
-from phonesys.http.response import MSGSPEC_ERRORS, json_decoder
+from phonesys.http.response import MSGSPEC_ERRORS, decode_error, one_line
 from phonesys.oauth.token import Token
 from phonesys.secret import Secret
 
@@ -93,23 +93,66 @@ def _subject(fields: dict[str, Any]) -> str:
     return f"location/{location}"
 
 
-class LocationRow(msgspec.Struct, frozen=True, rename={"is_installed": "isInstalled"}):
-    """A row in a list of locations. The vendor names its id `_id` or `id`."""
+class LocationRow(msgspec.Struct, frozen=True):
+    """A row in a list of locations; `id` is None if the vendor sent none."""
 
-    _id: str | None = msgspec.field(default=None, name="_id")
-    id: str | None = None
+    id: str | None
+    name: str | None = None
     is_installed: bool | None = None
-
-    @property
-    def location_id(self) -> str | None:
-        return self._id or self.id
 
 
 class LocationPage(msgspec.Struct, frozen=True):
-    """A page of locations. `count` is the total of all pages; a search has none."""
+    """A page of locations.
+
+    - `count`: the total of all pages by the documents. Vendors also send the number of rows on the page, and
+      the number of all locations whatever the filter.
+    - `next_token`: token of the next page, in version v3.
+    - `has_next`: False if the vendor says that this page is the last.
+    """
 
     locations: tuple[LocationRow, ...]
-    count: float | None = None
+    count: int | None = None
+    next_token: str | None = None
+    has_next: bool | None = None
 
 
-decode_locations = json_decoder(LocationPage)
+def decode_locations(body: bytes) -> LocationPage:
+    """Decode a page of locations, under `locations` or, in version v3, `items`. Raise DecodeError."""
+    try:
+        value = msgspec.json.decode(body)
+    except MSGSPEC_ERRORS as failure:
+        raise decode_error(body, str(failure)) from None
+    fields = _object(value)
+    rows = fields["locations"] if "locations" in fields else fields.get("items")
+    if not is_array(rows):
+        raise decode_error(body, "no list under locations or items")
+    paging = _object(fields.get("pagination"))
+    has_next = paging.get("hasNextPage")
+    return LocationPage(
+        tuple(_decode_row(_object(row)) for row in rows),
+        count=_count(paging.get("totalRecords") if paging else fields.get("count")),
+        next_token=_text(paging, "nextPageToken"),
+        has_next=has_next if isinstance(has_next, bool) else None,
+    )
+
+
+def _decode_row(row: dict[str, Any]) -> LocationRow:
+    id_ = _id(row.get("_id")) or _id(row.get("id")) or _id(row.get("locationId"))
+    name = one_line(row["name"]) if isinstance(row.get("name"), str) else ""
+    is_installed = row.get("isInstalled")
+    return LocationRow(id_, name or None, is_installed if isinstance(is_installed, bool) else None)
+
+
+def _id(value: Any) -> str | None:
+    """Return an id, which vendors also write as a whole number."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    return value if isinstance(value, str) and value else None
+
+
+def _count(value: Any) -> int | None:
+    try:
+        count = int(value)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return count if count >= 0 else None
