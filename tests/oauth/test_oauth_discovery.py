@@ -73,7 +73,7 @@ async def listed(rows: AsyncIterator[LocationRow]) -> tuple[list[str | None], Ex
 @pytest.mark.parametrize("cap", [2, 3, 20, 50, 1000])
 @pytest.mark.parametrize("size", [0, 1, 2, 99, 100, 101, 199, 200, 250])
 async def test_every_location_is_listed_once(size: int, cap: int, count: str | None) -> None:
-    """Whatever the page size and the meaning of the count, the list is complete and in order."""
+    """The list is complete and in order for any page size and any meaning of the count."""
     vendor = Vendor(ids(size), cap=cap, count=count)
     assert await listed(list_by_offset(vendor.at)) == (ids(size), None)
 

@@ -156,7 +156,7 @@ class _Pass:
         *,
         filtered: bool = True,
     ) -> list[LocationRow]:
-        """Take note of a page, and return its installed locations that no pass has yielded yet."""
+        """Record a page, and return its installed locations that no pass has yielded yet."""
         self._without_id += sum(row.id is None for row in page.locations[len(overlap) :])
         new: list[LocationRow] = []
         for row in page.locations:
