@@ -9,7 +9,6 @@ import pytest
 from phonesys import (
     BadRequest,
     ConfigError,
-    Forbidden,
     HttpOptions,
     NotOpen,
     OutcomeUnknown,
@@ -334,7 +333,7 @@ async def test_a_location_without_the_app_fails_alone(sandbox: Sandbox) -> None:
         assert (await lc.page(here)).numbers
 
 
-async def test_a_missing_scope_is_the_vendors_403(sandbox: Sandbox) -> None:
+async def test_a_missing_scope_is_the_vendors_error(sandbox: Sandbox) -> None:
     """The vendor's refusal is raised unchanged."""
     store = MemoryTokenStore()
     response = sandbox.oauth.grant_company(scopes=["oauth.write", "phonenumbers.read"])
@@ -342,8 +341,9 @@ async def test_a_missing_scope_is_the_vendors_403(sandbox: Sandbox) -> None:
     async with backend(sandbox, agency(sandbox, store)) as lc:
         here = connected(sandbox)[0]
         assert (await lc.page(here)).numbers
-        with pytest.raises(Forbidden, match="scope"):
+        with pytest.raises(Unauthorized, match="not authorized for this scope") as failure:
             await lc.pools(here)
+        assert (failure.value.status, failure.value.attempts) == (401, 1)
 
 
 async def test_tokens_are_renewed_a_minute_before_they_end(sandbox: Sandbox) -> None:

@@ -6,7 +6,8 @@ import asyncio
 from typing import TYPE_CHECKING, Protocol, TypeAlias, runtime_checkable
 
 from phonesys.backends.leadconnector.oauth.wire import LocationPage
-from phonesys.errors import BadRequest, DecodeError, InconsistentListing, NotFound, ServerError
+from phonesys.backends.paging import END_ERRORS
+from phonesys.errors import DecodeError, InconsistentListing
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
@@ -182,7 +183,7 @@ class _Pass:
         """Get a page. A rejection of one that may be beyond the end is the end."""
         try:
             return await fetch(skip, PAGE_SIZE)
-        except (BadRequest, NotFound, ServerError):
+        except END_ERRORS:
             if self._count is not None and skip + _OVERLAP < self._count:
                 raise
             return _END
