@@ -122,6 +122,11 @@ class _JumpingSelector(selectors.DefaultSelector):
         return events
 
 
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Name a test by the parameter where its bytes cannot be read: compressed ones hold the time of day."""
+    return argname if isinstance(val, bytes) and not val.isascii() else None
+
+
 def pytest_asyncio_loop_factories(item: pytest.Item) -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
     """Run what is marked `jumping`, fixtures included, on a clock that jumps."""
     if item.get_closest_marker("jumping"):

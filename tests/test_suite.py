@@ -56,7 +56,6 @@ def test_a_run_in_the_background_is_a_run_like_any_other(tmp_path: Path) -> None
         os.kill(int(pid), 0)
 
 
-@pytest.mark.long
 def test_the_same_tests_are_collected_every_time() -> None:
     """Workers of one run must agree, whichever second it is and however sets are ordered."""
     command = [sys.executable, "-m", "pytest", "-n0", "--collect-only", "-q", "-m", "long or not long"]
