@@ -37,9 +37,7 @@ class NumberQuery(NamedTuple):
     def parse(cls, spelling: str) -> NumberQuery:
         """Parse any spelling of a number. Raise InvalidArgument if there is none."""
         if not isinstance(spelling, str) or not spelling.strip() or len(spelling) > _LONGEST:
-            raise InvalidArgument(
-                f"number: expected a phone number, short code or sender, got {spelling!r:.80}"
-            )
+            raise InvalidArgument(f"expected a phone number, a short code or a sender, got {spelling!r:.80}")
         return _parsed(spelling)
 
     @property
@@ -64,6 +62,8 @@ class NumberQuery(NamedTuple):
             return True
         if self.is_international and other.is_international:
             return False
+        if mine.removeprefix("0") == theirs.removeprefix("0"):
+            return True
         return _is_national_form(mine, theirs, self) or _is_national_form(theirs, mine, other)
 
 

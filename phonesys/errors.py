@@ -362,7 +362,8 @@ class BackendFault(CallError):
 class SweepIncomplete(PhonesysError):
     """A sweep that had to be complete was not.
 
-    `numbers` holds every number that was read, `report` says which accounts failed and why.
+    `numbers` holds every number that was read. `report` says which accounts failed and why, and how many rows
+    of each account could not be read.
     """
 
     def __init__(self, message: str, *, numbers: Sequence[Any] = (), report: Any = None) -> None:

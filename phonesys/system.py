@@ -6,7 +6,6 @@ from collections.abc import AsyncIterable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from typing import TYPE_CHECKING, Any, Self
 
-from phonesys._validation import validate_e164
 from phonesys.errors import InvalidArgument, SweepIncomplete, UnknownProvider, UsageError
 from phonesys.provider import NumberProvider
 from phonesys.sweep import Source, Sweep
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
     from phonesys.sweep import Accounts, SweepReport
     from phonesys.sweep.run import OnError
 
-_SHOWN_FAILURES = 3
+_MAX_SHOWN = 3
 
 
 class PhoneSystem:
@@ -125,7 +124,8 @@ class PhoneSystem:
     ) -> list[PhoneNumber]:
         """Fetch everything at once, for small jobs.
 
-        Raise SweepIncomplete if any account failed. The error holds the numbers that were found.
+        Raise SweepIncomplete if an account or a row could not be read. The error holds the numbers that were
+        found.
         """
         return await _everything(self._sweep({**(accounts or {}), **accounts_by_provider}))
 
@@ -137,13 +137,18 @@ class PhoneSystem:
         only: Iterable[str] | None = None,
         **accounts_by_provider: Accounts,
     ) -> list[PhoneNumber]:
-        """Find every backend and account that holds this number, which is E.164.
+        """Find a number in every backend and account, however it is written.
 
-        Asks the vendors' own search where there is one. Raises SweepIncomplete, which still holds what was
-        found, if any account failed: the number may be in that one too.
+        Numbers are compared by their digits: `+14155552671`, `14155552671`, `+1 415-555-2671`,
+        `(415) 555-2671`, `tel:+1-415-555-2671` and `0014155552671` are the same. Without a country code, the
+        number is found in any country. Short codes and alphanumeric senders are compared as text.
+
+        Asks the vendors' own search if there is one. Raise SweepIncomplete if an account or a row could not
+        be read, since it may hold the number as well. The error holds the numbers that were found. Raise
+        InvalidArgument for an empty text.
         """
         named = {**(accounts or {}), **accounts_by_provider}
-        return await _everything(self._sweep(named, only=only, match=validate_e164(number)))
+        return await _everything(self._sweep(named, only=only, match=number))
 
     def watch(
         self,
@@ -210,15 +215,27 @@ async def _everything(sweep: Sweep) -> list[PhoneNumber]:
     async with sweep:
         async for page in sweep:
             found.extend(page.numbers)
-    if sweep.report.failures:
-        raise _incomplete(sweep, found)
+    if sweep.report.failures or sweep.report.rejected:
+        raise SweepIncomplete(_missing(sweep.report), numbers=found, report=sweep.report)
     return found
 
 
-def _incomplete(sweep: Sweep, found: list[PhoneNumber]) -> SweepIncomplete:
-    failures = sweep.report.failures
-    shown = "; ".join(str(failure.error) for failure in failures[:_SHOWN_FAILURES])
-    more = f"; and {len(failures) - _SHOWN_FAILURES} more" if len(failures) > _SHOWN_FAILURES else ""
-    return SweepIncomplete(
-        f"{len(failures)} accounts could not be read: {shown}{more}", numbers=found, report=sweep.report
-    )
+def _missing(report: SweepReport) -> str:
+    """Describe the accounts and rows that could not be read."""
+    parts: list[str] = []
+    if failures := report.failures:
+        errors = [str(failure.error) for failure in failures]
+        parts.append(f"{len(failures)} accounts could not be read: {_shortened(errors)}")
+    if report.rejected:
+        rows = [
+            f"{result.rejected} in {provider} {account}"
+            for (provider, account), result in report.accounts.items()
+            if result.rejected
+        ]
+        parts.append(f"{report.rejected} rows could not be read: {_shortened(rows)}")
+    return "; ".join(parts)
+
+
+def _shortened(items: list[str]) -> str:
+    more = len(items) - _MAX_SHOWN
+    return "; ".join([*items[:_MAX_SHOWN], *([f"and {more} more"] if more > 0 else [])])

@@ -27,7 +27,7 @@ from phonesys import (
     UsageError,
 )
 from phonesys.provider import CreatesNumbers, require
-from phonesys.sandbox import Sandbox, status
+from phonesys.sandbox import Sandbox, faults, status
 from tests.conftest import PATIENCE
 
 if TYPE_CHECKING:
@@ -127,6 +127,37 @@ async def test_find_asks_every_backend(sandbox: Sandbox) -> None:
     assert len(pages) == 2  # one search each, not the whole list
 
 
+@pytest.mark.parametrize("backend", ["leadconnector", "leadping", "agents"])
+async def test_find_accepts_any_spelling(sandbox: Sandbox, backend: str) -> None:
+    """With or without the country code, as people write it, by the vendor's search or without."""
+    account, numbers = next(item for item in held(sandbox).items() if item[0][0] == backend and item[1])
+    wanted = next(number for number in sorted(numbers) if number.startswith("+1"))
+    spellings = (
+        wanted[1:],
+        f"00{wanted[1:]}",
+        f"tel:{wanted}",
+        f"({wanted[2:5]}) {wanted[5:8]}-{wanted[8:]}",
+        f"+1 {wanted[2:5]}.{wanted[5:8]}.{wanted[8:]}",
+    )
+    async with system(sandbox) as phones:
+        for spelling in spellings:
+            found = await phones.find(spelling, {backend: [account[1]]}, only=[backend])
+            assert [number.number for number in found] == [wanted]
+
+
+@pytest.mark.parametrize("method", ["numbers", "find"])
+async def test_unreadable_rows_are_incomplete(sandbox: Sandbox, method: str) -> None:
+    """A row that could not be read may be the one that was looked for."""
+    sandbox.faults.add(faults.BadRow(route="agents.list"))
+    arguments = ("+19995550000",) if method == "find" else ()
+    async with system(sandbox) as phones:
+        with pytest.raises(
+            SweepIncomplete, match=r"\d+ rows could not be read: \d+ in agents default"
+        ) as error:
+            await getattr(phones, method)(*arguments)
+    assert error.value.report.rejected > 0
+
+
 async def test_pools_are_shown_on_numbers(sandbox: Sandbox) -> None:
     """With pools asked for, a number knows the pool it sits in."""
     async with system(sandbox, with_pools=True, page_size=4) as phones:
@@ -171,8 +202,8 @@ async def test_mistakes_are_named_before_any_request(sandbox: Sandbox) -> None:
             phones["twilio"]
         with pytest.raises(InvalidArgument, match="account ids in an iterable"):
             phones.sweep(leadconnector="loc_1")
-        with pytest.raises(InvalidArgument, match=r"expected '\+', country code and number"):
-            await phones.find("4155552671")
+        with pytest.raises(InvalidArgument, match="expected a phone number, a short code or a sender"):
+            await phones.find(" ")
     with pytest.raises(UsageError, match="not open"):
         phones.sweep()
     with pytest.raises(UsageError, match="name="):

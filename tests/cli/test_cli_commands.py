@@ -100,6 +100,9 @@ def test_find_names_backend_and_account(vendors: Sandbox) -> None:
     assert [(row["backend"], row["account"], row["number"]) for row in rows(done.out)] == [
         ("leadconnector", account, number)
     ]
+    for spelling in (number[1:], f"tel:{number}", f"00{number[1:]}"):
+        assert number in call("find", spelling, "--format", "jsonl").out
+    assert call("find", " ").status == 2
     nowhere = call("find", "+14155552671")
     assert (nowhere.status, nowhere.out) == (0, "")
     assert "+14155552671 is in none of 8 accounts" in nowhere.err
@@ -116,7 +119,11 @@ def test_find_names_accounts_that_it_could_not_read(vendors: Sandbox) -> None:
 
 
 @pytest.mark.parametrize(
-    "command", [("find", "4155552671"), ("create", "leadping", "--name", "x", "--number", "0041")]
+    "command",
+    [
+        ("assign", "agents", "--number", "4155552671", "--agent", "a"),
+        ("create", "leadping", "--name", "x", "--number", "0041"),
+    ],
 )
 def test_a_number_that_is_not_e164_is_refused(command: tuple[str, ...], vendors: Sandbox) -> None:
     """The error shows the expected form, with status 2 and before any request."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from phonesys._validation import validate_e164
+from phonesys._matching import NumberQuery
 from phonesys.cli import sweeping
 from phonesys.cli.config import ConfiguredBackend, load_backend, load_backends
 from phonesys.cli.options import (  # noqa: TC001 -- typer reads the annotations
@@ -67,7 +67,7 @@ def numbers(
 
 
 def find(
-    number: Annotated[str, typer.Argument(help="E.164, as in +14155552671.")],
+    number: Annotated[str, typer.Argument(help="In any spelling, such as +14155552671 or (415) 555-2671.")],
     *,
     config: ConfigOption = None,
     backend: BackendsOption = None,
@@ -82,10 +82,10 @@ def find(
     """Find every backend and account that holds a number."""
 
     def prepare() -> Coroutine[Any, Any, int]:
-        match = validate_e164(number)
+        NumberQuery.parse(number)  # raises before any configuration is loaded
         backends = load_backends(config, backend or [], with_pools=with_pools)
         sweeping.require_accounts(backends)
-        return _list(backends, format_, output, allow_incomplete, bom=bom, match=match)
+        return _list(backends, format_, output, allow_incomplete, bom=bom, match=number)
 
     run(prepare, verbose=verbose, quiet=quiet)
 
