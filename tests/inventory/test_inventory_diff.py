@@ -249,11 +249,61 @@ def test_the_same_number_under_another_id_has_changed() -> None:
     assert [field.field for field in difference.changed[0].fields] == ["id"]
 
 
-def test_an_id_with_another_number_is_another_number() -> None:
-    """One number is removed and another added."""
-    difference = compare([record(1, "a")], [record(1, "a", number="n2")])
-    assert [one.number for one in difference.removed] == ["n1"]
-    assert [one.number for one in difference.added] == ["n2"]
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("+14155552671", "14155552671"),
+        ("+1 (415) 555-2671", "+14155552671"),
+        ("0014155552671", "+14155552671"),
+        ("tel:+14155552671", "+14155552671"),
+        ("ACME", "Acme"),
+    ],
+)
+@pytest.mark.parametrize("same_id", [True, False])
+def test_another_spelling_is_a_changed_number(old: str, new: str, same_id: bool) -> None:
+    """A number that lost its `+` has changed, with its id and without."""
+    difference = compare(
+        [record(1, "a", number=old)], [record(1, "a", number=new, id="a1" if same_id else new)]
+    )
+    assert (difference.removed, difference.added) == ([], [])
+    (change,) = difference.changed
+    fields = {field.field: (field.old, field.new) for field in change.fields}
+    assert fields["number"] == (old, new)
+    assert ("id" in fields) is not same_id
+
+
+def test_the_same_id_is_the_same_number() -> None:
+    """A row that keeps its id and gets another number has changed."""
+    difference = compare([record(1, "a", number="")], [record(1, "a", number="n2")])
+    assert (difference.removed, difference.added) == ([], [])
+    assert [(one.field, one.old, one.new) for one in difference.changed[0].fields] == [("number", "", "n2")]
+
+
+def test_rows_with_a_common_id_are_kept_apart() -> None:
+    """Rows with one id and several numbers are compared one by one."""
+    old = [record(index, "a", id="same") for index in (1, 2, 3)]
+    new = [record(3, "a", id="same", label="new"), record(1, "a", id="same"), record(4, "b", id="other")]
+    difference = compare(old, new)
+    assert [(one.number, one.topics) for one in difference.changed] == [("n3", ("label",))]
+    assert [one.number for one in difference.removed] == ["n2"]
+    assert [one.number for one in difference.added] == ["n4"]
+
+
+def test_numbers_without_digits_are_told_apart_by_id() -> None:
+    """Two numbers that are being provisioned are not one number that moved."""
+    moves = MoveDetector()
+    moves.add(compare([record(1, "a", number="")], []))
+    moves.add(compare([], [record(2, "b", number="")]))
+    assert [change.kind for change in moves.finish()] == [ADDED, REMOVED]
+
+
+def test_a_number_may_move_and_change_its_spelling() -> None:
+    """A moved number in another spelling is a move with a changed number."""
+    moves = MoveDetector()
+    moves.add(compare([record(1, "a", number="+14155552671")], []))
+    moves.add(compare([], [record(2, "b", number="14155552671")]))
+    (move,) = moves.finish()
+    assert (move.kind, [field.field for field in move.fields]) == (MOVED, ["number"])
 
 
 def test_every_topic_names_fields_that_are_there() -> None:

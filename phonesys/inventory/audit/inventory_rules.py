@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from phonesys.inventory.audit.digits import forwarding_target, to_digits
 from phonesys.inventory.audit.finding import Severity
 from phonesys.inventory.audit.rule import Problem, make_inventory_rule
+from phonesys.inventory.digits import forwarding_target, to_digits
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from phonesys.inventory.digits import number_key
 from phonesys.inventory.record import NumberRecord
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Hashable, Iterable, Iterator
 
 TOPICS: dict[str, tuple[str, ...]] = {
     "status": ("status", "vendor_status", "inventory_state", "is_enabled"),
@@ -28,8 +29,8 @@ TOPICS: dict[str, tuple[str, ...]] = {
 """The record fields that belong to each topic."""
 
 _TOPIC_OF = {field: topic for topic, fields in TOPICS.items() for field in fields}
-# The place of a number decides between added, removed and moved. The vendor's timestamps are no change.
-_NOT_COMPARED = frozenset({"backend", "account", "number", "provider", "created_at", "updated_at"})
+# The account of a number decides between added, removed and moved. The vendor's timestamps are no change.
+_NOT_COMPARED = frozenset({"backend", "account", "provider", "created_at", "updated_at"})
 _COMPARED = tuple(name for name in NumberRecord.__struct_fields__ if name not in _NOT_COMPARED)
 
 
@@ -97,36 +98,48 @@ class Difference(msgspec.Struct):
 def compare(old: Iterable[NumberRecord], new: Iterable[NumberRecord]) -> Difference:
     """Compare two states of one account.
 
-    Records are matched by id, then by number. A number under another id has changed its `id`.
+    Records are matched by id, then by digits. A number under another id, or in another spelling, has changed.
     """
-    before = {record.id: record for record in old}
+    removed, added = list(old), list(new)
     changed: list[Change] = []
-    added: list[NumberRecord] = []
-    for record in new:
-        previous = before.pop(record.id, None)
-        if previous is None or previous.number != record.number:
-            added.append(record)
-            if previous is not None:
-                before[record.id] = previous
-        elif previous != record and (fields := _changed_fields(previous, record)):
-            changed.append(_changed(previous, record, fields))
-    return _match_by_number(changed, list(before.values()), added)
+    # The first key only keeps rows with a common id apart, as of vendors whose rows are told apart by number.
+    for key in (_id_and_number, _id, _number_key):
+        pairs, removed, added = _match(removed, added, key)
+        for before, after in pairs:
+            if before != after and (fields := _changed_fields(before, after)):
+                changed.append(_changed(before, after, fields))
+    return Difference(changed, removed, added)
 
 
-def _match_by_number(
-    changed: list[Change], removed: list[NumberRecord], added: list[NumberRecord]
-) -> Difference:
-    by_number = {record.number: record for record in removed}
+def _match(
+    old: list[NumberRecord], new: list[NumberRecord], key: Callable[[NumberRecord], Hashable]
+) -> tuple[list[tuple[NumberRecord, NumberRecord]], list[NumberRecord], list[NumberRecord]]:
+    """Return the pairs of records with equal keys, and the other records of both sides."""
+    by_key: dict[Hashable, list[NumberRecord]] = {}
+    for record in old:
+        by_key.setdefault(key(record), []).append(record)
+    pairs: list[tuple[NumberRecord, NumberRecord]] = []
     unmatched: list[NumberRecord] = []
-    for record in added:
-        previous = by_number.pop(record.number, None)
-        if previous is None:
-            unmatched.append(record)
+    for record in new:
+        same = by_key.get(key(record))
+        if same:
+            pairs.append((same.pop(0), record))
         else:
-            removed.remove(previous)
-            if fields := _changed_fields(previous, record):
-                changed.append(_changed(previous, record, fields))
-    return Difference(changed, removed, unmatched)
+            unmatched.append(record)
+    return pairs, [record for same in by_key.values() for record in same], unmatched
+
+
+def _id_and_number(record: NumberRecord) -> Hashable:
+    return record.id, record.number
+
+
+def _id(record: NumberRecord) -> Hashable:
+    return record.id
+
+
+def _number_key(record: NumberRecord) -> Hashable:
+    # Numbers that have no digits yet, while they are provisioned, are not all the same number.
+    return number_key(record.number) or (record.id,)
 
 
 def _changed_fields(old: NumberRecord, new: NumberRecord) -> tuple[FieldChange, ...]:
@@ -164,18 +177,13 @@ class MoveDetector:
 
     def finish(self) -> Iterator[Change]:
         """Yield moves, and the numbers that were only added or only removed."""
-        removed: dict[str, list[NumberRecord]] = {}
-        for record in self._removed:
-            removed.setdefault(record.number, []).append(record)
-        for record in self._added:
-            previous = removed.get(record.number)
-            if previous:
-                yield _moved(previous.pop(0), record)
-            else:
-                yield _added_or_removed(ChangeKind.ADDED, record)
-        for records in removed.values():
-            for record in records:
-                yield _added_or_removed(ChangeKind.REMOVED, record)
+        pairs, removed, added = _match(self._removed, self._added, _number_key)
+        for old, new in pairs:
+            yield _moved(old, new)
+        for record in added:
+            yield _added_or_removed(ChangeKind.ADDED, record)
+        for record in removed:
+            yield _added_or_removed(ChangeKind.REMOVED, record)
 
 
 def _added_or_removed(kind: ChangeKind, record: NumberRecord) -> Change:
