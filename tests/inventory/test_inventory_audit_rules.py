@@ -120,6 +120,45 @@ async def test_held_twice() -> None:
     assert finding.accounts == (("north", "loc_1"), ("agents", "default"), ("north", "loc_2"))
 
 
+async def test_an_agents_number_may_be_held_by_a_carrier() -> None:
+    """A carrier and an agent on one number are ordinary. Two carriers, or two agents, are not."""
+    agent = {"provider": "agents", "backend": "bots", "account": "default"}
+    assert not await found("held-twice", number(), number("14155552671", **agent))
+    carriers = await found("held-twice", number(), number(**agent), number(account="loc_2"))
+    assert [one.accounts for one in carriers] == [(("north", "loc_1"), ("north", "loc_2"))]
+    agents = await found("held-twice", number(**agent), number(), number(**{**agent, "account": "other"}))
+    assert [one.accounts for one in agents] == [(("bots", "default"), ("bots", "other"))]
+
+
+async def test_not_held() -> None:
+    """An agent's number that no carrier holds is found, if all carriers' accounts were read."""
+    agent = {"provider": "agents", "backend": "bots", "account": "default"}
+    lost, fine = number("+14155552672", **agent), number("14155552671", **agent)
+    records = [lost, fine, number(), number("", **agent)]
+    (finding,) = await found("not-held", *records)
+    assert (finding.number, finding.accounts) == (lost.number, (("bots", "default"),))
+    assert finding.evidence == "not among the numbers of north"
+    assert not await found("not-held", lost)
+    for backend, count in (("north", 0), ("bots", 1)):
+        incomplete = AccountOutcome(backend, "x", "failed", "401")
+        assert len(await found("not-held", *records, accounts=[incomplete])) == count
+    assert not await found("not-held", *records, context=AuditContext(overlays=()))
+
+
+async def test_listed_twice() -> None:
+    """Two rows with the same digits in one account are found. One row in each of two accounts is not."""
+    rows = [number(), number("14155552671", id="other"), number(account="loc_2"), number("+14155552672")]
+    (finding,) = await found("listed-twice", *rows)
+    assert (finding.accounts, finding.evidence) == ((("north", "loc_1"),), "2 rows with these digits")
+
+
+async def test_a_context_can_be_used_again() -> None:
+    """A second audit with the same context does not find the numbers of the first."""
+    context = AuditContext()
+    for _ in range(2):
+        assert not await found("listed-twice", number(), context=context)
+
+
 async def test_default_missing() -> None:
     """An account without a default is found, unless the vendor knows no defaults."""
     records = [number(is_default=False), number(account="loc_2", is_default=True), number(account="loc_3")]
@@ -246,6 +285,19 @@ async def test_not_e164(bad: str) -> None:
     """A number that is not `+` and at most 15 digits is found by this rule only."""
     assert len(await found("not-e164", number(bad), number())) == 1
     assert not await found("invalid-number", number(bad))
+
+
+@pytest.mark.parametrize(
+    ("code", "text"), [("short-code", "12345"), ("short-code", "741741"), ("alphanumeric-sender", "Acme 24")]
+)
+async def test_short_codes_and_senders_get_their_own_advice(code: str, text: str) -> None:
+    """A short code or a sender is a notice, and no number in need of a country code."""
+    short_code, sender = "short-code", "alphanumeric-sender"
+    (finding,) = await found(code, number(text), number())
+    assert finding.severity is Severity.NOTICE
+    assert "country code" not in finding.advice
+    assert not await found(sender if code == short_code else short_code, number(text))
+    assert not await found("not-e164", number(text))
 
 
 async def test_invalid_number() -> None:

@@ -9,6 +9,7 @@ import msgspec
 
 from phonesys._routes import pool_fields
 from phonesys.errors import InvalidArgument
+from phonesys.inventory.audit.index import NumberIndex
 
 if TYPE_CHECKING:
     from phonesys.inventory.record import AccountKey, NumberRecord
@@ -25,7 +26,8 @@ class AuditContext:
 
     `users` and `agents` are complete lists: a number assigned to anyone else is a finding. `pools` give the
     pool of numbers whose records do not name one. `incomplete` gives the reasons why accounts were not read
-    completely, so that nothing in them is reported as missing. `audit` adds to it.
+    completely, so that nothing in them is reported as missing. `audit` adds to it. `overlays` are the kinds
+    of backend that list numbers which a carrier holds too.
     """
 
     def __init__(
@@ -35,10 +37,18 @@ class AuditContext:
         agents: Ids | None = None,
         pools: Iterable[NumberPool] = (),
         incomplete: Mapping[AccountKey, str] | None = None,
+        overlays: Iterable[str] = ("agents",),
     ) -> None:
         self._users, self._agents = _by_backend("users", users), _by_backend("agents", agents)
         self._pools = {(pool.account, number): pool for pool in pools for number in pool.numbers}
         self.incomplete = dict(incomplete or {})
+        self._overlays = frozenset(overlays)
+        self.numbers = NumberIndex(self._overlays)
+        """The holders of the numbers of the current audit."""
+
+    def start(self) -> None:
+        """Forget the numbers of an earlier audit."""
+        self.numbers = NumberIndex(self._overlays)
 
     def users(self, backend: str) -> frozenset[str] | None:
         """Return the ids of all users of a backend, or None if they are unknown."""

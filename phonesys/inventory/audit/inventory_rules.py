@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from phonesys.inventory.audit.finding import Severity
@@ -17,33 +19,53 @@ if TYPE_CHECKING:
 _SHOWN = 6
 
 
-class HeldTwice:
-    """Several backends or accounts hold the same number."""
+class _IndexCheck:
+    """Base of the checks that need only the index of numbers."""
 
     def __init__(self, context: AuditContext) -> None:
-        # There may be a million numbers: two integers for each, and a list only for repeated ones.
-        self._accounts: dict[AccountKey, int] = {}
-        self._first: dict[int, int] = {}
-        self._repeated: dict[int, tuple[str, list[int]]] = {}
+        self.context = context
 
     def add(self, record: NumberRecord, /) -> None:
-        """Remember the account that holds it."""
-        number = to_digits(record.number)
-        if number is None:
-            return
-        account = self._accounts.setdefault((record.backend, record.account), len(self._accounts))
-        first = self._first.setdefault(number, account)
-        if first != account:
-            accounts = self._repeated.setdefault(number, (record.number, [first]))[1]
-            if account not in accounts:
-                accounts.append(account)
+        """Do nothing: the audit has added the record to the index."""
+
+
+class HeldTwice(_IndexCheck):
+    """Several backends or accounts hold the same number."""
 
     def problems(self) -> Iterator[Problem]:
-        """Yield each number that several accounts hold."""
-        names = list(self._accounts)
-        for number, holders in self._repeated.values():
-            accounts = tuple(names[holder] for holder in holders)
-            yield Problem(number, accounts, f"held by {_listed(accounts)}")
+        """Yield each number that several carriers' accounts hold, or several overlays' accounts."""
+        index = self.context.numbers
+        for number, holders in chain(index.carriers.repeated(), index.overlays.repeated()):
+            accounts = tuple(dict.fromkeys(holders))
+            if len(accounts) > 1:
+                yield Problem(number, accounts, f"held by {_listed(accounts)}")
+
+
+class ListedTwice(_IndexCheck):
+    """An account lists the same number more than once."""
+
+    def problems(self) -> Iterator[Problem]:
+        """Yield each number with several rows in one account."""
+        index = self.context.numbers
+        for number, holders in chain(index.carriers.repeated(), index.overlays.repeated()):
+            for account, rows in Counter(holders).items():
+                if rows > 1:
+                    yield Problem(number, (account,), f"{rows} rows with these digits")
+
+
+class NotHeld(_IndexCheck):
+    """No carrier holds the agent's number."""
+
+    def problems(self) -> Iterator[Problem]:
+        """Yield each overlay's number without a carrier, if all accounts of the carriers were read."""
+        index = self.context.numbers
+        carriers, overlays = index.carriers.backends, index.overlays.backends
+        if not carriers or any(backend not in overlays for backend, _ in self.context.incomplete):
+            return
+        for number, record in index.overlay_records.items():
+            if number not in index.carriers:
+                account = record.backend, record.account
+                yield Problem(record.number, (account,), f"not among the numbers of {', '.join(carriers)}")
 
 
 def _listed(accounts: tuple[AccountKey, ...]) -> str:
@@ -135,18 +157,12 @@ class DefaultDoubled(_Defaults):
                 yield Problem(None, (account,), f"{len(numbers)} defaults: {shown}")
 
 
-class Incomplete:
+class Incomplete(_IndexCheck):
     """An account was not read completely: some of its numbers are missing here."""
-
-    def __init__(self, context: AuditContext) -> None:
-        self._context = context
-
-    def add(self, record: NumberRecord, /) -> None:
-        """Ignore the record: only outcomes of accounts matter."""
 
     def problems(self) -> Iterator[Problem]:
         """Yield each account that was not read completely, with the reason."""
-        for account, reason in self._context.incomplete.items():
+        for account, reason in self.context.incomplete.items():
             evidence = reason if account[1] else f"its list of accounts could not be read: {reason}"
             yield Problem(None, (account,), evidence)
 
@@ -162,6 +178,16 @@ RULES = (
         Severity.WARNING,
         advice="Find out which account really holds it, and remove it from the others.",
     )(HeldTwice),
+    make_inventory_rule(
+        "listed-twice",
+        Severity.WARNING,
+        advice="Ask the vendor which of the rows is real, and have the others removed.",
+    )(ListedTwice),
+    make_inventory_rule(
+        "not-held",
+        Severity.WARNING,
+        advice="Find out who holds the number, or unassign it: its agent may never be called.",
+    )(NotHeld),
     make_inventory_rule(
         "forwards-in-circle",
         Severity.CRITICAL,

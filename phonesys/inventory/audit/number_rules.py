@@ -6,6 +6,7 @@ Each docstring is the summary that a finding shows.
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -176,7 +177,32 @@ def billed_but_unused(record: NumberRecord, context: AuditContext) -> str | None
 )
 def not_e164(record: NumberRecord, context: AuditContext) -> str | None:
     """The number is not written as E.164."""
-    return None if is_e164(record.number) else f"{record.number!r:.60} is not E.164"
+    special = _is_short_code(record.number) or _is_sender(record.number)
+    return None if is_e164(record.number) or special else f"{record.number!r:.60} is not E.164"
+
+
+_is_short_code = re.compile(r"[0-9]{3,8}").fullmatch
+_is_sender = re.compile(r"(?=.*[A-Za-z])[A-Za-z0-9 ]{1,11}").fullmatch
+
+
+@make_rule(
+    "short-code",
+    Severity.NOTICE,
+    advice="Keep its lease and its campaign in force. It works in one country only.",
+)
+def short_code(record: NumberRecord, context: AuditContext) -> str | None:
+    """The number is a short code."""
+    return f"{record.number} is a short code" if _is_short_code(record.number) else None
+
+
+@make_rule(
+    "alphanumeric-sender",
+    Severity.NOTICE,
+    advice="Register it where its destinations require that. Its recipients can neither reply nor call.",
+)
+def alphanumeric_sender(record: NumberRecord, context: AuditContext) -> str | None:
+    """The number is an alphanumeric sender."""
+    return f"{record.number!r} is an alphanumeric sender" if _is_sender(record.number) else None
 
 
 @make_rule(
@@ -251,6 +277,8 @@ RULES = (
     assigned_to_missing,
     billed_but_unused,
     not_e164,
+    short_code,
+    alphanumeric_sender,
     invalid_number,
     country_mismatch,
 )

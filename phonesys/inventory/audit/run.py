@@ -36,6 +36,7 @@ async def audit(
     completely. Raises RuleFailed if a rule raises.
     """
     context = context if context is not None else AuditContext()
+    context.start()
     chosen = _select(rules, ignore)
     number_checks = [(rule, rule.check_number) for rule in chosen if rule.check_number is not None]
     inventory_checks = [
@@ -44,6 +45,7 @@ async def audit(
     async with aclosing(batches(records, _BATCH)) as reading:
         async for batch in reading:
             for record in map(context.with_pool, batch):
+                context.numbers.add(record)
                 for finding in _check_record(record, context, number_checks, inventory_checks):
                     yield finding
     async for some in batches(accounts, _BATCH):
