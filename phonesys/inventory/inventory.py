@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
 
-from phonesys._concurrency import run_shielded
 from phonesys.errors import InvalidArgument, NotOpen, UsageError
 from phonesys.inventory.errors import NoSnapshot
 from phonesys.inventory.extras import require_extra
@@ -34,10 +33,14 @@ class Inventory:
     A path names an SQLite file, which is created if it does not exist. A URL names SQLite or PostgreSQL.
     Needs the extra `phonesys[inventory]` or `phonesys[postgres]`. A database of an older phonesys is migrated
     on opening. Raises SchemaTooNew for a database of a newer one.
+
+    Reading needs only the right to read. With `read_only=True` a missing file is an error, and nothing is
+    created, migrated or written.
     """
 
-    def __init__(self, where: str | Path) -> None:
+    def __init__(self, where: str | Path, *, read_only: bool = False) -> None:
         self._where = where
+        self._read_only = read_only
         self._opened: Database | None = None
 
     async def __aenter__(self) -> Self:
@@ -47,7 +50,7 @@ class Inventory:
         # SQLAlchemy needs it for asyncio, but does not install it on every platform.
         require_extra("inventory", "greenlet")
         try:
-            await run_shielded(self._connect())
+            await self._connect()
         except BaseException:
             await self._close()
             raise
@@ -59,7 +62,7 @@ class Inventory:
     async def _connect(self) -> None:
         from phonesys.inventory.store.database import connect
 
-        self._opened = await connect(self._where)
+        self._opened = await connect(self._where, read_only=self._read_only)
 
     async def _close(self) -> None:
         opened, self._opened = self._opened, None
@@ -174,8 +177,7 @@ class Inventory:
                 if not row.is_complete:
                     yield row.key, None
                     continue
-                held = await reading.records_by_page(self._database, dict.fromkeys(row.pages, row.key))
-                yield row.key, [record for page in row.pages for record in held[page]]
+                yield row.key, await reading.records_of_account(self._database, row)
 
     async def prune(self, *, keep: int) -> int:
         """Delete all snapshots but the newest `keep`. Return the number of deleted snapshots."""
@@ -185,8 +187,7 @@ class Inventory:
         if keep < 0:
             raise InvalidArgument(f"keep: expected a whole number from 0, got {keep!r}")
         old = [snapshot.id for snapshot in (await self.snapshots())[keep:]]
-        async with self._database.writing() as connection:
-            return await prune(connection, schema.sweeps.c.id.in_(old))
+        return await self._database.write(lambda connection: prune(connection, schema.sweeps.c.id.in_(old)))
 
 
 def _coverage(names: Iterable[str], named: Container[str]) -> str:

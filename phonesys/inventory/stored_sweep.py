@@ -72,17 +72,15 @@ class StoredSweep:
         return self._writer
 
     async def __aenter__(self) -> Self:
-        # Transactions are shielded from cancellation: SQLAlchemy abandons a connection whose statement is
-        # cancelled, and leaves its transaction and the lock on the database to the garbage collector.
-        await run_shielded(self._resume())
+        from phonesys.inventory.store.writing import begin_sweep
+
+        self._writer = await begin_sweep(self._database, self._scope, self._resume_within)
+        await run_shielded(self._restore(self._writer))
         await self._sweep.__aenter__()
         self._read_ahead.start(self._require_writer())
         return self
 
-    async def _resume(self) -> None:
-        from phonesys.inventory.store.writing import begin_sweep
-
-        self._writer = writer = await begin_sweep(self._database, self._scope, self._resume_within)
+    async def _restore(self, writer: SweepWriter) -> None:
         async for (backend, account), result in writer.completed_accounts():
             self._recording.restore(backend, account, result)
             self.resumed += 1
@@ -108,12 +106,12 @@ class StoredSweep:
         while not self._stored:
             pages, outcomes = await self._read_ahead.get()
             if pages or outcomes:
-                await run_shielded(writer.write(pages, outcomes))
+                await writer.write(pages, outcomes)
                 self._stored.extend(one.page for one in pages)
             elif (error := self._read_ahead.error) is not None:
                 raise error
             else:
-                await run_shielded(self._finish(writer))
+                await self._finish(writer)
                 raise StopAsyncIteration
         return self._stored.popleft()
 

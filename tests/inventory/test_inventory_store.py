@@ -24,7 +24,8 @@ from phonesys.backends.agents import AgentNumber
 from phonesys.backends.leadconnector import LeadConnectorNumber
 from phonesys.inventory import Inventory, InventoryError, NoSnapshot, NumberRecord, SchemaTooNew, to_record
 from phonesys.inventory.store import migrations, rows
-from phonesys.inventory.store.database import connect, parse_url
+from phonesys.inventory.store.database import connect
+from phonesys.inventory.store.urls import parse_url
 from phonesys.model import Capabilities, InboundService, NumberStatus, Page
 from tests.sweep.memory import Memory, number, simple
 

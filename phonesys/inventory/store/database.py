@@ -4,40 +4,36 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from contextlib import asynccontextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from contextlib import asynccontextmanager, contextmanager
+from typing import TYPE_CHECKING, TypeVar
 
-from sqlalchemy import URL, event, make_url
-from sqlalchemy.exc import ArgumentError, SQLAlchemyError
-from sqlalchemy.ext.asyncio import create_async_engine
+import msgspec
+from sqlalchemy.exc import SQLAlchemyError
 
 from phonesys._concurrency import run_shielded
-from phonesys.errors import InvalidArgument
+from phonesys.errors import PhonesysError
 from phonesys.inventory.errors import InventoryError
 from phonesys.inventory.extras import require_extra
-from phonesys.inventory.store.migrations import migrate
+from phonesys.inventory.store.migrations import migrate, read_version
+from phonesys.inventory.store.urls import parse_url, schema_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+    from pathlib import Path
 
+    from sqlalchemy import URL
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-_DRIVERS = {
-    "sqlite": ("sqlite+aiosqlite", "inventory", "aiosqlite"),
-    "postgres": ("postgresql+asyncpg", "postgres", "asyncpg"),
-    "postgresql": ("postgresql+asyncpg", "postgres", "asyncpg"),
-}
-_LOCK_TIMEOUT = 60.0  # seconds that a writer waits for another
+T = TypeVar("T")
 
-# In WAL mode with NORMAL, a killed process loses no commit. Only a power cut can lose the last commits, and
-# it leaves the database consistent.
-_PRAGMAS = (
-    "PRAGMA journal_mode=WAL",
-    "PRAGMA synchronous=NORMAL",
-    "PRAGMA cache_size=-32768",
-    "PRAGMA temp_store=FILE",
-)
+_LOCK_TIMEOUT = 60.0  # seconds to wait for another program
+_RETRY = 0.05
+_BUSY = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
+_LOCK_NOT_AVAILABLE = "55P03"  # PostgreSQL's SQLSTATE
+
+
+class DatabaseLocked(InventoryError):
+    """Another program holds the database."""
 
 
 class Database:
@@ -52,21 +48,74 @@ class Database:
         """`sqlite` or `postgresql`."""
         return self.engine.dialect.name
 
+    async def write(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
+        """Run a function in a transaction, again from its start while another program holds a lock.
+
+        A cancellation ends the wait for a lock, but not a transaction that has begun: SQLAlchemy abandons a
+        connection whose statement is cancelled, and leaves its transaction and the lock on the database to
+        the garbage collector.
+        """
+        return await _retry(lambda: self._attempt(work))
+
+    async def _attempt(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
+        result = await run_shielded(self._run(work))
+        if isinstance(result, DatabaseLocked):
+            raise result
+        return result
+
+    async def _run(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T | DatabaseLocked:
+        try:
+            async with self.writing() as connection:
+                return await work(connection)
+        except DatabaseLocked as locked:  # returned, so that a cancelled caller leaves no unread exception
+            return locked
+
     @asynccontextmanager
     async def writing(self) -> AsyncGenerator[AsyncConnection]:
-        """Open a transaction that commits when its block succeeds."""
+        """Open a transaction that commits when its block succeeds. Raises DatabaseLocked."""
         async with _map_errors(), self._writing.begin() as connection:
             yield connection
 
     @asynccontextmanager
     async def reading(self) -> AsyncGenerator[AsyncConnection]:
-        """Open a transaction that sees one state of the database, regardless of writers."""
-        async with _map_errors(), self.engine.connect() as connection:
-            yield connection
+        """Open a transaction that sees one state of the database, regardless of writers.
+
+        Values that cannot be decoded in its block are InventoryError.
+        """
+        async with _map_errors():
+            connection = await _retry(self._begin_reading)
+            try:
+                with _map_damage():
+                    yield connection
+            finally:
+                await connection.close()
+
+    async def _begin_reading(self) -> AsyncConnection:
+        async with _map_errors():
+            connection = await self.engine.connect()
+            try:
+                await connection.begin()
+            except BaseException:
+                await connection.close()
+                raise
+            return connection
 
     async def close(self) -> None:
         """Close all connections."""
         await run_shielded(self.engine.dispose())
+
+
+async def _retry(attempt: Callable[[], Awaitable[T]]) -> T:
+    """Repeat an attempt until no other program holds a lock. Raises DatabaseLocked after a minute."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + _LOCK_TIMEOUT
+    while True:
+        try:
+            return await attempt()
+        except DatabaseLocked:
+            if loop.time() >= deadline:
+                raise
+        await asyncio.sleep(_RETRY)
 
 
 @asynccontextmanager
@@ -74,9 +123,27 @@ async def _map_errors() -> AsyncGenerator[None]:
     try:
         yield
     except SQLAlchemyError as failure:
-        raise InventoryError(f"the database: {_first_line(failure)}") from failure
+        kind = DatabaseLocked if _is_lock(getattr(failure, "orig", None)) else InventoryError
+        raise kind(f"the database: {_first_line(failure)}") from failure
     except OSError as failure:  # asyncpg raises these when no server listens
         raise InventoryError(f"the database cannot be reached: {failure}") from failure
+
+
+@contextmanager
+def _map_damage() -> Generator[None]:
+    try:
+        yield
+    except PhonesysError:
+        raise
+    except (ValueError, TypeError, LookupError, ArithmeticError, msgspec.MsgspecError) as failure:
+        reason = f"{type(failure).__name__}: {failure!s:.300}"
+        raise InventoryError(f"the database is damaged: {reason}") from failure
+
+
+def _is_lock(cause: BaseException | None) -> bool:
+    if isinstance(cause, sqlite3.OperationalError):
+        return getattr(cause, "sqlite_errorcode", 0) & 0xFF in _BUSY
+    return getattr(cause, "sqlstate", None) == _LOCK_NOT_AVAILABLE
 
 
 def _first_line(failure: SQLAlchemyError) -> str:
@@ -85,86 +152,39 @@ def _first_line(failure: SQLAlchemyError) -> str:
     return f"{type(cause).__name__}: {str(cause).partition(chr(10))[0]:.300}"
 
 
-async def connect(where: str | Path) -> Database:
-    """Open a database, and create or migrate its tables if necessary."""
+async def connect(where: str | Path, *, read_only: bool = False) -> Database:
+    """Open a database, and create or migrate its tables if necessary and not `read_only`."""
     url = parse_url(where)
-    database = Database(_engine(url))
-    await _probe(url)
+    database = Database(await _engine(url, read_only=read_only))
     try:
-        async with database.writing() as connection:
-            await migrate(connection)
+        await _open(database, schema_of(url), read_only=read_only)
     except BaseException:
         await database.close()
         raise
     return database
 
 
-async def _probe(url: URL) -> None:
-    """Open a file with sqlite3 first, because a failing connection of aiosqlite leaves a thread behind."""
-    if url.get_backend_name() == "sqlite" and not url.query:
-        try:
-            await asyncio.to_thread(lambda: sqlite3.connect(str(url.database)).close())
-        except sqlite3.Error as failure:
-            raise InventoryError(f"{url.database}: {failure}") from failure
+async def _open(database: Database, schema: str | None, *, read_only: bool) -> None:
+    """Check the version of the schema, and write only if there is something to migrate."""
+    if await _retry(lambda: run_shielded(_is_current(database))):
+        return
+    if read_only:
+        raise InventoryError("the database holds no inventory of this version; sweep into it first")
+    await database.write(lambda connection: migrate(connection, schema=schema))
 
 
-def parse_url(where: str | Path) -> URL:
-    """Parse a URL, or the path of an SQLite file. The driver may be omitted."""
-    if isinstance(where, Path) or "://" not in where:
-        return _require_file(URL.create("sqlite+aiosqlite", database=str(where)))
-    try:
-        url = make_url(where)
-    except (ArgumentError, ValueError) as mistake:
-        raise InvalidArgument("store: expected a path or a database's URL") from mistake
-    name = url.get_backend_name() if url.drivername != "postgres" else "postgres"
-    if name not in _DRIVERS:
-        raise InvalidArgument(f"store: expected sqlite:// or postgresql://, got {name}://")
-    return _require_file(url.set(drivername=_DRIVERS[name][0]))
+async def _is_current(database: Database) -> bool:
+    async with database.reading() as connection:
+        return await read_version(connection)
 
 
-def _require_file(url: URL) -> URL:
-    # Every connection to `:memory:` is another database, and a single one cannot read while it writes.
-    if url.get_backend_name() == "sqlite" and url.database in {None, "", ":memory:"}:
-        raise InvalidArgument("store: expected a file; a database in memory is lost when it is closed")
-    return url
+async def _engine(url: URL, *, read_only: bool) -> AsyncEngine:
+    if url.get_backend_name() == "sqlite":
+        require_extra("inventory", "aiosqlite")
+        from phonesys.inventory.store import sqlite
 
+        return sqlite.create_engine(await asyncio.to_thread(sqlite.check_file, url, read_only=read_only))
+    require_extra("postgres", "asyncpg")
+    from phonesys.inventory.store import postgresql
 
-def _engine(url: URL) -> AsyncEngine:
-    _, name, module = _DRIVERS[url.get_backend_name()]
-    require_extra(name, module)
-    # Parameters never appear in errors or logs.
-    engine = create_async_engine(url, hide_parameters=True, **_options(url))
-    if engine.dialect.name == "sqlite":
-        event.listen(engine.sync_engine, "connect", _prepare_sqlite)
-        event.listen(engine.sync_engine, "begin", _begin_sqlite)
-    else:
-        event.listen(engine.sync_engine, "begin", _begin_postgresql)
-    return engine
-
-
-def _options(url: URL) -> dict[str, Any]:
-    return (
-        {"connect_args": {"timeout": _LOCK_TIMEOUT}}
-        if url.get_backend_name() == "sqlite"
-        else {"pool_pre_ping": True}
-    )
-
-
-def _prepare_sqlite(connection: Any, _record: Any) -> None:
-    # `_begin_sqlite` begins transactions instead of sqlite3.
-    connection.isolation_level = None
-    cursor = connection.cursor()
-    for pragma in _PRAGMAS:
-        cursor.execute(pragma)
-    cursor.close()
-
-
-def _begin_sqlite(connection: Any) -> None:
-    # A writer locks the database first: one that has read already cannot wait for another writer.
-    writes = connection.get_execution_options().get("phonesys_writes")
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
-
-
-def _begin_postgresql(connection: Any) -> None:
-    if not connection.get_execution_options().get("phonesys_writes"):
-        connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+    return postgresql.create_engine(url)

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sqlalchemy import insert, select, text, update
+from sqlalchemy import insert, inspect, select, text, update
+from sqlalchemy.schema import CreateSchema
 
 from phonesys.inventory.errors import SchemaTooNew
 from phonesys.inventory.store.schema import version
@@ -111,18 +112,35 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (_TABLES, _VIEW)
 _LOCK = 0x70686F6E  # arbitrary, and unlikely to be used by other programs
 
 
-async def migrate(connection: AsyncConnection, steps: Sequence[Sequence[str]] = MIGRATIONS) -> None:
-    """Migrate the database to the newest version within the current transaction. Raises SchemaTooNew."""
-    if connection.dialect.name == "postgresql":
-        await connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
-    await connection.execute(text("CREATE TABLE IF NOT EXISTS phonesys_schema (version INTEGER NOT NULL)"))
+async def read_version(connection: AsyncConnection, steps: Sequence[Sequence[str]] = MIGRATIONS) -> bool:
+    """Return True if the schema is of the newest version. Raises SchemaTooNew. Needs only to read."""
+    if not await connection.run_sync(lambda sync: inspect(sync).has_table(version.name)):
+        return False
     found = (await connection.execute(select(version.c.version))).scalar()
-    if found is None:
-        await connection.execute(insert(version).values(version=0))
+    _check_version(found, steps)
+    return found == len(steps)
+
+
+def _check_version(found: int | None, steps: Sequence[Sequence[str]]) -> None:
     if found is not None and found > len(steps):
         raise SchemaTooNew(
             f"the database has schema version {found}, this phonesys supports up to {len(steps)}: upgrade it"
         )
+
+
+async def migrate(
+    connection: AsyncConnection, steps: Sequence[Sequence[str]] = MIGRATIONS, *, schema: str | None = None
+) -> None:
+    """Migrate the database to the newest version within the current transaction. Raises SchemaTooNew."""
+    if connection.dialect.name == "postgresql":
+        await connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
+        if schema is not None:
+            await connection.execute(CreateSchema(schema, if_not_exists=True))
+    await connection.execute(text("CREATE TABLE IF NOT EXISTS phonesys_schema (version INTEGER NOT NULL)"))
+    found = (await connection.execute(select(version.c.version))).scalar()
+    if found is None:
+        await connection.execute(insert(version).values(version=0))
+    _check_version(found, steps)
     if found != len(steps):
         for statement in _statements(found or 0, steps, connection.dialect.name):
             await connection.execute(text(statement))

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import aclosing
 from datetime import datetime
 from itertools import groupby
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 from sqlalchemy import BigInteger, Text, case, cast, func, select
 
+from phonesys.inventory.errors import InventoryError
 from phonesys.inventory.record import COMPLETE_OUTCOMES, missing_reason
 from phonesys.inventory.store.rows import parse_pool, parse_records
 from phonesys.inventory.store.schema import (
@@ -23,13 +25,15 @@ from phonesys.inventory.store.schema import (
 from phonesys.sweep import Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Iterable, Sequence
+    from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 
-    from sqlalchemy import ColumnElement
+    from sqlalchemy import ColumnElement, Table
 
     from phonesys.inventory.record import AccountKey, NumberRecord
     from phonesys.inventory.store.database import Database
     from phonesys.model import NumberPool
+
+T = TypeVar("T")
 
 _BATCH = 1000
 _MAX_PAGES = 400
@@ -78,31 +82,36 @@ class AccountRow(msgspec.Struct, frozen=True):
 async def find_sweeps(
     database: Database, *conditions: ColumnElement[bool], limit: int | None = None
 ) -> list[SweepRow]:
-    """Return sweeps, the last finished first."""
+    """Return sweeps, the newest first."""
     incomplete = accounts.c.outcome.not_in(COMPLETE_OUTCOMES) | (accounts.c.rejected > 0)
     query = (
         select(sweeps, _sum(case((incomplete, 1), else_=0)), _sum(accounts.c.rejected))
         .join_from(sweeps, accounts, accounts.c.sweep_id == sweeps.c.id, isouter=True)
         .where(*conditions)
         .group_by(*sweeps.c)
-        .order_by(sweeps.c.finished_at.desc(), sweeps.c.id.desc())
+        .order_by(sweeps.c.id.desc())  # not by time: clocks are set back
     )
     async with database.reading() as connection:
         found = (await connection.execute(query.limit(limit))).all()
-    return [
-        SweepRow(id_, msgspec.json.decode(scope), started_at, finished_at, count, incomplete, rejected)
-        for id_, scope, _, started_at, finished_at, count, incomplete, rejected in found
-    ]
+        return [
+            SweepRow(id_, _decode_coverage(scope), started_at, finished_at, *map(int, counts))
+            for id_, scope, _, started_at, finished_at, *counts in found
+        ]
+
+
+_decode_coverage = msgspec.json.Decoder(dict[str, str]).decode
 
 
 def _sum(value: ColumnElement[int]) -> ColumnElement[int]:
     return cast(func.coalesce(func.sum(value), 0), BigInteger)
 
 
-async def _stream(database: Database, query: Any) -> AsyncGenerator[Sequence[Any]]:
+async def _stream(
+    database: Database, query: Any, decode: Callable[[Sequence[Any]], list[T]]
+) -> AsyncGenerator[list[T]]:
     async with database.reading() as connection, connection.stream(query) as result:
         async for batch in result.partitions(_BATCH):
-            yield batch
+            yield decode(batch)
 
 
 _RECORD = cast(numbers.c.record, Text)  # drivers of PostgreSQL would decode JSON
@@ -117,15 +126,36 @@ def _is_on(page: ColumnElement[int]) -> ColumnElement[bool]:
 async def read_records(
     database: Database, sweep_id: int, *, backend: str | None = None, account: str | None = None
 ) -> AsyncGenerator[list[NumberRecord]]:
-    """Yield the records of a sweep in batches, ordered by backend and account."""
+    """Yield the records of a sweep in batches, ordered by backend and account.
+
+    Raises InventoryError at the end if they are not as many as were stored.
+    """
     query = select(*_HELD, _RECORD).join_from(sweep_pages, numbers, _is_on(sweep_pages.c.page_id))
-    query = query.where(sweep_pages.c.sweep_id == sweep_id)
-    if backend is not None:
-        query = query.where(sweep_pages.c.backend == backend)
-    if account is not None:
-        query = query.where(sweep_pages.c.account == account)
-    async for batch in _stream(database, query.order_by(*_HELD, sweep_pages.c.place, numbers.c.key)):
-        yield parse_records(batch)
+    query = query.where(*_filter(sweep_pages, sweep_id, backend, account))
+    count = select(_sum(accounts.c.numbers)).where(*_filter(accounts, sweep_id, backend, account))
+    found = 0
+    async with database.reading() as connection:
+        expected = (await connection.execute(count)).scalar_one()
+        ordered = query.order_by(*_HELD, sweep_pages.c.place, numbers.c.key)
+        async with connection.stream(ordered) as result:
+            async for batch in result.partitions(_BATCH):
+                found += len(batch)
+                yield parse_records(batch)
+    _check_count(f"sweep {sweep_id}", expected, found)
+
+
+def _filter(
+    table: Table, sweep_id: int, backend: str | None, account: str | None
+) -> Iterator[ColumnElement[bool]]:
+    wanted = {"sweep_id": sweep_id, "backend": backend, "account": account}
+    return (table.c[name] == value for name, value in wanted.items() if value is not None)
+
+
+def _check_count(place: str, expected: int, found: int) -> None:
+    if found != expected:
+        raise InventoryError(
+            f"the database is damaged: {place} has {expected:,} numbers, but {found:,} are stored"
+        )
 
 
 async def read_pools(database: Database, sweep_id: int) -> AsyncGenerator[tuple[str, NumberPool]]:
@@ -133,9 +163,14 @@ async def read_pools(database: Database, sweep_id: int) -> AsyncGenerator[tuple[
     query = select(*_HELD, pools.c.id, func.max(pools.c.more)).where(sweep_pages.c.sweep_id == sweep_id)
     query = query.join_from(sweep_pages, pools, pools.c.page_id == sweep_pages.c.page_id)
     query = query.group_by(*_HELD, pools.c.id).order_by(*_HELD, pools.c.id)
-    async for batch in _stream(database, query):
-        for backend, account, _, more in batch:
-            yield backend, parse_pool(account, more)
+    async with aclosing(_stream(database, query, _decode_pools)) as batches:
+        async for batch in batches:
+            for pool in batch:
+                yield pool
+
+
+def _decode_pools(batch: Sequence[Any]) -> list[tuple[str, NumberPool]]:
+    return [(backend, parse_pool(account, more)) for backend, account, _, more in batch]
 
 
 async def read_accounts(
@@ -157,23 +192,28 @@ async def read_accounts(
     if account is not None:
         query = query.where(accounts.c.account == account)
     last: AccountRow | None = None
-    async for batch in _stream(database, query):
-        for row in _group_accounts(batch):
-            if last is not None and last.key == row.key:  # its pages continue in this batch
-                last = msgspec.structs.replace(row, pages=last.pages + row.pages)
-                continue
-            if last is not None:
-                yield last
-            last = row
+    async with aclosing(_stream(database, query, _group_accounts)) as batches:
+        async for batch in batches:
+            for row in batch:
+                if last is not None and last.key == row.key:  # its pages continue in this batch
+                    last = msgspec.structs.replace(row, pages=last.pages + row.pages)
+                    continue
+                if last is not None:
+                    yield last
+                last = row
     if last is not None:
         yield last
 
 
-def _group_accounts(batch: Iterable[Any]) -> Iterable[AccountRow]:
+def _group_accounts(batch: Sequence[Any]) -> list[AccountRow]:
+    found: list[AccountRow] = []
     for account, rows in groupby(batch, key=lambda row: tuple(row[:6])):
-        held = tuple(row[6] for row in rows if row[6] is not None)
         backend, id_, outcome, error, count, rejected = account
-        yield AccountRow(backend, id_, Outcome(outcome), error, count, rejected, held)
+        held = tuple(row[6] for row in rows if row[6] is not None)
+        found.append(AccountRow(backend, id_, Outcome(outcome), error, int(count), int(rejected), held))
+        if count and not held:
+            _check_count(f"account {backend} {id_}", count, 0)
+    return found
 
 
 async def records_by_page(database: Database, owners: dict[int, AccountKey]) -> dict[int, list[NumberRecord]]:
@@ -190,6 +230,17 @@ async def records_by_page(database: Database, owners: dict[int, AccountKey]) -> 
                 records_ = parse_records((*owners[id_], text) for id_, text in batch)
                 for (id_, _), record in zip(batch, records_, strict=True):
                     found[id_].append(record)
+    for id_, held in found.items():
+        if not held:  # a page without numbers is not stored
+            raise InventoryError(f"the database is damaged: page {id_} of {' '.join(owners[id_])} is empty")
+    return found
+
+
+async def records_of_account(database: Database, row: AccountRow) -> list[NumberRecord]:
+    """Return the records of an account."""
+    pages_ = await records_by_page(database, dict.fromkeys(row.pages, row.key))
+    found = [record for page in row.pages for record in pages_[page]]
+    _check_count(f"account {' '.join(row.key)}", row.numbers, len(found))
     return found
 
 
@@ -202,12 +253,13 @@ async def last_complete_accounts(database: Database, scope: str) -> AsyncGenerat
     for sweep in await find_sweeps(database, sweeps.c.finished_at.is_not(None), sweeps.c.scope == scope):
         newest = unknown is None
         unknown = {} if unknown is None else unknown
-        async for row in read_accounts(database, sweep.id):
-            if row.is_complete and (newest or row.key in unknown):
-                unknown.pop(row.key, None)
-                yield row
-            elif newest:
-                unknown[row.key] = row
+        async with aclosing(read_accounts(database, sweep.id)) as rows:
+            async for row in rows:
+                if row.is_complete and (newest or row.key in unknown):
+                    unknown.pop(row.key, None)
+                    yield row
+                elif newest:
+                    unknown[row.key] = row
         if not unknown:
             return
     for row in (unknown or {}).values():

@@ -60,7 +60,11 @@ class Timestamp(TypeDecorator[datetime]):
 
     def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
         """Decode a time."""
-        return datetime.fromisoformat(value) if isinstance(value, str) else value
+        if value is None or isinstance(value, datetime):
+            return value
+        if not isinstance(value, str):
+            raise TypeError(f"expected a time, got {value!r:.40}")
+        return datetime.fromisoformat(value)
 
 
 metadata = MetaData()

@@ -83,11 +83,14 @@ class SweepWriter:
         The pages of an account come before its outcome.
         """
         outcomes = dict(results)
-        async with self._database.writing() as connection:
+        counted = self._add_pages(read)
+
+        async def store(connection: AsyncConnection) -> None:
             await self._check_ownership(connection, sum(len(one.page.numbers) for one in read))
             await self._store_pages(connection, [one for one in read if one.page.numbers])
-            counted = self._add_pages(read)
             await self._upsert_accounts(connection, {**counted, **outcomes})
+
+        await self._database.write(store)
         # After the commit, since a rolled back transaction has written nothing.
         self._partial.update(counted)
         for key in outcomes:
@@ -96,9 +99,11 @@ class SweepWriter:
     async def finish(self, failures: Iterable[tuple[Key, AccountReport]]) -> datetime:
         """Finish the sweep, which makes it a snapshot."""
         now = datetime.now(UTC)
-        async with self._database.writing() as connection:
+        lists = dict(failures)
+
+        async def store(connection: AsyncConnection) -> None:
             await self._check_ownership(connection, 0)
-            await self._upsert_accounts(connection, dict(failures))
+            await self._upsert_accounts(connection, lists)
             count = select(func.coalesce(func.sum(accounts.c.numbers), 0)).where(
                 accounts.c.sweep_id == self.id
             )
@@ -107,6 +112,8 @@ class SweepWriter:
                 .where(sweeps.c.id == self.id)
                 .values(finished_at=now, numbers=count.scalar_subquery())
             )
+
+        await self._database.write(store)
         return now
 
     async def completed_accounts(self) -> AsyncIterator[tuple[Key, AccountReport]]:
@@ -326,7 +333,8 @@ async def begin_sweep(database: Database, scope: str, resume_within: timedelta |
 
     Unfinished sweeps that are not resumed are deleted.
     """
-    async with database.writing() as connection:
+
+    async def claim(connection: AsyncConnection) -> SweepWriter:
         base = await last_finished(connection, scope)
         resumed = await _unfinished(connection, scope, resume_within)
         same = sweeps.c.scope == scope
@@ -335,7 +343,9 @@ async def begin_sweep(database: Database, scope: str, resume_within: timedelta |
         sweep_id, started_at = resumed if resumed is not None else await _insert_sweep(connection, scope)
         writer = SweepWriter(database, sweep_id, started_at, base)
         await writer.claim(connection)
-    return writer
+        return writer
+
+    return await database.write(claim)
 
 
 async def _unfinished(
@@ -363,5 +373,4 @@ async def _insert_sweep(connection: AsyncConnection, scope: str) -> tuple[int, d
 async def last_finished(connection: AsyncConnection, scope: str) -> int | None:
     """Return the id of the newest snapshot with this coverage."""
     query = select(sweeps.c.id).where(sweeps.c.scope == scope, sweeps.c.finished_at.is_not(None))
-    newest = query.order_by(sweeps.c.finished_at.desc(), sweeps.c.id.desc()).limit(1)
-    return (await connection.execute(newest)).scalar()
+    return (await connection.execute(query.order_by(sweeps.c.id.desc()).limit(1))).scalar()

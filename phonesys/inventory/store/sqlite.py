@@ -1,0 +1,124 @@
+"""SQLite through aiosqlite, and checks of a file before it is opened."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from sqlalchemy import URL, event
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from phonesys.inventory.errors import InventoryError
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
+ATTEMPT = 0.25
+"""Seconds that SQLite waits for a lock. The callers repeat, so that they can be cancelled."""
+
+# In WAL mode with NORMAL, a killed process loses no commit. Only a power cut can lose the last commits, and
+# it leaves the database consistent.
+_PRAGMAS = ("PRAGMA synchronous=NORMAL", "PRAGMA cache_size=-32768", "PRAGMA temp_store=FILE")
+_MAGIC = b"SQLite format 3\0"
+
+
+def create_engine(url: URL) -> AsyncEngine:
+    """Create an engine."""
+    # Parameters never appear in errors or logs.
+    engine = create_async_engine(url, hide_parameters=True, connect_args={"timeout": ATTEMPT})
+    event.listen(engine.sync_engine, "connect", _prepare)
+    event.listen(engine.sync_engine, "begin", _begin)
+    return engine
+
+
+def _prepare(connection: Any, _record: Any) -> None:
+    # `_begin` begins transactions instead of sqlite3.
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    with suppress(sqlite3.OperationalError):  # read-only, or locked: any other mode works too
+        cursor.execute("PRAGMA journal_mode=WAL")
+    for pragma in _PRAGMAS:
+        cursor.execute(pragma)
+    cursor.close()
+
+
+def _begin(connection: Any) -> None:
+    # A writer locks the database first: one that has read already cannot wait for another writer.
+    writes = connection.get_execution_options().get("phonesys_writes")
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+    if not writes:  # begins the snapshot, so that a locked database fails here
+        connection.exec_driver_sql("SELECT 1 FROM sqlite_master LIMIT 1")
+
+
+def check_file(url: URL, *, read_only: bool) -> URL:
+    """Return the URL to open, for reading only if the file cannot be written.
+
+    Raises InventoryError for files that are missing, or are no inventory. Does not change any file.
+    """
+    path = Path(str(url.database))
+    if url.query:  # options of SQLite's own
+        return url
+    if not path.exists():
+        if read_only:
+            raise InventoryError(f"{path}: no such file")
+        return _check_creatable(url, path)
+    try:
+        with path.open("rb") as file:
+            magic = file.read(len(_MAGIC))
+    except OSError as failure:
+        raise InventoryError(f"{path}: {failure.strerror or failure}") from failure
+    if magic not in {b"", _MAGIC}:
+        raise InventoryError(f"{path}: not an SQLite database")
+    _check_tables(path)
+    return _read_only_url(url, path) if read_only or not os.access(path, os.W_OK) else url
+
+
+def _check_creatable(url: URL, path: Path) -> URL:
+    """Create the file with sqlite3, because a failing connection of aiosqlite leaves a thread behind."""
+    try:
+        sqlite3.connect(path).close()
+    except sqlite3.Error as failure:
+        raise InventoryError(f"{path}: {failure}") from failure
+    return url
+
+
+def _check_tables(path: Path) -> None:
+    """Raise InventoryError if the file holds tables of another program."""
+    # Immutable, so that not even the files of a WAL are created beside another program's database.
+    try:
+        tables = _query(path, "immutable=1", "SELECT name FROM sqlite_master WHERE type = 'table'")
+    except sqlite3.DatabaseError as failure:
+        raise InventoryError(f"{path}: {failure}") from failure
+    if tables and "phonesys_schema" not in tables:
+        raise InventoryError(f"{path}: the SQLite database of another program")
+
+
+def _query(path: Path, options: str, query: str) -> set[str]:
+    uri = f"file:{quote(str(path.absolute()))}?{options}"
+    with closing(sqlite3.connect(uri, uri=True, timeout=ATTEMPT)) as connection:
+        return {str(row[0]) for row in connection.execute(query)}
+
+
+def _read_only_url(url: URL, path: Path) -> URL:
+    options = {"mode": "ro"}
+    try:
+        _query(path, "mode=ro", "SELECT count(*) FROM sqlite_master")
+    except sqlite3.OperationalError as failure:
+        if failure.sqlite_errorcode & 0xFF not in {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY}:
+            return _as_uri(url, path, options)  # locked: the caller waits
+        # A WAL cannot be read without a file for its index, which a read-only disk does not take.
+        wal = path.with_name(f"{path.name}-wal")
+        if wal.exists() and wal.stat().st_size:
+            raise InventoryError(
+                f"{path}: its last changes are in {wal.name}, which a read-only disk cannot open; copy both"
+            ) from failure
+        options = {"immutable": "1"}
+    return _as_uri(url, path, options)
+
+
+def _as_uri(url: URL, path: Path, options: dict[str, str]) -> URL:
+    return url.set(database=f"file:{quote(str(path.absolute()))}", query={**options, "uri": "true"})
