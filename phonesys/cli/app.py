@@ -38,7 +38,7 @@ _PANELS = {
         "sweep": ("sweep", "Read every number of every account of every backend."),
         "numbers": ("numbers", "List the numbers of one backend, or of one of its accounts."),
         "pools": ("pools", "List the number pools of an account."),
-        "find": ("numbers", "Find every backend and account that holds a number."),
+        "find": ("find", "Find every backend and account that holds a number."),
         "get": ("get", "Fetch one number by its id."),
     },
     "Snapshots and reports": {

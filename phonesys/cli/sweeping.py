@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import nullcontext
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from phonesys.cli import rows, tables
@@ -16,6 +17,7 @@ from phonesys.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
     from contextlib import AbstractAsyncContextManager
+    from pathlib import Path
 
     from phonesys.cli.config import ConfiguredBackend
     from phonesys.cli.output import Destination
@@ -87,6 +89,27 @@ class TableWriter:
         """Write the table, unless it is empty."""
         if self._rows:
             await write_table(tables.numbers(self._rows, self._hide), self._to)
+
+
+@dataclass(frozen=True)
+class NumberOutput:
+    """Format and place of a list of numbers."""
+
+    format: Format
+    path: Path | None
+    bom: bool = False
+    hide: Collection[str] = ()
+    """Columns that a table leaves out."""
+
+    def writer(self, to: Destination) -> PageWriter:
+        """Return the writer of the format."""
+        if self.format is Format.TABLE:
+            return TableWriter(to, self.hide)
+        return LineWriter(self.format, to, bom=self.bom)
+
+    def can_show_live(self, to: Destination) -> bool:
+        """Return True if a live display would not mix with the list."""
+        return can_show_live(self.format, to)
 
 
 async def run_sweep(
