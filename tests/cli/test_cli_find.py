@@ -95,7 +95,7 @@ def test_several_numbers_are_found_in_one_sweep(vendors: Sandbox, tmp_path: Path
     ("arguments", "expected"),
     [
         ((), "expected a number, - for stdin, or --numbers FILE"),
-        (("",), "number: expected"),
+        (("",), "expected a phone number, a short code or a sender"),
         (("--numbers", "none.txt"), "--numbers none.txt: No such file or directory"),
         (("4155552671", "--country", "Narnia"), "--country Narnia: expected two letters"),
         (("415555267112345678", "--country", "US"), "'415555267112345678' is not a number of US"),
