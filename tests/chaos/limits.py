@@ -66,6 +66,8 @@ class Terms:
     blocked: str | None = None
     """A location that is refused for `block` seconds, from its second request on."""
     block: float = 300.0
+    stray: float = 0.0
+    """The part of all requests that is refused although the window has room."""
     spent: str | None = None
     """A location that is told after `left` requests that nothing is left of its day."""
     left: int = 10
@@ -77,6 +79,7 @@ class Seen:
 
     served: list[float] = field(default_factory=list[float])
     refused: list[float] = field(default_factory=list[float])
+    stray: list[float] = field(default_factory=list[float])
 
     def used(self, terms: Terms) -> float:
         """Compare the time that so many requests take at the least with the time that they took."""
@@ -138,6 +141,9 @@ class Vendor:
             if now < self._blocked_until:
                 seen.refused.append(now)
                 return _http(429, b"{}", {"Retry-After": str(math.ceil(self._blocked_until - now))})
+        if self._draw.random() < terms.stray:
+            seen.stray.append(now)
+            return _http(429, b"{}", {})
         window.append(now)
         seen.served.append(now)
         return _http(200, _page(location, page, terms.pages), self._told(location))
@@ -521,7 +527,9 @@ def _scenes(given: argparse.Namespace) -> list[tuple[str, Callable[[], Coroutine
 
 def _jumping() -> list[tuple[str, Callable[[], Coroutine[Any, Any, object]]]]:
     terms = Terms(10, 10.0, jitter=0.1)
+    stray = Terms(300, 60.0, jitter=0.3, stray=0.05)
     return [
+        ("stray", lambda: alone(stray, 12, least_used=0.5)),
         ("blocked", lambda: blocked(terms)),
         ("blocked", lambda: blocked(terms, block=120.0)),
         ("spent", lambda: spent(terms)),
@@ -538,7 +546,7 @@ def main() -> int:
     options.add_argument("--processes", type=int, default=3, help="how many share one window")
     options.add_argument("--seed", type=int, default=1)
     options.add_argument("--deadline", type=float, help="seconds that a call may take, its turn included")
-    options.add_argument("--only", action="append", choices=("alone", "shared", "blocked", "spent"))
+    options.add_argument("--only", action="append", choices=("alone", "shared", "stray", "blocked", "spent"))
     options.add_argument("--work", help=argparse.SUPPRESS)
     given = options.parse_args()
     if given.work is not None:

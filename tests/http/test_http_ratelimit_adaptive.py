@@ -21,15 +21,17 @@ def test_the_share_stays_between_one_and_the_limit(
 ) -> None:
     """There is always room for one request, so that no call waits for ever, and later for all again."""
     share, now = AdaptiveLimit(most, per), 0.0
+    in_a_row = 0
     for refused, count, under_way, pause in events:
+        in_a_row = in_a_row + 1 if refused else 0
         if refused:
-            share.on_rejected(abs(count), now)
+            share.on_rejected(abs(count), in_a_row, now)
         else:
             share.on_foreign_usage(count, under_way, now)
         assert 1 <= share.capacity(now) <= most
         assert share.grows_at(now) > now
         now += pause * per
-    assert share.capacity(now + 17 * per) == most
+    assert share.capacity(now + 19 * per) == most
 
 
 def test_foreign_usage_is_known_up_to_requests_in_flight() -> None:
@@ -56,30 +58,41 @@ def test_foreign_usage_expires_after_a_window() -> None:
     assert share.capacity(10) == 100
 
 
-def test_requests_refused_together_are_one_sign() -> None:
-    """A burst of 429s costs as much as one, and the next window's 429 costs again."""
+def test_429s_in_a_row_cost_a_part_of_the_share_once_a_window() -> None:
+    """A burst costs as much as three in a row, and another one costs again in the next window."""
     share = AdaptiveLimit(100, per=10)
-    for tenth in range(50):
-        share.on_rejected(100, now=tenth / 10)
-    assert share.capacity(5) == 73
-    share.on_rejected(76, now=10)
-    assert share.capacity(10) == 53
+    for count in range(50):
+        share.on_rejected(100, in_a_row=count + 1, now=0)
+    assert share.capacity(0) == 70
+    share.on_rejected(76, in_a_row=3, now=9)
+    assert share.capacity(9) == 70
+    share.on_rejected(70, in_a_row=3, now=10)
+    assert share.capacity(10) == 49
 
 
-def test_one_429_out_of_nowhere_leaves_a_third() -> None:
-    """An account that is asked little is not brought to a stop by a fault of the vendor's."""
+def test_a_stray_429_costs_little() -> None:
+    """A fault of the vendor's is no sign of other programs; the second in a row may be one."""
     share = AdaptiveLimit(100, per=10)
-    share.on_rejected(1, now=0)
+    share.on_rejected(50, in_a_row=1, now=0)
+    assert share.capacity(0) == 98
+    share.on_rejected(50, in_a_row=2, now=0)
+    assert share.capacity(0) == 92
+
+
+def test_an_account_that_is_asked_little_keeps_a_third() -> None:
+    """429s in a row while the window holds hardly any request of ours leave enough to go on."""
+    share = AdaptiveLimit(100, per=10)
+    share.on_rejected(1, in_a_row=3, now=0)
     assert share.capacity(0) == 35
 
 
 def test_programs_that_share_a_window_come_to_equal_shares() -> None:
     """A larger share loses more, and all gain the same."""
     few, many, now = AdaptiveLimit(100, per=10), AdaptiveLimit(100, per=10), 0.0
-    few.on_rejected(10, now)
+    few.on_rejected(10, 3, now)
     for _ in range(60):
         now += 10
         if few.capacity(now) + many.capacity(now) > 100:
-            few.on_rejected(few.capacity(now), now)
-            many.on_rejected(many.capacity(now), now)
+            few.on_rejected(few.capacity(now), 3, now)
+            many.on_rejected(many.capacity(now), 3, now)
     assert abs(few.capacity(now) - many.capacity(now)) <= 10

@@ -411,7 +411,8 @@ def test_a_429_leaves_less_of_the_window_and_time_brings_it_back(jumping: Run) -
             return sent
 
         counts.append(await fill())
-        window.on_rejected(loop.time(), None)
+        for _ in range(3):
+            window.on_rejected(loop.time(), None)
         for _ in range(10):
             await asyncio.sleep(0.2)
             counts.append(await fill())
@@ -422,6 +423,33 @@ def test_a_429_leaves_less_of_the_window_and_time_brings_it_back(jumping: Run) -
     assert 70 <= counts[1] <= 77
     assert counts == [100, *sorted(counts[1:])]
     assert counts[-1] == 100
+
+
+@pytest.mark.parametrize("limit", [RateLimit(300, per=60), RateLimit(100, per=10)], ids=str)
+def test_stray_429s_leave_most_of_a_window(jumping: Run, limit: RateLimit) -> None:
+    """A vendor that refuses 5 % of all requests at random still gets half of what it allows, or more."""
+    draw, windows = random.Random(5), 30
+
+    async def main() -> int:
+        loop = asyncio.get_running_loop()
+        window, served, until = SlidingWindow(limit, loop), 0, loop.time() + windows * limit.per
+
+        async def sending() -> None:
+            nonlocal served
+            while loop.time() < until:
+                if not window.try_acquire(loop.time()):
+                    await window.acquire(loop.time(), float("inf"))
+                await asyncio.sleep(draw.uniform(0.02, 0.2))
+                window.complete(loop.time())
+                if draw.random() < 0.05:
+                    window.on_rejected(loop.time(), None)
+                else:
+                    served += 1
+
+        await asyncio.gather(*(sending() for _ in range(16)))
+        return served
+
+    assert jumping(main()) >= 0.5 * windows * limit.requests
 
 
 @settings(max_examples=150, deadline=None)
@@ -558,7 +586,8 @@ def test_a_window_with_more_state_is_kept(jumping: Run) -> None:
         crowded = windows.window("crowded", now)
         assert crowded.try_acquire(now)
         crowded.complete(now)
-        crowded.on_rejected(now, None)
+        for _ in range(3):
+            crowded.on_rejected(now, None)
         for index in range(5000):
             windows.window(f"loc_{index}", now)
         granted = 0

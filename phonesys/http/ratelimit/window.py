@@ -40,6 +40,9 @@ UNLIMITED = RateLimit(2**62, per=1.0)
 """For a vendor that states no limit. Waits that its responses ask for are still obeyed."""
 
 
+_SLOW_START = 1
+
+
 class WaitTooLong(Exception):
     """No slot becomes free before the deadline; `delay` is how many seconds that takes at least."""
 
@@ -69,6 +72,7 @@ class SlidingWindow:
         "_loop",
         "_max_in_flight",
         "_per",
+        "_rejected_in_a_row",
         "_timer",
         "_waiters",
     )
@@ -91,6 +95,7 @@ class SlidingWindow:
         # Slow start after a 429, so that not all waiters run into the next one: one request in flight, and
         # one more with each that completes.
         self._max_in_flight: float = inf
+        self._rejected_in_a_row = 0
 
     def try_acquire(self, now: float) -> bool:
         """Acquire a slot and return True if one is free and no other call waits for it."""
@@ -131,11 +136,14 @@ class SlidingWindow:
 
         The request keeps its slot, as if the vendor had counted it.
         """
-        self._max_in_flight = 1
+        # If no other request has completed since the last 429, slow start has allowed one more at most.
+        in_a_row = self._max_in_flight <= _SLOW_START + 1
+        self._rejected_in_a_row = self._rejected_in_a_row + 1 if in_a_row else 1
+        self._max_in_flight = _SLOW_START
         if retry_after is not None:
             self.block_until(now + retry_after)
         if self._limit < UNLIMITED.requests:
-            self._adaptive_limit().on_rejected(self._count_used(now), now)
+            self._adaptive_limit().on_rejected(self._count_used(now), self._rejected_in_a_row, now)
             self._update_capacity(now)
 
     def block_until(self, until: float) -> None:
