@@ -47,16 +47,19 @@ def arguments(vendor: Sandbox, port: int, store: Path) -> list[str]:
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("version", ["2021-07-28", "v3"])
 @pytest.mark.parametrize("key", ["", new_key()], ids=["plain", "encrypted"])
 def test_a_login_leaves_a_token_in_the_store(
-    vendor: Sandbox, unused_port: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str
+    vendor: Sandbox, unused_port: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str, version: str
 ) -> None:
     """The command names the token's subject, and shows neither the secret nor the token."""
     monkeypatch.setenv(SECRET_VARIABLE, vendor.oauth.client_secret)
     monkeypatch.setenv(KEY_VARIABLE, key)
     monkeypatch.setattr(webbrowser, "open", browse)
-    result = CliRunner().invoke(app, arguments(vendor, unused_port, tmp_path / "tokens.json"))
+    given = [*arguments(vendor, unused_port, tmp_path / "tokens.json"), "--api-version", version]
+    result = CliRunner().invoke(app, given)
     assert result.exit_code == 0, result.output
+    assert (f'version = "{version}"' in result.output) == (version == "v3")
     subject = f"company/{vendor.oauth.company_id}"
     assert subject in result.output
     store = FileTokenStore(tmp_path / "tokens.json", key=key or None)

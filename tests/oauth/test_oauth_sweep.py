@@ -62,6 +62,29 @@ def test_a_cold_sweep_takes_as_long_as_the_window_allows(
     jumping(main())
 
 
+@pytest.mark.parametrize("locations", [300, pytest.param(5000, marks=pytest.mark.long)])
+def test_the_sweep_of_another_day_costs_no_exchange(jumping: Callable[[Any], Any], locations: int) -> None:
+    """Location tokens that came with a refresh token are refreshed, outside the company's window."""
+
+    async def main() -> None:
+        clock = asyncio.get_running_loop().time
+        async with Sandbox(locations=locations, numbers=(0, 3), clock=clock, latency=0.05) as sandbox:
+            sandbox.oauth.location_refresh = True
+            auth = agency(sandbox, await store_of(sandbox), clock=clock)
+            async with PhoneSystem(backend(sandbox, auth, limit=RateLimit(REQUESTS, per=SECONDS))) as phones:
+                await swept(phones)
+                for day in (1, 2):
+                    await asyncio.sleep(86_400)  # on a simulated clock
+                    elapsed, (report, _) = await swept(phones)
+                    assert report.complete
+                    assert elapsed < 0.5 * (locations // REQUESTS) * SECONDS
+                    assert {sandbox.oauth.refreshes[here] for here in sandbox.location_ids} == {day}
+            assert exchanges(sandbox) == locations
+            assert too_many_requests(sandbox.served) == 0
+
+    jumping(main())
+
+
 @pytest.mark.long
 async def test_a_cold_sweep_by_the_real_clock() -> None:
     """The same holds in real time with a window of 1 s: 2 000 locations take 20 s."""

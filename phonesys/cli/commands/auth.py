@@ -27,6 +27,7 @@ SECRET_VARIABLE = "PHONESYS_CLIENT_SECRET"  # noqa: S105 -- the name of a variab
 KEY_VARIABLE = "PHONESYS_STORE_KEY"
 _VENDOR = "https://services.leadconnectorhq.com"
 _MARKETPLACE = "https://marketplace.gohighlevel.com"
+_VERSION = "2021-07-28"
 _REDIRECT = "http://localhost:8734/callback"
 
 app = typer.Typer(
@@ -74,6 +75,9 @@ def login(
     marketplace_url: Annotated[
         str, typer.Option(metavar="URL", help="Marketplace, or the host of a white-label agency.")
     ] = _MARKETPLACE,
+    api_version: Annotated[
+        str, typer.Option(metavar="VERSION", help="Version of the OAuth API: 2021-07-28 or v3.")
+    ] = _VERSION,
 ) -> None:
     """Authorize an app in a browser, and store its token.
 
@@ -103,12 +107,18 @@ def login(
                 timeout=timeout,
                 base_url=base_url,
                 marketplace_url=marketplace_url,
+                version=api_version,
             )
             print_info(f"the token of {token.subject} is in {store}")
             print_info(f"for phonesys.toml, with the client secret in {SECRET_VARIABLE}:")
             print_info("")
             url = None if base_url == _VENDOR else base_url
-            _write_stdout(configuration(client_id, token.subject, store, encrypted=key is not None, url=url))
+            version = None if api_version == _VERSION else api_version
+            _write_stdout(
+                configuration(
+                    client_id, token.subject, store, encrypted=key is not None, url=url, version=version
+                )
+            )
             return DONE
 
         return main()
@@ -127,7 +137,15 @@ def _client_secret() -> Secret:
     return Secret(secret or typer.prompt("client secret", hide_input=True, err=True), what="client secret")
 
 
-def configuration(client_id: str, subject: str, store: Path, *, encrypted: bool, url: str | None) -> str:
+def configuration(
+    client_id: str,
+    subject: str,
+    store: Path,
+    *,
+    encrypted: bool,
+    url: str | None,
+    version: str | None = None,
+) -> str:
     """Return a configuration that finds the token; secrets stay in their variables."""
     kind, _, id_ = subject.partition("/")
     path = str(store) if str(store).startswith("~") else str(store.absolute())
@@ -139,6 +157,8 @@ def configuration(client_id: str, subject: str, store: Path, *, encrypted: bool,
         f"company_id = {_toml(id_)}" if kind == "company" else f"location_ids = [{_toml(id_)}]",
         f"store = {_toml(path)}",
     ]
+    if version is not None:
+        lines.append(f"version = {_toml(version)}")
     if encrypted:
         lines.append(f"store_key_env = {_toml(KEY_VARIABLE)}")
     return "\n".join([*lines, ""])

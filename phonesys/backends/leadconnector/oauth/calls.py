@@ -27,8 +27,8 @@ Version: TypeAlias = Literal["2021-07-28", "v3"]
 
 VERSIONS: tuple[Version, ...] = ("2021-07-28", "v3")
 DEFAULT_VERSION: Version = "2021-07-28"
-TOKEN_RATE_KEY = "oauth/token"  # noqa: S105 -- a rate key
-"""Rate key of token requests, which belong to no company and no location and have no quota."""
+TOKEN_TARGET = "/oauth/token"  # noqa: S105 -- a path
+"""Target of the calls that carry their secrets in the body, and no token."""
 MARKETPLACE = "https://marketplace.gohighlevel.com"
 
 _FORM, _JSON = "application/x-www-form-urlencoded", "application/json"
@@ -142,13 +142,14 @@ def _token_call(
     return Call(
         operation=operation,
         method="POST",
-        target="/oauth/token",
+        target=TOKEN_TARGET,
         decode=partial(decode_token, clock=clock),
         account=account,
         idempotent=False,
         body=_encode_body(version, fields),
         content_type=_content_type(version),
-        rate_key=TOKEN_RATE_KEY,
+        # Not charged to the company, whose window is for exchanges. No quota is documented for refreshing.
+        rate_key=f"oauth/token/{account}",
         secrets=tuple(value for value in fields.values() if isinstance(value, Secret)),
         recovery_hint=recovery_hint,
     )

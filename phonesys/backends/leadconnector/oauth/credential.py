@@ -158,7 +158,7 @@ class _CredentialAuth:
 
     def sign(self, call: Call[Any]) -> Mapping[str, str] | None:
         """Return the headers of the credential's own token."""
-        return _UNSIGNED if call.rate_key == calls.TOKEN_RATE_KEY else self._cache.headers()
+        return _UNSIGNED if call.target == calls.TOKEN_TARGET else self._cache.headers()
 
     async def ensure_valid(self, call: Call[Any]) -> None:
         """Refresh the token."""
