@@ -231,9 +231,7 @@ class LeadConnectorApi:
     def _admit(self, request: web.Request, verdict: LimitDecision) -> None:
         if not verdict.allowed:
             raise Rejection(429, "Too Many Requests")
-        version = request.headers.get("Version")
-        if version not in _VERSIONS:
-            raise Rejection(*(_UNKNOWN_VERSION if version else _NO_VERSION))
+        check_version(request)
 
     def _location(self, account: str) -> Location:
         location = self._vendors.location(account)
@@ -306,6 +304,13 @@ def _quota(limits: SlidingWindows, verdict: LimitDecision) -> dict[str, str]:
         "X-RateLimit-Daily-Remaining": str(verdict.remaining[1]),
         "X-RateLimit-Daily-Reset": str(round(1000 * verdict.resets_after[1])),
     }
+
+
+def check_version(request: web.Request) -> None:
+    """Raise the vendor's 401 for a missing or unpublished `Version` header."""
+    version = request.headers.get("Version")
+    if version not in _VERSIONS:
+        raise Rejection(*(_UNKNOWN_VERSION if version else _NO_VERSION))
 
 
 _BOOLEANS = {"true": True, "false": False}

@@ -13,7 +13,13 @@ from aiohttp import web
 from yarl import URL
 
 from phonesys.sandbox.auth import Grant
-from phonesys.sandbox.leadconnector import BAD_TOKEN, Rejection, json_answer, serve_within_limits
+from phonesys.sandbox.leadconnector import (
+    BAD_TOKEN,
+    Rejection,
+    check_version,
+    json_answer,
+    serve_within_limits,
+)
 from phonesys.sandbox.number_plan import mix, mix128, uuid_like
 from phonesys.sandbox.routes import Route
 
@@ -24,7 +30,8 @@ if TYPE_CHECKING:
     from phonesys.sandbox.limits import LimitDecision, SlidingWindows
     from phonesys.sandbox.state import VendorState
 
-Spelling: TypeAlias = Literal["snake", "camel"]
+Spelling: TypeAlias = Literal["version", "snake", "camel"]
+"""Spelling of token responses: camelCase for version v3 and snake_case before, or always the same."""
 
 EVERYTHING = frozenset(
     {
@@ -35,7 +42,6 @@ EVERYTHING = frozenset(
 _DAY = 86_399
 _COMPANY, _LOCATION = "Company", "Location"
 _V3 = "v3"
-_VERSIONS = ("2021-07-28", _V3)
 _V3_PATHS = ("/oauth/location-token", "/oauth/installed-locations")
 
 
@@ -93,7 +99,7 @@ class OAuthState:
     expires_in: float = _DAY
     grace: float = 0.0
     """Seconds for which a spent refresh token answers once more what it bought."""
-    spelling: Spelling = "snake"
+    spelling: Spelling = "version"
     location_refresh: bool = False
     """Include a refresh token in the response to an exchange."""
     client_id: str = ""
@@ -210,7 +216,7 @@ class OAuthState:
         return {self._spelled(name): value for name, value in answer.items()}
 
     def _spelled(self, name: str) -> str:
-        return name if self.spelling == "snake" else _camel_case(name)
+        return _camel_case(name) if self.spelling == "camel" else name
 
     def _secret(self) -> str:
         self._serial += 1
@@ -245,6 +251,7 @@ _SCOPES = {
     "leadconnector.location_token_v3": "oauth.write",
     "leadconnector.installed_v3": "oauth.readonly",
     "leadconnector.search": "locations.readonly",
+    "leadconnector.location": "locations.readonly",
 }
 _AGENCY_SCOPES = {"oauth.write", "oauth.readonly"}
 _MOST_ROWS = 1000
@@ -275,6 +282,7 @@ class LeadConnectorOAuth:
         yield Route("leadconnector.location_token_v3", "POST", "/oauth/location-token", self._location_token)
         yield Route("leadconnector.installed_v3", "GET", "/oauth/installed-locations", self._installed_v3)
         yield Route("leadconnector.search", "GET", "/locations/search", self._search)
+        yield Route("leadconnector.location", "GET", "/locations/{locationId}", self._get_location)
 
     def account(self, request: web.Request, /) -> str:
         """Find the company: everything here is about the only one there is."""
@@ -300,8 +308,7 @@ class LeadConnectorOAuth:
     def _admit(self, request: web.Request, verdict: LimitDecision) -> None:
         if not verdict.allowed:
             raise Rejection(429, "Too Many Requests")
-        if request.headers.get("Version") not in _VERSIONS:
-            raise Rejection(400, "version header is required", "Bad Request")
+        check_version(request)
 
     def unknown(self, request: web.Request, /) -> web.Response:
         """Answer as the vendor's framework does."""
@@ -349,7 +356,12 @@ class LeadConnectorOAuth:
                 why = _BAD_CODE
             case _:
                 raise Rejection(422, ["grant_type must be a valid enum value"], "Unprocessable Entity")
-        return json_answer(why, status=400) if answer is None else _token_answer(request, answer)
+        return json_answer(why, status=400) if answer is None else self._token_response(request, answer)
+
+    def _token_response(self, request: web.Request, answer: dict[str, Any]) -> web.Response:
+        if self._state.spelling == "version" and request.headers.get("Version") == _V3:
+            answer = {_camel_case(name): value for name, value in answer.items()}
+        return json_answer(answer)
 
     async def _location_token(self, request: web.Request, account: str) -> web.Response:
         fields = await _fields(request)
@@ -363,18 +375,29 @@ class LeadConnectorOAuth:
             raise Rejection(*_NOT_INSTALLED)
         token = request.headers["Authorization"].partition(" ")[2]
         subject = self._state.subject(token) or Subject(_COMPANY, account)
-        return _token_answer(request, self._state.exchange(subject, location))
+        return self._token_response(request, self._state.exchange(subject, location))
 
     def _installations(self, request: web.Request) -> list[dict[str, Any]]:
-        if request.query.get("appId") != self._state.client_id.partition("-")[0]:
+        query = request.query
+        self._check_company(request, "companyId", "appId")
+        if query["appId"] != self._state.client_id.partition("-")[0]:
             raise Rejection(400, "appId is not that of the token", "Bad Request")
-        wanted = request.query.get("isInstalled")
+        wanted, text, named = query.get("isInstalled"), query.get("query", ""), query.get("locationId")
         return [
             {"_id": id_, "name": f"Location {id_}", "address": "1 Main St", "isInstalled": installed}
             for id_ in self._vendors.location_ids
             for installed in [id_ not in self._state.uninstalled]
             if wanted is None or (wanted == "true") == installed
+            if text in f"Location {id_}" and named in {None, id_}
         ]
+
+    def _check_company(self, request: web.Request, *required: str) -> None:
+        """Raise 422 for query parameters that are missing, and 403 for another company."""
+        missing = [f"{name} should not be empty" for name in required if not request.query.get(name)]
+        if missing:
+            raise Rejection(422, missing, "Unprocessable Entity")
+        if request.query["companyId"] != self._state.company_id:
+            raise Rejection(*_OTHER_COMPANY)
 
     async def _installed(self, request: web.Request, account: str) -> web.Response:
         rows = self._installations(request)
@@ -399,14 +422,16 @@ class LeadConnectorOAuth:
         return json_answer({"items": rows[start:end], "pagination": pagination})
 
     async def _search(self, request: web.Request, account: str) -> web.Response:
+        self._check_company(request, "companyId")
         rows = [{"id": id_, "name": f"Location {id_}"} for id_ in self._vendors.location_ids]
         return json_answer({"locations": _page(request, rows, 10)})
 
-
-def _token_answer(request: web.Request, answer: dict[str, Any]) -> web.Response:
-    if request.headers.get("Version") == _V3:
-        answer = {_camel_case(name): value for name, value in answer.items()}
-    return json_answer(answer)
+    async def _get_location(self, request: web.Request, account: str) -> web.Response:
+        id_ = request.match_info["locationId"]
+        if self._vendors.location(id_) is None:
+            raise Rejection(400, f"Location with id {id_} not found", "Bad Request")
+        location = {"id": id_, "companyId": account, "name": f"Location {id_}", "country": "US"}
+        return json_answer({"location": location})
 
 
 async def _fields(request: web.Request) -> dict[str, str]:

@@ -19,8 +19,7 @@ from phonesys.sandbox.limits import Limit, SlidingWindows
 from phonesys.sandbox.listener import Listener
 from phonesys.sandbox.log import LogFile, RequestLog, Served
 from phonesys.sandbox.number_plan import mix128, uuid_like
-from phonesys.sandbox.oauth import OAuthState, OAuthTokens
-from phonesys.sandbox.oauth_v3 import LeadConnectorOAuthV3
+from phonesys.sandbox.oauth import LeadConnectorOAuth, OAuthState, OAuthTokens
 from phonesys.sandbox.routes import JSON, Route, Vendor
 from phonesys.sandbox.state import Count, Truth, VendorState
 
@@ -79,7 +78,7 @@ class Sandbox:
         leadconnector_daily: int = 200_000,
         oauth_expires_in: float = 86_399,
         oauth_grace: float = 0.0,
-        oauth_spelling: Spelling = "snake",
+        oauth_spelling: Spelling = "version",
         leadping_limit: Limit = (300, 60.0),
         agents_limit: Limit | None = None,
         leadping_schema: Schema = "2026",
@@ -137,7 +136,7 @@ class Sandbox:
                 beyond_end=beyond_end,
                 missing_phone_system=missing_phone_system,
             ),
-            LeadConnectorOAuthV3(self.state, self.oauth, tokens, leadconnector),
+            LeadConnectorOAuth(self.state, self.oauth, tokens, leadconnector),
             LeadpingApi(
                 self.state,
                 self._organization,

@@ -206,7 +206,40 @@ async def test_lists_are_paged(call: Caller) -> None:
         "GET", "/oauth/installedLocations", token, **base, isInstalled="true", skip=20, limit=9
     )
     assert ([row["_id"] for row in page["locations"]], page["count"]) == (list(ids[25:]), 25)
-    _, page, _ = await call("GET", "/locations/search", token, skip=25)
+    _, page, _ = await call("GET", "/locations/search", token, companyId=state.company_id, skip=25)
     assert ([row["id"] for row in page["locations"]], "count" in page) == (list(ids[25:]), False)
     assert (await call("GET", "/locations/search", token, skip="x"))[0] == 422
     assert (await call("GET", "/oauth/installedLocations", token, **{**base, "appId": "x"}))[0] == 400
+
+
+@pytest.mark.parametrize(
+    ("path", "query", "status"),
+    [
+        ("/oauth/installedLocations", {}, 422), ("/oauth/installedLocations", {"companyId": "mine"}, 422),
+        ("/oauth/installedLocations", {"companyId": "other", "appId": "a"}, 403),
+        ("/locations/search", {}, 422),
+        ("/locations/search", {"companyId": "other"}, 403),
+    ],
+)  # fmt: skip
+async def test_discovery_is_strict(call: Caller, path: str, query: dict[str, str], status: int) -> None:
+    """A missing parameter is a 422 that names it, and another company a 403."""
+    token = call.sandbox.oauth.grant_company()["access_token"]
+    assert (await call("GET", path, token, **query))[0] == status
+
+
+async def test_installed_locations_can_be_filtered(call: Caller) -> None:
+    """By id, and by a part of the name."""
+    state, here = call.sandbox.oauth, call.sandbox.location_ids[3]
+    token, app = state.grant_company()["access_token"], state.client_id.partition("-")[0]
+    base = {"companyId": state.company_id, "appId": app}
+    for narrow in ({"locationId": here}, {"query": here}):
+        _, page, _ = await call("GET", "/oauth/installedLocations", token, **base, **narrow)
+        assert [row["_id"] for row in page["locations"]] == [here]
+
+
+async def test_a_location_can_be_fetched(call: Caller) -> None:
+    """With the company's token, by its id; an unknown one is a 400."""
+    token, here = call.sandbox.oauth.grant_company()["access_token"], call.sandbox.location_ids[0]
+    status, answer, _ = await call("GET", f"/locations/{here}", token)
+    assert (status, answer["location"]["id"]) == (200, here)
+    assert (await call("GET", "/locations/nowhere", token))[0] == 400
