@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import MAXYEAR, MINYEAR, datetime
 from enum import StrEnum
 from typing import Annotated, Any, Generic, Protocol, TypeAlias, TypeVar, runtime_checkable
@@ -39,7 +40,8 @@ class NumberStatus(StrEnum):
     UNKNOWN = "unknown"
 
 
-class Capabilities(msgspec.Struct, frozen=True, gc=False):
+# Unknown keys are refused, so that keys in another case (`SMS`) are noticed and read, not ignored.
+class Capabilities(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True):
     """The traffic a number can carry; None if the vendor does not say."""
 
     voice: bool | None = None
@@ -150,6 +152,16 @@ class UnreadableRow(msgspec.Struct, frozen=True, gc=False):
     reason: str
 
 
+class MendedField(msgspec.Struct, frozen=True, gc=False):
+    """A field that had another type in some rows of a page, and was converted or dropped there."""
+
+    field: str
+    """The vendor's name, such as `capabilities` or `location.state`."""
+    count: int
+    example: bytes
+    """One of the values, raw."""
+
+
 N_co = TypeVar("N_co", bound=PhoneNumber, covariant=True)
 
 
@@ -171,13 +183,22 @@ class Page(msgspec.Struct, Generic[N_co], frozen=True, kw_only=True):
     total: int | None = None
     """The number of the account's rows, if the vendor counts them."""
     rejected: tuple[UnreadableRow, ...] = ()
+    mended: tuple[MendedField, ...] = ()
+    """Fields of another type than documented. The numbers are complete, but for these fields."""
 
 
 _Moment = Annotated[datetime, msgspec.Meta(tz=True)]
 
 
+_is_rfc2822 = re.compile(
+    r"(?:[A-Za-z]{3}, )?\d{1,2} [A-Za-z]{3} \d{4} \d\d:\d\d(?::\d\d)? (?:[+-]\d{4}|[A-Z]{2,3})"
+).fullmatch
+
+
 def parse_time(value: Any) -> datetime | None:
-    """Parse an RFC 3339 time. Return None for anything else, since a bad date must not cost its number.
+    """Parse a time in RFC 3339 or RFC 2822. Return None for anything else.
+
+    A bad date must not cost its number.
 
     A time without a zone is None: it could not be compared with others. So is a time in the first or the last
     year that `datetime` can hold, since converting it to another zone may overflow.
@@ -187,8 +208,18 @@ def parse_time(value: Any) -> datetime | None:
     try:
         moment: datetime = msgspec.convert(value, _Moment)
     except (msgspec.ValidationError, UnicodeEncodeError):
-        return None
+        return _parse_rfc2822(value) if _is_rfc2822(value) else None
     return moment if MINYEAR < moment.year < MAXYEAR else None
+
+
+def _parse_rfc2822(text: str) -> datetime | None:
+    from email.utils import parsedate_to_datetime  # takes longer to import than this module
+
+    try:
+        moment = parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    return moment if moment.tzinfo is not None and MINYEAR < moment.year < MAXYEAR else None
 
 
 def parse_whole(value: Any) -> int | None:

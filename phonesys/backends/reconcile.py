@@ -241,5 +241,19 @@ def same_number(one: str, other: str | None) -> bool:
     return other is not None and _digits(one) == _digits(other)
 
 
+_MIN_TAIL = 4
+
+
+def may_be_number(found: str, wanted: str | None) -> bool:
+    """Return True if a vendor's number may be the wanted one, in E.164, in any spelling.
+
+    National spellings are its last digits. A number that is being provisioned has none yet.
+    """
+    if wanted is None:
+        return False
+    digits, whole = _digits(found).lstrip("0"), _digits(wanted)
+    return not digits or (len(digits) >= _MIN_TAIL and whole.endswith(digits))
+
+
 def _digits(number: str) -> str:
     return "".join(filter(str.isdecimal, number))

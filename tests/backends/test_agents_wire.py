@@ -136,10 +136,10 @@ def test_a_row_without_an_id_goes_by_its_number() -> None:
 @pytest.mark.parametrize("envelope", ["%s", '{"data": %s}', '{"data": {"items": %s}}'])
 def test_a_bad_row_costs_only_itself(envelope: str) -> None:
     """In every envelope the others are read, and the bad ones are kept as they came."""
-    rows = '[{"phoneNumber": "+14155552671"}, {"id": "num_2"}, 7, {"phoneNumber": "+14155552673"}]'
+    rows = '[{"phoneNumber": "+14155552671"}, {"status": "ACTIVE"}, 7, {"phoneNumber": "+14155552673"}]'
     read = decode_numbers((envelope % rows).encode())
     assert [row.number for row in read.rows] == ["+14155552671", "+14155552673"]
-    assert [rejected.raw for rejected in read.rejected] == [b'{"id": "num_2"}', b"7"]
+    assert [rejected.raw for rejected in read.rejected] == [b'{"status": "ACTIVE"}', b"7"]
     assert "phoneNumber" in read.rejected[0].reason
 
 

@@ -414,12 +414,12 @@ async def test_a_suspended_account() -> None:
 
 async def test_bad_rows_reach_the_page() -> None:
     """Unreadable rows are kept beside the good ones, and count towards a full page."""
-    rows = [{"phoneNumber": "+14155552671"}, {"sid": "PN2"}]
+    rows = [{"phoneNumber": "+14155552671"}, {"type": "local"}]
     async with server({"numbers": rows}) as (url, _):
         async with LeadConnector("pit-1", base_url=url, page_size=2, speculate=1) as lc:
             page = await lc.page("loc_1")
     assert [number.number for number in page.numbers] == ["+14155552671"]
-    assert [rejected.raw for rejected in page.rejected] == [b'{"sid": "PN2"}']
+    assert [rejected.raw for rejected in page.rejected] == [b'{"type": "local"}']
     assert page.next == (1,)
 
 

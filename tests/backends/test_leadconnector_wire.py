@@ -177,17 +177,17 @@ def test_unknown_fields_are_ignored() -> None:
 
 def test_a_bad_row_costs_only_itself() -> None:
     """The others are read, and the bad ones are kept as they came, with the reason."""
-    bad: list[object] = [{"sid": "PN1"}, row(friendlyName=[1]), None, 7]
+    bad: list[object] = [{"type": "local"}, {"phoneNumber": [1], "sid": {}}, None, 7]
     read = listing(row(sid="PN0"), *bad, row(sid="PN2"), isUnderGhl=True, accountStatus="closed", total=9.0)
     assert [number.sid for number in read.numbers] == ["PN0", "PN2"]
     assert [msgspec.json.decode(r.raw) for r in read.rejected] == bad
     assert "phoneNumber" in read.rejected[0].reason
-    assert "friendlyName" in read.rejected[1].reason
+    assert "phoneNumber" in read.rejected[1].reason
     assert (read.is_under_ghl, read.account_status, read.total) == (True, "closed", 9)
 
 
-def test_bytes_that_are_not_text_cost_one_row() -> None:
-    """Bad UTF-8 inside a string is that row's problem."""
+def test_a_number_that_is_not_text_costs_one_row() -> None:
+    """Without an id, bad UTF-8 in the number makes its row unreadable, and no other."""
     read = decode_listing(b'{"numbers":[{"phoneNumber":"+1\xff"},{"phoneNumber":"+14155552671"}]}')
     assert [number.number for number in read.numbers] == ["+14155552671"]
     assert read.rejected[0].raw == b'{"phoneNumber":"+1\xff"}'

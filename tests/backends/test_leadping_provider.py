@@ -250,7 +250,7 @@ async def test_bad_rows_reach_the_page() -> None:
         assert request.headers["Authorization"] == "Bearer sk_1"
         assert request.headers["Content-Type"] == "application/json"
         assert msgspec.json.decode(await request.read()) == {"pageSize": 100}
-        return web.json_response({"items": [{"number": FRESH}, {"id": "pn_2"}], "continuationToken": "t"})
+        return web.json_response({"items": [{"number": FRESH}, {"name": "x"}], "continuationToken": "t"})
 
     app = web.Application()
     app.router.add_post("/phone-numbers/all/organization", answer)
@@ -258,5 +258,5 @@ async def test_bad_rows_reach_the_page() -> None:
         async with Leadping("sk_1", base_url=str(server.make_url("/"))) as lp:
             page = await lp.page("default")
     assert [row.number for row in page.numbers] == [FRESH]
-    assert [rejected.raw for rejected in page.rejected] == [b'{"id": "pn_2"}']
+    assert [rejected.raw for rejected in page.rejected] == [b'{"name": "x"}']
     assert page.next == ("t",)

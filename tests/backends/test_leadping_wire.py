@@ -391,7 +391,7 @@ def test_a_bad_date_does_not_cost_its_number(bad: object) -> None:
 
 def test_a_bad_row_costs_only_itself() -> None:
     """The others are read, and the bad ones are kept as they came; token and count survive."""
-    bad: list[object] = [{"id": "pn_2"}, {"number": "+14155552672", "warmup": "hot"}, None]
+    bad: list[object] = [{"name": "Desk"}, {"number": [1], "id": {}}, None]
     body = {
         "items": [{"number": "+14155552671"}, *bad, {"number": "+14155552673"}],
         "totalCount": "5",
@@ -400,15 +400,8 @@ def test_a_bad_row_costs_only_itself() -> None:
     read = decode_listing(msgspec.json.encode(body))
     assert [row.number for row in read.rows] == ["+14155552671", "+14155552673"]
     assert [msgspec.json.decode(r.raw) for r in read.rejected] == bad
-    assert "warmup" in read.rejected[1].reason
+    assert "number" in read.rejected[1].reason
     assert (read.token, read.total) == ("next", 5)
-
-
-def test_bytes_that_are_not_text_cost_one_row() -> None:
-    """Bad UTF-8 inside a string is that row's problem."""
-    read = decode_listing(b'{"items":[{"number":"+1","name":"\xff"},{"number":"+14155552671"}]}')
-    assert [row.number for row in read.rows] == ["+14155552671"]
-    assert len(read.rejected) == 1
 
 
 def test_unknown_fields_are_ignored() -> None:

@@ -38,7 +38,8 @@ class Big:
         index = int(cursor or 0)
         numbers = tuple(
             LeadConnectorNumber(
-                number=f"+1{index:07}{i:03}", sid=f"PN{index:07}{i:025}", label=f"Line {i}", country="US",
+                number=f"+1{index:07}{i:03}", sid=f"PN{index:07}{i:025}", label=f"Line {i}",
+                country_code="US",
                 capability_flags=Capabilities(True, True, True, False), type="local",
                 linked_user="0IHuJvc2ofPAAA8GzTRi",
                 account=account, date_added="2024-03-01T10:00:00Z",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from phonesys.backends.agents.wire import AgentNumber
-from phonesys.backends.reconcile import Candidate, WriteLookup, same_number, same_text
+from phonesys.backends.reconcile import Candidate, WriteLookup, may_be_number, same_number, same_text
 from phonesys.errors import NotFound
 from phonesys.writes import WriteOutcome
 
@@ -62,7 +62,7 @@ class AgentLookup(WriteLookup[AgentNumber]):
         return self._evaluate_assigned(pages, complete=False)
 
     def _evaluate_assigned(self, pages: Pages, *, complete: bool) -> Reconciled[AgentNumber]:
-        rows = [row for page in pages for row in page.rows if same_number(row.number, self._write.number)]
+        rows = [row for page in pages for row in page.rows if self._may_match(row)]
         for row in rows:
             row.account = self._write.account
         with_id = {row.row_id: row for row in rows if row.row_id is not None}.values()
@@ -70,11 +70,16 @@ class AgentLookup(WriteLookup[AgentNumber]):
         candidates = [Candidate(row, self._matches_request(row)) for row in (*with_id, *without_id)]
         return self._evaluator.evaluate_created(candidates, complete=complete)
 
+    def _may_match(self, row: AgentNumber) -> bool:
+        name = self._write.wanted.get("friendly_name")
+        return may_be_number(row.number, self._write.number) or (bool(name) and same_text(row.label, name))
+
     def _matches_request(self, number: AgentNumber) -> bool:
         wanted = self._write.wanted
         state = wanted.get("status")
         return (
-            ("agent_id" not in wanted or number.agent_id == wanted["agent_id"])
+            (self._write.number is None or same_number(number.number, self._write.number))
+            and ("agent_id" not in wanted or number.agent_id == wanted["agent_id"])
             and ("friendly_name" not in wanted or same_text(number.label, wanted["friendly_name"]))
             and (state is None or (number.state or "").casefold() == state.casefold())
         )

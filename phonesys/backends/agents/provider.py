@@ -142,6 +142,7 @@ class AgentNumbers(WritingBackend[AgentNumber]):
             next=tuple(one.cursor(self.page_size) for one in following),
             total=plausible_total(response.paging.total, offset + rows),
             rejected=response.rejected,
+            mended=response.mended,
         )
 
     async def overlapping_page(self, account: str, cursor: Cursor | None = None) -> Page[AgentNumber]:

@@ -8,32 +8,55 @@ from __future__ import annotations
 
 import contextlib
 from datetime import datetime  # noqa: TC003 -- msgspec reads the annotations
+from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 
 import msgspec
 
 from phonesys.backends.paging import Paging, find_paging
-from phonesys.backends.rows import Untyped, decode_rows_individually, row_decoder
+from phonesys.backends.rows import (
+    Mending,
+    RowDecoder,
+    Text,
+    Untyped,
+    decode_repaired,
+    decode_rows_individually,
+)
+from phonesys.backends.words import Vocabulary
 from phonesys.http.response import MSGSPEC_ERRORS, decode_error
-from phonesys.model import NO_CAPABILITIES, Capabilities, NumberKind, NumberStatus, UnreadableRow, parse_time
+from phonesys.model import (
+    NO_CAPABILITIES,
+    Capabilities,
+    MendedField,
+    NumberKind,
+    NumberStatus,
+    UnreadableRow,
+    parse_time,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 T = TypeVar("T")
+R = TypeVar("R", bound=msgspec.Struct)
 
 # Words that APIs of this kind use. Any other word is kept on `state`.
-_STATUS = {
-    "active": NumberStatus.ACTIVE,
-    "inactive": NumberStatus.INACTIVE,
-    "disabled": NumberStatus.INACTIVE,
-    "paused": NumberStatus.INACTIVE,
-    "pending": NumberStatus.PENDING,
-    "suspended": NumberStatus.SUSPENDED,
-    "failed": NumberStatus.FAILED,
-    "expired": NumberStatus.EXPIRED,
-    "released": NumberStatus.RELEASED,
-}
+_status_of = Vocabulary(
+    {
+        "active": NumberStatus.ACTIVE,
+        "inactive": NumberStatus.INACTIVE,
+        "disabled": NumberStatus.INACTIVE,
+        "paused": NumberStatus.INACTIVE,
+        "pending": NumberStatus.PENDING,
+        "suspended": NumberStatus.SUSPENDED,
+        "failed": NumberStatus.FAILED,
+        "expired": NumberStatus.EXPIRED,
+        "released": NumberStatus.RELEASED,
+        "assigned": NumberStatus.ACTIVE,
+        "unassigned": NumberStatus.INACTIVE,
+    },
+    NumberStatus.UNKNOWN,
+)
 
 _RENAMED = {
     "account": "phonesys:account",
@@ -50,12 +73,12 @@ _RENAMED = {
 class AgentNumber(msgspec.Struct, rename=_RENAMED, gc=False, kw_only=True):
     """One number and its agent."""
 
-    number: str
-    row_id: str | int | None = None
-    agent_id: str | None = None
-    state: str | None = None
+    number: Text
+    row_id: Text | int | None = None
+    agent_id: Text | None = None
+    state: Text | None = None
     """The vendor's word for `status`."""
-    label: str | None = None
+    label: Text | None = None
     # Undocumented: a date of another shape must not make the number unreadable.
     created: Untyped = None
     updated: Untyped = None
@@ -88,7 +111,7 @@ class AgentNumber(msgspec.Struct, rename=_RENAMED, gc=False, kw_only=True):
 
     @property
     def status(self) -> NumberStatus:
-        return _STATUS.get((self.state or "").lower(), NumberStatus.UNKNOWN)
+        return _status_of(self.state)
 
     @property
     def assignee(self) -> str | None:
@@ -115,9 +138,9 @@ class AgentNumber(msgspec.Struct, rename=_RENAMED, gc=False, kw_only=True):
 class Agent(msgspec.Struct, frozen=True, kw_only=True):
     """One agent. Only its id is certain."""
 
-    id: str | int
-    name: str | None = None
-    status: str | None = None
+    id: Text | int
+    name: Text | None = None
+    status: Text | None = None
 
 
 class Rows(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
@@ -125,51 +148,51 @@ class Rows(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
 
     rows: tuple[T, ...]
     rejected: tuple[UnreadableRow, ...] = ()
+    mended: tuple[MendedField, ...] = ()
     paging: Paging = Paging()
 
 
 _ROW_KEYS = ("data", "numbers", "items", "results", "agents")
 _EMPTY: dict[str, msgspec.Raw] = {}
-_DATES = ("createdAt", "updatedAt")
 
 _split = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _split_array = msgspec.json.Decoder(tuple[msgspec.Raw, ...]).decode
 
 
-def page_decoder(kind: type[T]) -> Callable[[bytes], Rows[T]]:
+def page_decoder(kind: type[R], *identity: str) -> Callable[[bytes], Rows[R]]:
     """Return a decoder of a page of such rows in any envelope."""
     decode_all = msgspec.json.Decoder(tuple[kind, ...], strict=False).decode  # type: ignore[valid-type]
-    decode_one = row_decoder(kind, *_DATES)
+    decode_one = RowDecoder(kind, *identity)
 
-    def read(body: bytes) -> Rows[T]:
-        array, envelope = _find_rows(body)
+    def read(body: bytes) -> Rows[R]:
+        array, envelope = decode_repaired(_find_rows, body)
+        mending = Mending()
         rejected: tuple[UnreadableRow, ...] = ()
         try:
             rows = decode_all(array)
         except MSGSPEC_ERRORS:
-            rows, rejected = decode_rows_individually(_split_array(array), decode_one)
+            rows, rejected = decode_rows_individually(
+                _split_array(array), partial(decode_one, mending=mending)
+            )
         paging = find_paging(*map(_values, envelope), rows=len(rows) + len(rejected))
-        return Rows(rows=rows, rejected=rejected, paging=paging)
+        return Rows(rows=rows, rejected=rejected, mended=mending.result(), paging=paging)
 
     return read
 
 
-def single_decoder(kind: type[T], *keys: str) -> Callable[[bytes], T]:
+def single_decoder(kind: type[R], *identity: str, keys: tuple[str, ...]) -> Callable[[bytes], R]:
     """Return a decoder of one row: bare, or under one of the keys."""
-    decode = row_decoder(kind, *_DATES)
+    decode = RowDecoder(kind, *identity)
 
-    def read(body: bytes) -> T:
-        try:
-            parts = _split(body)
-            held = next((parts[key] for key in keys if _begins_with(parts.get(key), b"{")), None)
-            if held is None:
-                return decode(body)
-            inner = _split(held)
-            return decode(next((inner[key] for key in keys if _begins_with(inner.get(key), b"{")), held))
-        except MSGSPEC_ERRORS as failure:
-            raise decode_error(body, str(failure)) from None
+    def read(body: bytes) -> R:
+        parts = _split(body)
+        held = next((parts[key] for key in keys if _begins_with(parts.get(key), b"{")), None)
+        if held is None:
+            return decode(body)
+        inner = _split(held)
+        return decode(next((inner[key] for key in keys if _begins_with(inner.get(key), b"{")), held))
 
-    return read
+    return partial(decode_repaired, read)
 
 
 _Envelope: TypeAlias = tuple[dict[str, msgspec.Raw], ...]
@@ -180,21 +203,18 @@ def _find_rows(body: bytes) -> tuple[msgspec.Raw, _Envelope]:
 
     The array is the body itself, or under a known key, at most one level down.
     """
-    try:
-        if body.lstrip()[:1] == b"[":
-            _split_array(body)
-            return msgspec.Raw(body), ()
-        outer = _split(body)
-        if _scalar(outer.get("success"), bool) is False:
-            raise decode_error(body, "its `success` is false")
-        holder = next((key for key in _ROW_KEYS if _begins_with(outer.get(key), b"{")), None)
-        inner = _split(outer[holder]) if holder else _EMPTY
-        for parts in (outer, inner):
-            for key in _ROW_KEYS:
-                if _begins_with(parts.get(key), b"["):
-                    return parts[key], (outer, inner)
-    except MSGSPEC_ERRORS as failure:
-        raise decode_error(body, str(failure)) from None
+    if body.lstrip()[:1] == b"[":
+        _split_array(body)
+        return msgspec.Raw(body), ()
+    outer = _split(body)
+    if _scalar(outer.get("success"), bool) is False:
+        raise decode_error(body, "its `success` is false")
+    holder = next((key for key in _ROW_KEYS if _begins_with(outer.get(key), b"{")), None)
+    inner = _split(outer[holder]) if holder else _EMPTY
+    for parts in (outer, inner):
+        for key in _ROW_KEYS:
+            if _begins_with(parts.get(key), b"["):
+                return parts[key], (outer, inner)
     raise decode_error(body, f"no array under any of {', '.join(_ROW_KEYS)}")
 
 
@@ -220,6 +240,6 @@ def _scalar(raw: msgspec.Raw | None, kind: type[T]) -> T | None:
         return None
 
 
-decode_numbers = page_decoder(AgentNumber)
-decode_agents = page_decoder(Agent)
-decode_number = single_decoder(AgentNumber, "data", "number")
+decode_numbers = page_decoder(AgentNumber, "number", "row_id")
+decode_agents = page_decoder(Agent, "id")
+decode_number = single_decoder(AgentNumber, "number", "row_id", keys=("data", "number"))

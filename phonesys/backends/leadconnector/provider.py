@@ -360,6 +360,7 @@ class LeadConnector(HttpBackend):
             next=following,
             total=total,
             rejected=listing.rejected,
+            mended=listing.mended,
             account_status=listing.account_status,
             is_under_ghl=listing.is_under_ghl,
             rcs_senders=listing.rcs_senders,

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar
 import msgspec
 
 from phonesys._routes import POOL_FIELDS, describe_route, pool_fields
+from phonesys.backends.countries import alpha_2
 from phonesys.backends.leadconnector.words import status_of
 from phonesys.backends.words import kind_of
 from phonesys.model import NO_CAPABILITIES, Capabilities, parse_time
@@ -36,7 +37,7 @@ VENDOR_FIELDS = (
 _GETTERS = {
     name: attrgetter(name)
     for name in (
-        "number", "sid", "label", "country", "capability_flags", "type", "is_default", "linked_user",
+        "number", "sid", "label", "country_code", "capability_flags", "type", "is_default", "linked_user",
         "linked_ring_all_users", "inbound", "forwarding_number", "date_added", "date_updated", "origin",
         "account_status", "pool",
     )
@@ -56,7 +57,7 @@ def record_columns(numbers: Sequence[LeadConnectorNumber]) -> dict[str, Sequence
         "id": [sid or number for sid, number in zip(values["sid"], values["number"], strict=True)],
         "number": values["number"],
         "label": values["label"],
-        "country": values["country"],
+        "country": [_COUNTRIES[code] for code in values["country_code"]],
         "kind": [_KINDS[word] for word in values["type"]],
         "status": [_STATUSES[word] for word in values["account_status"]],
         **{name: list(map(get, capabilities)) for name, get in _CAPABILITIES.items()},
@@ -146,3 +147,4 @@ class _Cached(dict[str | None, T], Generic[T]):
 
 _KINDS = _Cached(kind_of)
 _STATUSES = _Cached(status_of)
+_COUNTRIES = _Cached(alpha_2)

@@ -7,19 +7,30 @@ Sources: the vendor's pages "List active numbers" and "List Number Pools", and i
 from __future__ import annotations
 
 from datetime import datetime  # noqa: TC003 -- msgspec reads the annotations
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from phonesys.backends.countries import alpha_2
 from phonesys.backends.leadconnector import record
 from phonesys.backends.leadconnector.words import status_of
-from phonesys.backends.rows import Untyped, check_depth, decode_rows_individually, row_decoder
+from phonesys.backends.rows import (
+    Mending,
+    RowDecoder,
+    Text,
+    Untyped,
+    check_depth,
+    decode_repaired,
+    decode_rows_individually,
+)
 from phonesys.backends.words import kind_of
-from phonesys.http.response import MSGSPEC_ERRORS, decode_error, json_decoder
+from phonesys.http.response import MSGSPEC_ERRORS, decode_error
 from phonesys.model import (
     NO_CAPABILITIES,
     Capabilities,
     InboundService,
+    MendedField,
     NumberKind,
     NumberPool,
     NumberStatus,
@@ -39,7 +50,7 @@ _RENAMED = {
     "pool": "phonesys:pool",
     "number": "phoneNumber",
     "label": "friendlyName",
-    "country": "countryCode",
+    "country_code": "countryCode",
     "capability_flags": "capabilities",
     "linked_user": "linkedUser",
     "linked_ring_all_users": "linkedRingAllUsers",
@@ -58,28 +69,28 @@ _RENAMED = {
 class LeadConnectorNumber(msgspec.Struct, rename=_RENAMED, gc=False, kw_only=True):
     """One number of one location. Only `number` is certain."""
 
-    number: str
-    sid: str | None = None
-    label: str | None = None
-    country: str | None = None
+    number: Text
+    sid: Text | None = None
+    label: Text | None = None
+    country_code: Text | None = None
     capability_flags: Capabilities | None = None
-    type: str | None = None
+    type: Text | None = None
     """The vendor's word for `kind`."""
     is_default: bool | None = None
     """True if the location uses it by default for outbound calls and messages."""
-    linked_user: str | None = None
-    linked_ring_all_users: tuple[str, ...] | None = None
+    linked_user: Text | None = None
+    linked_ring_all_users: tuple[Text, ...] | None = None
     """Users whose phones all ring."""
     inbound: InboundService | None = None
-    forwarding_number: str | None = None
+    forwarding_number: Text | None = None
     is_group_conversation_enabled: bool | None = None
-    address_sid: str | None = None
-    bundle_sid: str | None = None
+    address_sid: Text | None = None
+    bundle_sid: Text | None = None
     # v3 declares objects and shows strings; no type here may make the number unreadable.
     date_added: Untyped = None
     date_updated: Untyped = None
     date_created: Untyped = None
-    origin: str | None = None
+    origin: Text | None = None
     """`twilio`, `hosted` or `ported`."""
 
     account: str = ""
@@ -96,6 +107,10 @@ class LeadConnectorNumber(msgspec.Struct, rename=_RENAMED, gc=False, kw_only=Tru
     def id(self) -> str:
         """The vendor's sid; the number itself if v3 leaves it out."""
         return self.sid or self.number
+
+    @property
+    def country(self) -> str | None:
+        return alpha_2(self.country_code)
 
     @property
     def kind(self) -> NumberKind:
@@ -165,6 +180,7 @@ class Listing(msgspec.Struct, frozen=True, kw_only=True):
     is_under_ghl: bool | None = None
     rcs_senders: tuple[RcsSender, ...] = ()
     rejected: tuple[UnreadableRow, ...] = ()
+    mended: tuple[MendedField, ...] = ()
 
 
 class _PageBody(msgspec.Struct, rename="camel", frozen=True, kw_only=True):
@@ -199,9 +215,9 @@ class _RawListingBody(_RawPageBody, rename="camel", frozen=True, kw_only=True):
 
 # Not strict: integers may be written as floats.
 _decode = msgspec.json.Decoder(_ListingBody, strict=False).decode
-_decode_raw = json_decoder(_RawListingBody)
-_decode_row = row_decoder(LeadConnectorNumber, "dateAdded", "dateUpdated", "dateCreated")
-_decode_sender = msgspec.json.Decoder(RcsSender, strict=False).decode
+_decode_raw = msgspec.json.Decoder(_RawListingBody).decode
+_decode_row = RowDecoder(LeadConnectorNumber, "number", "sid")
+_decode_sender = RowDecoder(RcsSender, "number")
 
 
 def decode_listing(body: bytes) -> Listing:
@@ -224,16 +240,18 @@ def decode_listing(body: bytes) -> Listing:
 
 
 def _decode_rows(body: bytes) -> Listing:
-    answer = _decode_raw(body)
+    answer = decode_repaired(_decode_raw, body)
     page = answer.data if answer.data is not None else answer
     if page.numbers is msgspec.UNSET:
         raise decode_error(body, "no `numbers` in it")
-    numbers, rejected = decode_rows_individually(page.numbers, _decode_row)
+    mending = Mending()
+    numbers, rejected = decode_rows_individually(page.numbers, partial(_decode_row, mending=mending))
     status = page.account_status
     under = page.is_under_lc if page.is_under_ghl is None else page.is_under_ghl
     return Listing(
         numbers=numbers,
         rejected=rejected,
+        mended=mending.result(),
         page_size=parse_whole(page.page_size),
         total=parse_whole(page.total),
         account_status=status if isinstance(status, str) else None,
@@ -243,47 +261,52 @@ def _decode_rows(body: bytes) -> Listing:
 
 
 class _PoolNumber(msgspec.Struct, rename="camel", frozen=True):
-    phone_number: str
+    phone_number: Text
 
 
 class _Pool(msgspec.Struct, rename="camel", frozen=True, kw_only=True):
-    id: str
-    name: str | None = None
-    location_id: str | None = None
-    numbers: tuple[_PoolNumber, ...] | None = None
-    forwarding_number: str | None = None
+    id: Text
+    name: Text | None = None
+    location_id: Text | None = None
+    numbers: tuple[_PoolNumber | Text, ...] | None = None
+    forwarding_number: Text | None = None
     whisper: bool | None = None
-    whisper_message: str | None = None
+    whisper_message: Text | None = None
     call_recording: bool | None = None
     is_active: bool | None = None
     inbound_call_service: InboundService | None = None
 
 
 class _Pools(msgspec.Struct, frozen=True):
-    data: tuple[_Pool, ...]
+    data: tuple[msgspec.Raw, ...]
     success: bool | None = None
 
 
-_decode_pools = json_decoder(_Pools, strict=False)
+_split_pools = msgspec.json.Decoder(_Pools, strict=False).decode
+_decode_pool = RowDecoder(_Pool, "id")
 
 
 def decode_pools(body: bytes) -> tuple[NumberPool, ...]:
-    """Decode the pools of a location."""
-    answer = _decode_pools(body)
+    """Decode the pools of a location. Raises DecodeError for a pool without an id."""
+    answer = decode_repaired(_split_pools, body)
     if answer.success is False:
         raise decode_error(body, "its `success` is false")
-    return tuple(
-        NumberPool(
-            id=pool.id,
-            name=pool.name,
-            account=pool.location_id or "",
-            numbers=tuple(row.phone_number for row in pool.numbers or ()),
-            forwarding_number=pool.forwarding_number,
-            whisper=bool(pool.whisper),
-            whisper_message=pool.whisper_message,
-            call_recording=bool(pool.call_recording),
-            is_active=pool.is_active is not False,
-            inbound=pool.inbound_call_service,
-        )
-        for pool in answer.data
+    try:
+        return tuple(_pool_of(_decode_pool(raw)) for raw in answer.data)
+    except MSGSPEC_ERRORS as failure:
+        raise decode_error(body, str(failure)) from None
+
+
+def _pool_of(pool: _Pool) -> NumberPool:
+    return NumberPool(
+        id=pool.id,
+        name=pool.name,
+        account=pool.location_id or "",
+        numbers=tuple(row if isinstance(row, str) else row.phone_number for row in pool.numbers or ()),
+        forwarding_number=pool.forwarding_number,
+        whisper=bool(pool.whisper),
+        whisper_message=pool.whisper_message,
+        call_recording=bool(pool.call_recording),
+        is_active=pool.is_active is not False,
+        inbound=pool.inbound_call_service,
     )

@@ -120,6 +120,7 @@ class Leadping(WritingBackend[LeadpingNumber]):
             next=(listing.token,) if listing.token else (),
             total=listing.total,
             rejected=listing.rejected,
+            mended=listing.mended,
         )
 
     async def create(

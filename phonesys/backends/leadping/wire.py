@@ -8,16 +8,27 @@ stay strings.
 from __future__ import annotations
 
 from datetime import datetime  # noqa: TC003 -- msgspec reads the annotations
+from functools import partial
 from typing import Any
 
 import msgspec
 
-from phonesys.backends.rows import Untyped, check_depth, decode_rows_individually, row_decoder
-from phonesys.backends.words import kind_of
-from phonesys.http.response import MSGSPEC_ERRORS, decode_error, json_decoder, wrap_decoder
+from phonesys.backends.countries import alpha_2
+from phonesys.backends.rows import (
+    Mending,
+    RowDecoder,
+    Text,
+    Untyped,
+    check_depth,
+    decode_repaired,
+    decode_rows_individually,
+)
+from phonesys.backends.words import Vocabulary, kind_of
+from phonesys.http.response import MSGSPEC_ERRORS, wrap_decoder
 from phonesys.model import (
     NO_CAPABILITIES,
     Capabilities,
+    MendedField,
     NumberKind,
     NumberStatus,
     UnreadableRow,
@@ -25,31 +36,37 @@ from phonesys.model import (
     parse_whole,
 )
 
-_STATUS = {
-    "Active": NumberStatus.ACTIVE,
-    "Unregistered": NumberStatus.PENDING,
-    "Provisioning": NumberStatus.PENDING,
-    "FailedProvisioning": NumberStatus.FAILED,
-    "Expired": NumberStatus.EXPIRED,
-    "Suspended": NumberStatus.SUSPENDED,
-}
+_status_of = Vocabulary(
+    {
+        "Active": NumberStatus.ACTIVE,
+        "Unregistered": NumberStatus.PENDING,
+        "Provisioning": NumberStatus.PENDING,
+        "FailedProvisioning": NumberStatus.FAILED,
+        "Expired": NumberStatus.EXPIRED,
+        "Suspended": NumberStatus.SUSPENDED,
+    },
+    NumberStatus.UNKNOWN,
+)
 # States of the inventory that outweigh the number's status.
-_INVENTORY = {
-    "Pending verification": NumberStatus.PENDING,
-    "Restricted": NumberStatus.RESTRICTED,
-    "Suspended": NumberStatus.SUSPENDED,
-    "Failed": NumberStatus.FAILED,
-    "Released": NumberStatus.RELEASED,
-}
+_inventory_status_of: Vocabulary[NumberStatus | None] = Vocabulary(
+    {
+        "Pending verification": NumberStatus.PENDING,
+        "Restricted": NumberStatus.RESTRICTED,
+        "Suspended": NumberStatus.SUSPENDED,
+        "Failed": NumberStatus.FAILED,
+        "Released": NumberStatus.RELEASED,
+    },
+    None,
+)
 # The summary is written for people; these are the phrases that say that there is no route.
 _UNROUTED = frozenset({"none", "no routing", "not routed", "unrouted", "not configured", "unassigned"})
 
 
 def _status(inventory: str | None, status: str | None, *, enabled: bool | None) -> NumberStatus:
-    if inventory in _INVENTORY:
-        return _INVENTORY[inventory]
+    if (overriding := _inventory_status_of(inventory)) is not None:
+        return overriding
     if status is not None:
-        known = _STATUS.get(status, NumberStatus.UNKNOWN)
+        known = _status_of(status)
         return NumberStatus.INACTIVE if known is NumberStatus.ACTIVE and enabled is False else known
     if enabled is None:
         return NumberStatus.UNKNOWN
@@ -64,12 +81,12 @@ class Readiness(msgspec.Struct, rename="camel", frozen=True, kw_only=True, gc=Fa
     """Warm-up progress of a number (schema `PhoneNumberReadiness`)."""
 
     enabled: bool | None = None
-    state: str | None = None
+    state: Text | None = None
     """`Not Started`, `In Progress`, `Paused`, `Blocked`, `Ready`, …"""
-    health_status: str | None = None
+    health_status: Text | None = None
     health_score: int | None = None
     progress_percent: int | None = None
-    call_stage: str | None = None
+    call_stage: Text | None = None
 
     def record_fields(self) -> dict[str, Any]:
         """Return the record fields that it fills in."""
@@ -96,24 +113,24 @@ class LeadpingRow(
 ):
     """A list row, which has fewer fields than a single number (schema `PhoneNumberTableRow`)."""
 
-    number: str
-    row_id: str | None = None
-    label: str | None = None
-    type: str | None = None
+    number: Text
+    row_id: Text | None = None
+    label: Text | None = None
+    type: Text | None = None
     """The vendor's word for `kind`."""
-    organization: str | None = None
-    organization_id: str | None = None
+    organization: Text | None = None
+    organization_id: Text | None = None
     enabled: bool | None = None
     warmup: Readiness | None = None
-    ownership: str | None = None
-    routing_summary: str | None = None
+    ownership: Text | None = None
+    routing_summary: Text | None = None
     sms_ready: bool | None = None
     voice_ready: bool | None = None
-    ten_dlc_campaign_status: str | None = None
+    ten_dlc_campaign_status: Text | None = None
     is_demo: bool | None = None
     """Demo numbers are listed like any other."""
-    inventory_state: str | None = None
-    state: str | None = None
+    inventory_state: Text | None = None
+    state: Text | None = None
     """The vendor's word for `status`, where the row has it."""
     # Text in the newest generation; single numbers of the oldest have an object of this name.
     location: Untyped = None
@@ -184,8 +201,8 @@ class LeadpingRow(
 class IdName(msgspec.Struct, frozen=True, gc=False):
     """An object that the vendor refers to by id."""
 
-    id: str | None = None
-    name: str | None = None
+    id: Text | None = None
+    name: Text | None = None
 
 
 class CapabilityFlags(msgspec.Struct, frozen=True, gc=False):
@@ -204,12 +221,12 @@ class Routing(msgspec.Struct, rename="camel", frozen=True, kw_only=True):
     voice_enabled: bool | None = None
     warmup_only: bool | None = None
     internal_test_only: bool | None = None
-    team_id: str | None = None
-    source_id: str | None = None
-    campaign_id: str | None = None
-    messaging_profile_id: str | None = None
-    voice_connection_id: str | None = None
-    ten_dlc_application_id: str | None = None
+    team_id: Text | None = None
+    source_id: Text | None = None
+    campaign_id: Text | None = None
+    messaging_profile_id: Text | None = None
+    voice_connection_id: Text | None = None
+    ten_dlc_application_id: Text | None = None
 
     def record_fields(self) -> dict[str, Any]:
         """Return the record fields that it fills in."""
@@ -224,14 +241,14 @@ class Routing(msgspec.Struct, rename="camel", frozen=True, kw_only=True):
 class TenDlc(msgspec.Struct, rename="camel", frozen=True, kw_only=True):
     """Registration for application-to-person messages in the United States."""
 
-    brand_id: str | None = None
-    campaign_id: str | None = None
-    campaign_status: str | None = None
-    assignment_status: str | None = None
-    messaging_profile_id: str | None = None
-    status_updated_at: str | None = None
-    failure_reason: str | None = None
-    last_provider_event_id: str | None = None
+    brand_id: Text | None = None
+    campaign_id: Text | None = None
+    campaign_status: Text | None = None
+    assignment_status: Text | None = None
+    messaging_profile_id: Text | None = None
+    status_updated_at: Text | None = None
+    failure_reason: Text | None = None
+    last_provider_event_id: Text | None = None
 
     def record_fields(self) -> dict[str, Any]:
         """Return the record fields that it fills in."""
@@ -245,14 +262,14 @@ class TenDlc(msgspec.Struct, rename="camel", frozen=True, kw_only=True):
 class Billing(msgspec.Struct, rename="camel", frozen=True, kw_only=True):
     """Payer and price of a number."""
 
-    business_id: str | None = None
-    business_name: str | None = None
-    user_id: str | None = None
-    user_name: str | None = None
-    subscription_item_id: str | None = None
-    monthly_amount: str | float | None = None
+    business_id: Text | None = None
+    business_name: Text | None = None
+    user_id: Text | None = None
+    user_name: Text | None = None
+    subscription_item_id: Text | None = None
+    monthly_amount: Text | float | None = None
     """A decimal, which the vendor writes as a string; the currency is unknown."""
-    channel: str | None = None
+    channel: Text | None = None
 
     def record_fields(self) -> dict[str, Any]:
         """Return the record fields that it fills in."""
@@ -262,21 +279,21 @@ class Billing(msgspec.Struct, rename="camel", frozen=True, kw_only=True):
 class Location(msgspec.Struct, rename="camel", frozen=True, kw_only=True):
     """Place of a number."""
 
-    location: str | None = None
-    state: str | None = None
-    country_code: str | None = None
+    location: Text | None = None
+    state: Text | None = None
+    country_code: Text | None = None
 
 
 class Event(msgspec.Struct, rename="camel", frozen=True, kw_only=True):
     """Entry of a number's history."""
 
-    id: str | None = None
-    type: str | None = None
-    title: str | None = None
-    details: str | None = None
-    actor_id: str | None = None
-    actor_name: str | None = None
-    created_at: str | None = None
+    id: Text | None = None
+    type: Text | None = None
+    title: Text | None = None
+    details: Text | None = None
+    actor_id: Text | None = None
+    actor_name: Text | None = None
+    created_at: Text | None = None
 
 
 _RENAMED = {
@@ -308,9 +325,9 @@ _RENAMED = {
 class LeadpingNumber(msgspec.Struct, rename=_RENAMED, kw_only=True):
     """A single number with all its fields, which depend on the generation of the schema."""
 
-    number: str
-    number_id: str | None = None
-    label: str | None = None
+    number: Text
+    number_id: Text | None = None
+    label: Text | None = None
     enabled: bool | None = None
     leadping_owned: bool | None = None
     routing: Routing | None = None
@@ -318,12 +335,12 @@ class LeadpingNumber(msgspec.Struct, rename=_RENAMED, kw_only=True):
     modified: Untyped = None
 
     # The newer generation's.
-    phone_identity_id: str | None = None
+    phone_identity_id: Text | None = None
     organization: IdName | None = None
     warmup: Readiness | None = None
 
     # The newest generation's.
-    ownership: str | None = None
+    ownership: Text | None = None
     """Owner of the traffic."""
     sms_ready: bool | None = None
     voice_ready: bool | None = None
@@ -333,39 +350,39 @@ class LeadpingNumber(msgspec.Struct, rename=_RENAMED, kw_only=True):
     # The older generation's.
     business: IdName | None = None
     user: IdName | None = None
-    team_id: str | None = None
-    campaign_id: str | None = None
-    source_id: str | None = None
-    carrier: str | None = None
+    team_id: Text | None = None
+    campaign_id: Text | None = None
+    source_id: Text | None = None
+    carrier: Text | None = None
     """The carrier behind the vendor, which calls it `provider`."""
-    provider_phone_number_id: str | None = None
-    provider_order_id: str | None = None
-    provider_order_status: str | None = None
-    provider_status: str | None = None
-    provider_error: str | None = None
-    provider_synced_at: str | None = None
-    provider_released_at: str | None = None
-    inventory_state: str | None = None
+    provider_phone_number_id: Text | None = None
+    provider_order_id: Text | None = None
+    provider_order_status: Text | None = None
+    provider_status: Text | None = None
+    provider_error: Text | None = None
+    provider_synced_at: Text | None = None
+    provider_released_at: Text | None = None
+    inventory_state: Text | None = None
     capability_flags: CapabilityFlags | None = None
     ten_dlc: TenDlc | None = None
     billing: Billing | None = None
     is_preferred: bool | None = None
     is_default: bool | None = None
     location: Location | None = None
-    state: str | None = None
+    state: Text | None = None
     """The vendor's word for `status`."""
     is_internal_pool: bool | None = None
     is_approved_test_destination: bool | None = None
     is_messaging_program_approved: bool | None = None
     warmup_enabled: bool | None = None
-    warmup_state: str | None = None
-    health_status: str | None = None
+    warmup_state: Text | None = None
+    health_status: Text | None = None
     # Integers written as strings; the vendor's own example shows strings that are none.
     score: Untyped = None
     progress: Untyped = None
-    warmup_next_action_at: str | None = None
-    warmup_pause_reason: str | None = None
-    health_reason: str | None = None
+    warmup_next_action_at: Text | None = None
+    warmup_pause_reason: Text | None = None
+    health_reason: Text | None = None
     events: tuple[Event, ...] | None = None
     is_demo: bool | None = None
 
@@ -382,7 +399,7 @@ class LeadpingNumber(msgspec.Struct, rename=_RENAMED, kw_only=True):
 
     @property
     def country(self) -> str | None:
-        return self.location.country_code if self.location else None
+        return alpha_2(self.location.country_code) if self.location else None
 
     @property
     def kind(self) -> NumberKind:
@@ -451,10 +468,10 @@ class LeadpingNumber(msgspec.Struct, rename=_RENAMED, kw_only=True):
 class SmsWarmup(msgspec.Struct, rename="camel", frozen=True, kw_only=True):
     """Warm-up progress of messages (schema `SmsReadinessStatusResponse`)."""
 
-    phone_number_id: str | None = None
-    phone_number: str | None = None
-    status: str | None = None
-    health_status: str | None = None
+    phone_number_id: Text | None = None
+    phone_number: Text | None = None
+    status: Text | None = None
+    health_status: Text | None = None
     health_score: int | None = None
     progress_percent: int | None = None
     warmup_enabled: bool | None = None
@@ -470,7 +487,7 @@ class LeadpingStatus(msgspec.Struct, rename="camel", frozen=True, kw_only=True):
     Metrics and capacities stay plain objects: dozens of counters that the vendor keeps changing.
     """
 
-    number: str
+    number: Text
     messages_possible: int | None = None
     calls_possible: int | None = None
     sms_warmup: SmsWarmup | None = None
@@ -492,6 +509,7 @@ class Listing(msgspec.Struct, frozen=True, kw_only=True):
     token: str | None = None
     total: int | None = None
     rejected: tuple[UnreadableRow, ...] = ()
+    mended: tuple[MendedField, ...] = ()
 
 
 class _ListingBody(msgspec.Struct, rename="camel", frozen=True):
@@ -509,7 +527,7 @@ class _RawListingBody(msgspec.Struct, rename="camel", frozen=True):
 # Not strict: the older generation writes integers as strings.
 _decode = msgspec.json.Decoder(_ListingBody, strict=False).decode
 _decode_raw = msgspec.json.Decoder(_RawListingBody).decode
-_decode_row = row_decoder(LeadpingRow, "location")
+_decode_row = RowDecoder(LeadpingRow, "number", "row_id")
 
 
 def decode_listing(body: bytes) -> Listing:
@@ -522,20 +540,17 @@ def decode_listing(body: bytes) -> Listing:
 
 
 def _decode_rows(body: bytes) -> Listing:
-    try:
-        answer = _decode_raw(body)
-    except MSGSPEC_ERRORS as failure:
-        raise decode_error(body, str(failure)) from None
-    rows, rejected = decode_rows_individually(answer.items, _decode_row)
+    answer = decode_repaired(_decode_raw, body)
+    mending = Mending()
+    rows, rejected = decode_rows_individually(answer.items, partial(_decode_row, mending=mending))
     return Listing(
         rows=rows,
         rejected=rejected,
+        mended=mending.result(),
         token=answer.continuation_token,
         total=parse_whole(answer.total_count),
     )
 
 
-decode_number = wrap_decoder(
-    row_decoder(LeadpingNumber, "createdAt", "modifiedAt", "warmupHealthScore", "warmupProgressPercent")
-)
-decode_status = json_decoder(LeadpingStatus, strict=False)
+decode_number = wrap_decoder(RowDecoder(LeadpingNumber, "number", "number_id"))
+decode_status = wrap_decoder(RowDecoder(LeadpingStatus, "number"))
