@@ -32,8 +32,13 @@ def identity_of(provider: NumberProvider) -> Callable[[PhoneNumber], str]:
 def ids_and_numbers(
     rows: Sequence[PhoneNumber], identity: Callable[[PhoneNumber], str]
 ) -> tuple[list[str], list[str]]:
-    """Return the rows' ids and numbers; the same list twice if rows are identified by number."""
+    """Return the rows' ids and numbers; the same list twice if rows are identified by number.
+
+    Numbers that are being provisioned have no digits yet, and are identified by id.
+    """
     ids = list(map(identity, rows))
+    if "" in ids:
+        ids = [id_ or row.id for id_, row in zip(ids, rows, strict=True)]
     return ids, ids if identity is number_of else list(map(number_of, rows))
 
 
@@ -364,5 +369,5 @@ def with_rows(
     """Return the page with only these rows, each once."""
     if len(ids) == len(page.numbers):
         return page
-    once = {identity(number): number for number in page.numbers}
+    once = dict(zip(ids_and_numbers(page.numbers, identity)[0], page.numbers, strict=True))
     return msgspec.structs.replace(page, numbers=tuple(once[id_] for id_ in once if id_ in ids))

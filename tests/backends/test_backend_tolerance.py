@@ -43,7 +43,8 @@ PAGES: dict[str, tuple[Callable[[bytes], Any], bytes, str, str]] = {
 
 
 def rows_of(page: Any) -> tuple[Any, ...]:
-    return page.numbers if hasattr(page, "numbers") else page.rows
+    rows: tuple[Any, ...] = page.numbers if hasattr(page, "numbers") else page.rows
+    return rows
 
 
 def decoded(backend: str, *rows: dict[str, Any] | bytes) -> Any:
@@ -200,7 +201,7 @@ WORDS: list[tuple[str, dict[str, Any], str, Any]] = [
     ("leadconnector", {"type": "TOLL_FREE"}, "kind", NumberKind.TOLL_FREE),
     ("leadconnector", {"capabilities": {"SMS": True, "Voice": "true"}}, "capabilities", VOICE_AND_SMS),
     ("leadconnector", {"capabilities": {"voice": True, "SMS": True}}, "capabilities", VOICE_AND_SMS),
-    ("leadconnector", {"capabilities": {"voice": True, "sms": 1, "rcs": True}}, "capabilities", VOICE_AND_SMS),
+    ("leadconnector", {"capabilities": {"voice": 1, "sms": 1, "rcs": 1}}, "capabilities", VOICE_AND_SMS),
     ("leadconnector", {"countryCode": "USA"}, "country", "US"),
     ("leadconnector", {"countryCode": "gb"}, "country", "GB"),
     ("leadconnector", {"countryCode": ""}, "country", None),

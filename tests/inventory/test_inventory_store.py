@@ -129,7 +129,7 @@ def full(**fields: Any) -> LeadConnectorNumber:
         "number": "+14155550100",
         "sid": "PN1",
         "label": "Line",
-        "country": "US",
+        "country_code": "US",
         "type": "mobile",
         "capability_flags": Capabilities(True, False, None, True),
         "inbound": InboundService("voice_ai", "68e3"),
