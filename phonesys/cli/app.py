@@ -37,13 +37,18 @@ _PANELS = {
     "Inventory": {
         "sweep": ("sweep", "Read every number of every account of every backend."),
         "numbers": ("numbers", "List the numbers of one backend, or of one of its accounts."),
+        "accounts": ("accounts", "List the accounts of every backend, with their names."),
+        "agents": ("agents", "List the agents of a backend."),
         "pools": ("pools", "List the number pools of an account."),
         "find": ("find", "Find every backend and account that holds a number."),
         "get": ("get", "Fetch one number by its id."),
+        "status": ("status", "Show a number's capacity to send, and its metrics."),
+        "warmup": ("status", "Show the same as `status`, of a number by its id."),
     },
     "Snapshots and reports": {
         "diff": ("snapshots", "Show numbers added, removed, moved or changed between two snapshots."),
         "snapshots": ("snapshots", "List the snapshots in a store, newest first."),
+        "prune": ("snapshots", "Delete the oldest snapshots of a store, after confirmation."),
         "audit": ("audit", "Find numbers that are unrouted, blocked, held twice, or paid for and unused."),
         "export": ("export", "Write every number to a file: Parquet, Arrow, CSV or JSON lines."),
         "report": ("report", "Write an HTML page with counts, findings, changes and a searchable list."),
@@ -138,7 +143,7 @@ def load_command(name: str) -> Any:
 app = typer.Typer(
     no_args_is_help=True,
     cls=_LazyGroup,
-    **{**_SETTINGS, "rich_markup_mode": None},
+    **{**_SETTINGS, "rich_markup_mode": None, "add_completion": True},
 )
 
 

@@ -20,6 +20,9 @@ _KEYWORDS = {
     "--status": ("status",),
     "--enabled": ("enabled",),
     "--account": ("account",),
+    "--days": ("window_days",),
+    "--since": ("start_date",),
+    "--until": ("end_date",),
 }
 
 

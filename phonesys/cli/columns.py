@@ -34,16 +34,22 @@ _FIRST_TO_DROP = (
 
 
 class ColumnTable:
-    """Columns of text, without the empty ones. A narrow terminal gets fewer, never parts of a number.
+    """Columns of text. A narrow terminal gets fewer, never parts of a number.
 
-    With `total`, the last row is set apart.
+    Empty columns are left out, unless `keep_empty` is True. With `total`, the last row is set apart.
     """
 
-    def __init__(self, columns: Mapping[str, Sequence[str | Text]], *, total: bool = False) -> None:
+    def __init__(
+        self,
+        columns: Mapping[str, Sequence[str | Text]],
+        *,
+        keep_empty: bool = False,
+        total: bool = False,
+    ) -> None:
         self._cells = {
             name: [cell if isinstance(cell, Text) else Text(escape_controls(cell)) for cell in cells]
             for name, cells in columns.items()
-            if any(cells)
+            if keep_empty or any(cells)
         }
         self._total = total
 

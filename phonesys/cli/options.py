@@ -31,6 +31,22 @@ OutputOption = Annotated[
 FormatOption = Annotated[Format, typer.Option("--format", "-f", help="Format of the results.")]
 VerboseOption = Annotated[bool, typer.Option("--verbose", "-v", help="Log every retry and wait to stderr.")]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Print only results and errors.")]
+ColumnsOption = Annotated[
+    str | None,
+    typer.Option("--columns", metavar="NAMES", help="Only these columns, with commas between them."),
+]
+StatusFilterOption = Annotated[
+    list[str] | None,
+    typer.Option("--status", metavar="STATUS", help="Only numbers with this status. May be repeated."),
+]
+CountryFilterOption = Annotated[
+    list[str] | None,
+    typer.Option("--country", metavar="CC", help="Only numbers of this country. May be repeated."),
+]
+FailuresOption = Annotated[
+    Path | None,
+    typer.Option("--failures", metavar="FILE", help="Write failed accounts here, as lines of JSON."),
+]
 BomOption = Annotated[
     bool, typer.Option("--bom", help="With --format csv: begin with a byte order mark, for Excel.")
 ]

@@ -78,15 +78,16 @@ class OutputFile:
 
     is_terminal = False
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, option: str = "--output") -> None:
         self._path = path
+        self._option = option
 
     def __enter__(self) -> Self:
         try:
-            self._context = _open(expand(self._path, "--output"))
+            self._context = _open(expand(self._path, self._option))
             self._file = self._context.__enter__()
         except OSError as error:
-            raise UsageError(f"--output {self._path}: {error.strerror or error}") from None
+            raise UsageError(f"{self._option} {self._path}: {error.strerror or error}") from None
         return self
 
     async def write(self, lines: Iterable[bytes]) -> None:

@@ -6,8 +6,9 @@ import re
 from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
-from phonesys.cli import tables
+from phonesys.cli import rows, tables
 from phonesys.cli.accounts import AccountFile
+from phonesys.cli.output import OutputFile
 from phonesys.cli.progress import pluralize
 from phonesys.cli.running import DONE, FAILED
 from phonesys.cli.terminal import print_error, print_table
@@ -15,6 +16,7 @@ from phonesys.sweep import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterable, Sequence
+    from pathlib import Path
 
     from phonesys.cli.config import ConfiguredBackend
     from phonesys.inventory import AccountOutcome
@@ -77,6 +79,27 @@ def report_sweep(
     if report.timed_out:
         print_error(f"the deadline ended the sweep: {not_reached(report, backends)}")
     return DONE if report.complete or allow_incomplete else FAILED
+
+
+async def write_failures(path: Path | None, report: SweepReport, unreadable: UnreadableRows) -> None:
+    """Write failed accounts, and accounts with unreadable rows, as lines of JSON."""
+    if path is None:
+        return
+    found = [
+        rows.FailureRow(
+            failure.provider, failure.account, "failed", type(failure.error).__name__, str(failure.error)
+        )
+        for failure in report.failures
+    ]
+    counts: Counter[tuple[str, str]] = Counter()
+    for problem, count in unreadable.counts.items():
+        counts[problem.backend, problem.account] += count
+    found += [
+        rows.FailureRow(backend, account, "unreadable", None, f"{pluralize(count, 'row')} could not be read")
+        for (backend, account), count in counts.items()
+    ]
+    with OutputFile(path, "--failures") as file:
+        await file.write(map(rows.json_line, found))
 
 
 def report_snapshot(snapshot_id: int, incomplete: Sequence[AccountOutcome], *, allow_incomplete: bool) -> int:

@@ -18,7 +18,7 @@ from phonesys.inventory.audit import Severity
 from phonesys.model import NumberKind, NumberStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from phonesys.cli.output import Destination
     from phonesys.inventory import Change, Snapshot
@@ -92,6 +92,18 @@ class FindingRow(msgspec.Struct, frozen=True):
     """Each as `backend:account`."""
     evidence: str
     advice: str
+
+
+class FailureRow(msgspec.Struct, frozen=True):
+    """One failed account, or an account with unreadable rows."""
+
+    backend: str
+    account: str | None
+    """None for the backend's list of accounts."""
+    outcome: str
+    error: str | None
+    """Name of the error's class."""
+    message: str
 
 
 class PoolRow(msgspec.Struct, frozen=True):
@@ -192,9 +204,24 @@ def json_line(row: msgspec.Struct) -> bytes:
     return _encode(row) + b"\n"
 
 
-def csv_header(kind: type[msgspec.Struct], *, bom: bool = False) -> bytes:
-    """Encode the names of the columns, after a byte order mark if Excel is to read the file."""
-    return (codecs.BOM_UTF8 if bom else b"") + _csv(kind.__struct_fields__)
+def json_lines_of(columns: Sequence[str]) -> Callable[[msgspec.Struct], bytes]:
+    """Return a function that encodes these columns of a row as one line of JSON."""
+    return lambda row: _encode({name: getattr(row, name) for name in columns}) + b"\n"
+
+
+def csv_lines_of(columns: Sequence[str]) -> Callable[[msgspec.Struct], bytes]:
+    """Return a function that encodes these columns of a row as one record of CSV."""
+
+    def line(row: msgspec.Struct) -> bytes:
+        values: dict[str, Any] = msgspec.to_builtins(row)
+        return _csv(_cell(values[name]) for name in columns)
+
+    return line
+
+
+def csv_header(kind: type[msgspec.Struct], columns: Sequence[str] = (), *, bom: bool = False) -> bytes:
+    """Encode the names of columns, all by default, after a byte order mark if Excel is to read the file."""
+    return (codecs.BOM_UTF8 if bom else b"") + _csv(columns or kind.__struct_fields__)
 
 
 def csv_line(row: msgspec.Struct) -> bytes:

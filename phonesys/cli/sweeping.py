@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from phonesys.cli import rows, tables
+from phonesys.cli.filters import EVERYTHING, FilterWriter, NumberFilter
 from phonesys.cli.output import Format, write_table
 from phonesys.cli.problems import UnreadableRows, not_reached
 from phonesys.cli.progress import Progress, show_progress
@@ -40,9 +41,15 @@ class PageWriter(Protocol):
 class LineWriter:
     """Writes a line of jsonl or csv for each number as its page arrives."""
 
-    def __init__(self, format_: Format, to: Destination, *, bom: bool = False) -> None:
-        self._line = rows.json_line if format_ is Format.JSONL else rows.csv_line
-        self._header = () if format_ is Format.JSONL else (rows.csv_header(rows.NumberRow, bom=bom),)
+    def __init__(
+        self, format_: Format, to: Destination, columns: Sequence[str] = (), *, bom: bool = False
+    ) -> None:
+        is_json = format_ is Format.JSONL
+        if columns:
+            self._line = rows.json_lines_of(columns) if is_json else rows.csv_lines_of(columns)
+        else:
+            self._line = rows.json_line if is_json else rows.csv_line
+        self._header = () if is_json else (rows.csv_header(rows.NumberRow, columns, bom=bom),)
         self._to = to
 
     async def page(self, page: Page[PhoneNumber]) -> None:
@@ -76,10 +83,11 @@ class SummaryWriter:
 class TableWriter:
     """Collects numbers, and writes a table at the end."""
 
-    def __init__(self, to: Destination, hide: Collection[str]) -> None:
+    def __init__(self, to: Destination, hide: Collection[str], columns: Sequence[str] = ()) -> None:
         self._rows: list[NumberRow] = []
         self._to = to
         self._hide = hide
+        self._columns = columns
 
     async def page(self, page: Page[PhoneNumber]) -> None:
         """Collect a page."""
@@ -88,7 +96,12 @@ class TableWriter:
     async def close(self, report: SweepReport) -> None:
         """Write the table, unless it is empty."""
         if self._rows:
-            await write_table(tables.numbers(self._rows, self._hide), self._to)
+            table = (
+                tables.chosen(self._rows, self._columns)
+                if self._columns
+                else tables.numbers(self._rows, self._hide)
+            )
+            await write_table(table, self._to)
 
 
 @dataclass(frozen=True)
@@ -100,12 +113,18 @@ class NumberOutput:
     bom: bool = False
     hide: Collection[str] = ()
     """Columns that a table leaves out."""
+    columns: Sequence[str] = ()
+    """The only columns to write; empty for all."""
+    filter: NumberFilter = EVERYTHING
 
     def writer(self, to: Destination) -> PageWriter:
-        """Return the writer of the format."""
-        if self.format is Format.TABLE:
-            return TableWriter(to, self.hide)
-        return LineWriter(self.format, to, bom=self.bom)
+        """Return the writer of the format, behind the filter."""
+        writer: PageWriter = (
+            TableWriter(to, self.hide, self.columns)
+            if self.format is Format.TABLE
+            else LineWriter(self.format, to, self.columns, bom=self.bom)
+        )
+        return FilterWriter(writer, self.filter) if self.filter else writer
 
     def can_show_live(self, to: Destination) -> bool:
         """Return True if a live display would not mix with the list."""

@@ -173,6 +173,18 @@ def numbers(rows: Sequence[NumberRow], hide: Collection[str] = ()) -> Renderable
     return ColumnTable({name: cells for name, cells in texts.items() if name not in hide})
 
 
+def chosen(rows: Sequence[NumberRow], columns: Sequence[str]) -> RenderableType:
+    """Return a table of numbers with these columns."""
+    cells = {name: [_plain(getattr(row, name)) for row in rows] for name in columns}
+    return ColumnTable(cells, keep_empty=True)
+
+
+def _plain(value: Any) -> str:
+    if value is None:
+        return ""
+    return _yes_no(value) if isinstance(value, bool) else str(value)
+
+
 def pools(rows: Sequence[PoolRow]) -> RenderableType:
     """Return a table of pools."""
     return ColumnTable(

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console, RenderableType
 
+from phonesys.errors import UsageError
+
 if TYPE_CHECKING:
     from collections.abc import Generator
 
@@ -85,6 +87,17 @@ def print_error(text: object) -> None:
 
 def _print(text: object, style: str | None) -> None:
     ERR.print(escape_controls(str(text)), style=style, markup=False, highlight=False, soft_wrap=True)
+
+
+def confirm(question: str) -> bool:
+    """Ask on the terminal, and return True for yes; raise UsageError without a terminal."""
+    if not sys.stdin.isatty():
+        raise UsageError("there is no terminal to ask on; expected --yes")
+    try:
+        answer = ERR.input(f"{escape_controls(question)} (y/N) ", markup=False)
+    except EOFError:
+        return False
+    return answer.strip().lower() in {"y", "yes"}
 
 
 def print_table(renderable: RenderableType, *, on_stderr: bool = False) -> None:

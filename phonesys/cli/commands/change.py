@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
 
@@ -23,7 +22,7 @@ from phonesys.cli.options import (  # noqa: TC001 -- typer reads the annotations
 )
 from phonesys.cli.output import Format
 from phonesys.cli.running import DONE, FAILED, run
-from phonesys.cli.terminal import ERR, escape_controls, print_error, print_info
+from phonesys.cli.terminal import confirm, print_error, print_info
 from phonesys.errors import OutcomeUnknown, UsageError
 from phonesys.provider import AssignsNumbers, CreatesNumbers, DeletesNumbers, UpdatesNumbers, require
 from phonesys.system import PhoneSystem
@@ -166,7 +165,7 @@ def delete(
         configured = load_backend(config, backend)
         provider = require(configured.provider, DeletesNumbers)
         bound = bind_options(provider.delete, configured.name, "delete", {"--account": account})
-        if not yes and not _confirm(f"Delete {number_id} of {configured.name}?"):
+        if not yes and not confirm(f"Delete {number_id} of {configured.name}?"):
             print_error("nothing was deleted")
             return FAILED
         return _delete(configured, lambda: provider.delete(number_id, **bound), number_id)
@@ -176,16 +175,6 @@ def delete(
 
 def _e164(number: str | None) -> str | None:
     return None if number is None else validate_e164(number)
-
-
-def _confirm(question: str) -> bool:
-    if not sys.stdin.isatty():
-        raise UsageError("there is no terminal to ask on; expected --yes")
-    try:
-        answer = ERR.input(f"{escape_controls(question)} (y/N) ", markup=False)
-    except EOFError:
-        return False
-    return answer.strip().lower() in {"y", "yes"}
 
 
 async def _write(

@@ -8,19 +8,23 @@ import typer
 
 from phonesys.cli import sweeping
 from phonesys.cli.config import ConfiguredBackend, load_backends
+from phonesys.cli.filters import NumberFilter, parse_columns
 from phonesys.cli.options import (  # noqa: TC001 -- typer reads the annotations
     AllowIncompleteOption,
     BackendsOption,
     BomOption,
+    ColumnsOption,
     ConfigOption,
+    FailuresOption,
     FormatOption,
     OutputOption,
     PoolsOption,
     QuietOption,
+    StatusFilterOption,
     VerboseOption,
 )
 from phonesys.cli.output import Format, destination
-from phonesys.cli.problems import report_sweep
+from phonesys.cli.problems import report_sweep, write_failures
 from phonesys.cli.progress import pluralize
 from phonesys.cli.queries import NumberQueries, QueryWriter, read_queries
 from phonesys.cli.running import run
@@ -30,6 +34,7 @@ from phonesys.system import PhoneSystem
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
+    from pathlib import Path
     from typing import Any
 
     from phonesys.sweep import SweepReport
@@ -59,8 +64,11 @@ def find(
     backend: BackendsOption = None,
     format_: FormatOption = Format.TABLE,
     output: OutputOption = None,
+    columns: ColumnsOption = None,
+    status: StatusFilterOption = None,
     with_pools: PoolsOption = None,
     bom: BomOption = False,
+    failures: FailuresOption = None,
     allow_incomplete: AllowIncompleteOption = False,
     verbose: VerboseOption = False,
     quiet: QuietOption = False,
@@ -71,11 +79,12 @@ def find(
     """
 
     def prepare() -> Coroutine[Any, Any, int]:
+        chosen, accepted = parse_columns(columns), NumberFilter.parse(status, None)
+        written = sweeping.NumberOutput(format_, output, bom, columns=chosen, filter=accepted)
         queries = read_queries(number or [], numbers, country)
         backends = load_backends(config, backend or [], with_pools=with_pools)
         sweeping.require_accounts(backends)
-        written = sweeping.NumberOutput(format_, output, bom)
-        return _find(queries, backends, written, allow_incomplete)
+        return _find(queries, backends, written, failures, allow_incomplete)
 
     run(prepare, verbose=verbose, quiet=quiet)
 
@@ -84,6 +93,7 @@ async def _find(
     queries: NumberQueries,
     backends: list[ConfiguredBackend],
     output: sweeping.NumberOutput,
+    failures: Path | None,
     allow_incomplete: bool,
 ) -> int:
     # A single number is left to the vendors' search. Several are found in one sweep of everything.
@@ -95,6 +105,7 @@ async def _find(
             unreadable = await sweeping.run_sweep(
                 sweep, backends, writer, live=output.can_show_live(to), log_progress=False
             )
+    await write_failures(failures, sweep.report, unreadable)
     _print_summary(sweep.report, writer)
     return report_sweep(sweep.report, backends, unreadable, allow_incomplete=allow_incomplete)
 

@@ -1,4 +1,4 @@
-"""`phonesys diff` and `phonesys snapshots`: the snapshots in a store."""
+"""`phonesys diff`, `snapshots` and `prune`: the snapshots in a store."""
 
 from __future__ import annotations
 
@@ -16,13 +16,16 @@ from phonesys.cli.options import (  # noqa: TC001 -- typer reads the annotations
 )
 from phonesys.cli.output import Format, destination, write_table
 from phonesys.cli.progress import pluralize
-from phonesys.cli.running import DONE, run
+from phonesys.cli.running import DONE, FAILED, run
 from phonesys.cli.store import existing_store
-from phonesys.cli.terminal import print_info
+from phonesys.cli.terminal import confirm, print_error, print_info
 from phonesys.errors import UsageError
 from phonesys.inventory import Change, ChangeKind, Inventory
 
 if TYPE_CHECKING:
+    from collections.abc import Coroutine
+    from typing import Any
+
     from phonesys.cli.output import Destination
 
 _LINES_AT_ONCE = 500
@@ -78,6 +81,35 @@ def snapshots(
         return DONE
 
     run(main, verbose=verbose, quiet=quiet)
+
+
+def prune(
+    *,
+    store: RequiredStoreOption,
+    keep: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Number of snapshots to keep, the newest ones.")
+    ],
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Delete without confirmation.")] = False,
+    verbose: VerboseOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Delete the oldest snapshots of a store, after confirmation."""
+
+    def prepare() -> Coroutine[Any, Any, int] | int:
+        path = existing_store(store)
+        if not yes and not confirm(f"Delete all but the newest {pluralize(keep, 'snapshot')} of {store}?"):
+            print_error("nothing was deleted")
+            return FAILED
+        return _prune(path, keep)
+
+    run(prepare, verbose=verbose, quiet=quiet)
+
+
+async def _prune(store: str, keep: int) -> int:
+    async with Inventory(store) as inventory:
+        deleted = await inventory.prune(keep=keep)
+    print_info(f"{pluralize(deleted, 'snapshot')} deleted")
+    return DONE
 
 
 async def _write_changes(

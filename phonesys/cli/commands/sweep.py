@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
@@ -10,11 +10,15 @@ import typer
 from phonesys.cli import sweeping
 from phonesys.cli.accounts import AccountFile
 from phonesys.cli.config import ConfiguredBackend, load_backends
+from phonesys.cli.filters import NumberFilter, parse_columns
 from phonesys.cli.options import (  # noqa: TC001 -- typer reads the annotations
     AllowIncompleteOption,
     BackendsOption,
     BomOption,
+    ColumnsOption,
     ConfigOption,
+    CountryFilterOption,
+    FailuresOption,
     FormatOption,
     LatencyOption,
     LocationsOption,
@@ -23,11 +27,12 @@ from phonesys.cli.options import (  # noqa: TC001 -- typer reads the annotations
     QuietOption,
     SandboxOption,
     SeedOption,
+    StatusFilterOption,
     UnconnectedOption,
     VerboseOption,
 )
 from phonesys.cli.output import Format, destination
-from phonesys.cli.problems import report_sweep
+from phonesys.cli.problems import report_sweep, write_failures
 from phonesys.cli.progress import pluralize, summary_line
 from phonesys.cli.running import FAILED, run
 from phonesys.cli.store import default_store, open_sweep
@@ -48,10 +53,9 @@ if TYPE_CHECKING:
 _ACCOUNTS_BACKEND = "leadconnector"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _Request:
-    format: Format
-    output: Path | None
+    numbers: sweeping.NumberOutput
     concurrency: int
     deadline: float | None
     on_error: Literal["collect", "raise"]
@@ -59,8 +63,8 @@ class _Request:
     resume: bool
     with_pools: bool | None
     allow_incomplete: bool
-    bom: bool
-    names: list[str] = field(default_factory=list[str])
+    failures: Path | None
+    names: list[str]
 
 
 def sweep(
@@ -92,7 +96,11 @@ def sweep(
         ),
     ] = None,
     allow_incomplete: AllowIncompleteOption = False,
+    columns: ColumnsOption = None,
+    status: StatusFilterOption = None,
+    country: CountryFilterOption = None,
     bom: BomOption = False,
+    failures: FailuresOption = None,
     resume: Annotated[
         bool, typer.Option("--resume/--no-resume", help="With --store: resume an interrupted sweep.")
     ] = True,
@@ -107,28 +115,35 @@ def sweep(
 
     Without --format, print a summary. jsonl and csv are one row per number, written as pages arrive.
     """
-    request = _Request(
-        format_,
-        output,
-        concurrency,
-        deadline,
-        on_error,
-        store or (None if sandbox else default_store()),
-        resume,
-        with_pools,
-        allow_incomplete,
-        bom,
-        backend or [],
-    )
     generated = {"locations": locations, "seed": seed, "not_connected": not_connected, "latency": latency}
 
     def prepare() -> Coroutine[Any, Any, int]:
+        if format_ is Format.TABLE:
+            lines_only = {"columns": columns, "status": status, "country": country}
+            _reject(lines_only, "needs --format jsonl or csv; a summary counts every number")
+        request = _Request(
+            numbers=sweeping.NumberOutput(
+                format_,
+                output,
+                bom,
+                columns=parse_columns(columns),
+                filter=NumberFilter.parse(status, country),
+            ),
+            concurrency=concurrency,
+            deadline=deadline,
+            on_error=on_error,
+            store=store or (None if sandbox else default_store()),
+            resume=resume,
+            with_pools=with_pools,
+            allow_incomplete=allow_incomplete,
+            failures=failures,
+            names=backend or [],
+        )
         if not sandbox:
             _reject(generated, "only with --sandbox")
             return _sweep_configured(_backends(config, accounts, request.names, with_pools), request)
-        _reject(
-            {"config": config, "accounts": accounts}, "cannot be combined with --sandbox, which has its own"
-        )
+        own = {"config": config, "accounts": accounts}
+        _reject(own, "cannot be combined with --sandbox, which has its own")
         from phonesys.cli.sandbox import create_sandbox  # a web server, which no other command needs
 
         server = create_sandbox(locations=locations, seed=seed, not_connected=not_connected, latency=latency)
@@ -190,21 +205,20 @@ async def _sweep(backends: list[ConfiguredBackend], request: _Request) -> tuple[
             deadline=request.deadline,
         ) as sweep,
     ):
-        with destination(request.output) as to:
-            writer = _writer(request, [one.name for one in backends], to)
-            live = sweeping.can_show_live(request.format, to) and not any(map(_is_stdin, backends))
+        with destination(request.numbers.path) as to:
+            writer = _writer(request.numbers, [one.name for one in backends], to)
+            live = request.numbers.can_show_live(to) and not any(map(_is_stdin, backends))
             unreadable = await sweeping.run_sweep(sweep, backends, writer, live=live)
     if resumed := getattr(sweep, "resumed", 0):
         print_info(f"resumed: {pluralize(resumed, 'account')} had been read before, and are counted")
     print_info(summary_line(sweep.report))
+    await write_failures(request.failures, sweep.report, unreadable)
     status = report_sweep(sweep.report, backends, unreadable, allow_incomplete=request.allow_incomplete)
     return status, sweep
 
 
-def _writer(request: _Request, names: list[str], to: Destination) -> sweeping.PageWriter:
-    if request.format is Format.TABLE:
-        return sweeping.SummaryWriter(names, to)
-    return sweeping.LineWriter(request.format, to, bom=request.bom)
+def _writer(output: sweeping.NumberOutput, names: list[str], to: Destination) -> sweeping.PageWriter:
+    return sweeping.SummaryWriter(names, to) if output.format is Format.TABLE else output.writer(to)
 
 
 def _is_stdin(one: ConfiguredBackend) -> bool:
