@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import re
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -24,7 +26,7 @@ from phonesys.backends.paging import (
     position_of,
 )
 from phonesys.backends.windows import WindowPosition, pages_named_by
-from phonesys.errors import InvalidArgument, NotFound, PhoneSystemMissing, UsageError
+from phonesys.errors import CallError, InvalidArgument, NotFound, PhoneSystemMissing, UsageError
 from phonesys.http.auth import Auth, Bearer, PerAccount
 from phonesys.http.ratelimit.headers import RateLimitHeaders
 from phonesys.http.ratelimit.window import RateLimit
@@ -43,6 +45,8 @@ if TYPE_CHECKING:
     from phonesys.sandbox import Sandbox
     from phonesys.secret import Secret
 
+log = logging.getLogger("phonesys")
+
 _VERSIONS = ("2021-07-28", "v3")
 _MAX_PAGE_SIZE = 1000
 _MAX_CACHED_POOLS = 256  # locations whose pools are kept between two of their pages
@@ -57,9 +61,6 @@ _LIMIT_HEADERS = RateLimitHeaders(
 )
 
 _NO_POOLS: Mapping[str, NumberPool] = {}
-
-# From the vendor's sentence for a location without a phone system; other 404s are faults.
-_NOT_CONNECTED = "not connected"
 
 
 def _oauth(
@@ -181,6 +182,7 @@ class LeadConnector(HttpBackend):
         self._locations = None if locations is None else tuple(locations)
         self._company_id = company_id
         self._pools: OrderedDict[str, Mapping[str, NumberPool]] = OrderedDict()
+        self._warned_of_pools = False
 
     @classmethod
     def from_sandbox(cls, sandbox: Sandbox, /, **options: Any) -> Self:
@@ -304,22 +306,35 @@ class LeadConnector(HttpBackend):
         try:
             return await self.send(call)
         except NotFound as error:
-            if _NOT_CONNECTED not in error.message.lower():
+            if not _says_no_phone_system(error):
                 raise
             raise as_phone_system_missing(error) from None
 
     async def _pools_by_number(self, location_id: str, *, again: bool) -> Mapping[str, NumberPool]:
-        """Fetch the location's pools with its first page, and cache them for its other pages."""
+        """Fetch the location's pools with its first page, and cache them for its other pages.
+
+        Pools that cannot be fetched are unknown: a failure here never costs the numbers.
+        """
         known = self._pools.get(location_id)
         if known is not None and not again:
             return known
-        pools = await self.pools(location_id)
+        try:
+            pools = await self.pools(location_id)
+        except CallError as failure:
+            self._warn_of_unknown_pools(failure)
+            pools = ()
         found = {number: pool for pool in pools for number in pool.numbers}
         self._pools[location_id] = found
         self._pools.move_to_end(location_id)
         if len(self._pools) > _MAX_CACHED_POOLS:
             self._pools.popitem(last=False)
         return found
+
+    def _warn_of_unknown_pools(self, failure: CallError) -> None:
+        """Log one warning per backend: the reason is mostly a scope, which all locations lack."""
+        level = logging.DEBUG if self._warned_of_pools else logging.WARNING
+        self._warned_of_pools = True
+        log.log(level, "pools are unknown where they cannot be fetched: %s", failure)
 
     async def _page(
         self, account: str, cursor: Cursor | None, search: str | None = None
@@ -399,6 +414,21 @@ def _fill_in(listing: Listing, account: str, pools: Mapping[str, NumberPool]) ->
     if pools:
         for number in listing.numbers:
             number.pool = pools.get(number.number)
+
+
+_LONGEST_SENTENCE = 500
+
+
+def _says_no_phone_system(error: NotFound) -> bool:
+    """Return True unless the route is missing, or a proxy answered: the vendor's sentences vary.
+
+    Seen: "Phone system is not connected to this account", "No Twilio account found".
+    """
+    is_the_vendors = bool(error.details) and 0 < len(error.message) < _LONGEST_SENTENCE
+    return is_the_vendors and not _is_missing_route(error.message)
+
+
+_is_missing_route = re.compile(r"cannot (get|post|put|patch|delete|head) /", re.IGNORECASE).match
 
 
 def as_phone_system_missing(error: NotFound) -> PhoneSystemMissing:

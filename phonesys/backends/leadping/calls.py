@@ -93,17 +93,20 @@ def get_number(number_id: str, *, account: str = "") -> Call[LeadpingNumber]:
 def update_number(
     number_id: str,
     *,
-    name: str,
-    number: str,
+    name: str | None,
+    number: str | None,
     organization_id: str | None = None,
     business_id: str | None = None,
     enabled: bool | None = None,
     account: str = "",
 ) -> Call[LeadpingNumber]:
-    """`PUT /phone-numbers/{phoneNumberId}` replaces the whole record: name and number are required."""
+    """`PUT /phone-numbers/{phoneNumberId}` replaces the whole record.
+
+    Name and number are not validated: they may be what the vendor holds, in its own spelling.
+    """
     body = {
-        "name": _validate_name(name),
-        "number": validate_e164(number),
+        "name": name,
+        "number": number,
         "organizationId": organization_id,
         "businessId": business_id,
         "enabled": enabled,

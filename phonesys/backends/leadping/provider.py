@@ -170,8 +170,8 @@ class Leadping(WritingBackend[LeadpingNumber]):
     ) -> LeadpingNumber:
         """Update the given fields.
 
-        The vendor replaces the whole record, so the other fields are fetched first. Raises OutcomeUnknown if
-        the response is lost.
+        The vendor replaces the whole record, so the other fields are fetched first and sent back as they
+        are. Raises OutcomeUnknown if the response is lost.
         """
         calls.validate_fields(name, number)  # before anything is fetched
         wanted = drop_none(
@@ -186,8 +186,8 @@ class Leadping(WritingBackend[LeadpingNumber]):
         if name is None or number is None or enabled is None or unplaced:
             current = await self._fetch_current(number_id, account)
             version = current.updated_at or current.created_at
-            name = current.label or current.number if name is None else name
-            number = current.number if number is None else number
+            name = (current.label or current.number or None) if name is None else name
+            number = (current.number or None) if number is None else number
             enabled = current.enabled if enabled is None else enabled
             if unplaced:
                 organization_id = current.organization.id if current.organization else None
