@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,9 @@ import msgspec
 import pytest
 
 from phonesys import (
+    Agent,
+    AgentNumbers,
+    BadRequest,
     DecodeError,
     Forbidden,
     InvalidArgument,
@@ -17,6 +21,7 @@ from phonesys import (
     NotFound,
     PhoneSystem,
     PhoneSystemMissing,
+    RateLimit,
     ServerError,
     Unauthorized,
 )
@@ -54,6 +59,10 @@ class Locations(Scripted, LeadConnector):
 
 
 class Organization(Scripted, Leadping):
+    pass
+
+
+class Agents(Scripted, AgentNumbers):
     pass
 
 
@@ -151,3 +160,54 @@ async def test_an_update_checks_the_given_fields(fields: dict[str, Any]) -> None
     with pytest.raises(InvalidArgument):
         await backend.update("pn_1", **fields)
     assert backend.calls == []
+
+
+# Agent numbers
+
+ASSIGNED = {"id": "num_1", "phoneNumber": NUMBER, "agentId": None}
+
+
+def only_patch(call: Call[Any]) -> Any:
+    return ASSIGNED if call.method == "PATCH" else BadRequest("Method Not Allowed", status=405)
+
+
+async def test_a_405_is_followed_by_patch_which_is_remembered() -> None:
+    """The seed documents PUT, the vendor's site PATCH; each further update is one request."""
+    backend = Agents("key_1").script(update_number=only_patch, unassign_number=only_patch)
+    await backend.update("num_1", status="INACTIVE")
+    await backend.update("num_1", friendly_name="Desk")
+    number = await backend.unassign("num_1")
+    assert [call.method for call in backend.calls] == ["PUT", "PATCH", "PATCH", "PATCH"]
+    assert [call.idempotent for call in backend.calls] == [False] * 4
+    assert backend.bodies[-1] == {"agentId": None}
+    assert (number.assignee, number.account) == (None, "default")
+
+
+@pytest.mark.parametrize("status", [400, 405])
+async def test_any_other_refusal_is_the_vendors_word(status: int) -> None:
+    """An error but 405 is not followed by PATCH, and a second 405 is final."""
+    backend = Agents("key_1").script(update_number=BadRequest("no", status=status))
+    with pytest.raises(BadRequest):
+        await backend.update("num_1", status="INACTIVE")
+    assert [call.method for call in backend.calls] == (["PUT"] if status == 400 else ["PUT", "PATCH"])
+
+
+@pytest.mark.parametrize("body", [{"id": 7, "name": "Bot"}, {"data": {"id": 7, "name": "Bot"}}])
+async def test_one_agent(body: Any) -> None:
+    """An agent comes bare or under `data`."""
+    backend = Agents("key_1").script(get_agent=body)
+    assert await backend.agent("a/7") == Agent(id=7, name="Bot")
+    assert backend.calls[0].target == "/agents/a%2F7"
+
+
+async def test_listings_are_filtered_by_agent_and_status() -> None:
+    """Both filters are sent with every page."""
+    backend = Agents("key_1", agent_id="agent_9", status="assigned").script(list_numbers=[])
+    await backend.page("default")
+    assert backend.calls[0].target == "/numbers?page=1&limit=100&status=assigned&agentId=agent_9"
+
+
+def test_the_default_limit_is_the_documented_one() -> None:
+    """1 000 requests per hour and key."""
+    default = inspect.signature(AgentNumbers).parameters["limit"].default
+    assert default == RateLimit(1000, per=3600)

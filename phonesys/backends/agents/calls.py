@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from phonesys._validation import validate_e164
 from phonesys.backends.agents.wire import (
     Agent,
     AgentNumber,
     Rows,
+    decode_agent,
     decode_agents,
     decode_number,
     decode_numbers,
@@ -19,10 +22,15 @@ _RECOVERY_HINT = "get(number_id), or list the numbers"
 
 
 def list_numbers(
-    *, page: int = 1, limit: int = 50, status: str | None = None, account: str = ""
+    *,
+    page: int = 1,
+    limit: int = 50,
+    status: str | None = None,
+    agent_id: str | None = None,
+    account: str = "",
 ) -> Call[Rows[AgentNumber]]:
     """`GET /numbers`; `page` counts from 1."""
-    parameters = {"page": page, "limit": limit, "status": status}
+    parameters = {"page": page, "limit": limit, "status": status, "agentId": agent_id}
     return Call(
         operation="list_numbers",
         method="GET",
@@ -47,6 +55,17 @@ def list_agents(
         method="GET",
         target="/agents" + encode_query(parameters),
         decode=decode_agents,
+        account=account,
+    )
+
+
+def get_agent(agent_id: str, *, account: str = "") -> Call[Agent]:
+    """`GET /agents/{id}`."""
+    return Call(
+        operation="get_agent",
+        method="GET",
+        target=f"/agents/{encode_segment(agent_id, 'agent id')}",
+        decode=decode_agent,
         account=account,
     )
 
@@ -97,19 +116,36 @@ def update_number(
     friendly_name: str | None = None,
     agent_id: str | None = None,
     status: str | None = None,
+    method: Literal["PUT", "PATCH"] = "PUT",
     account: str = "",
 ) -> Call[AgentNumber | None]:
-    """`PUT /numbers/{id}`, with only the given fields."""
+    """`PUT /numbers/{id}`, or `PATCH`, with only the given fields."""
     body = {"friendlyName": friendly_name, "agentId": agent_id, "status": status}
     if not any(value is not None for value in body.values()):
         raise InvalidArgument("update: expected at least one of friendly_name, agent_id, status")
     return Call(
         operation="update_number",
-        method="PUT",
+        method=method,
         target=_number_path(number_id),
         decode=decode_changed,
         idempotent=False,
         body=encode_json(body),
+        account=account,
+        recovery_hint=_RECOVERY_HINT,
+    )
+
+
+def unassign_number(
+    number_id: str, *, method: Literal["PUT", "PATCH"] = "PUT", account: str = ""
+) -> Call[AgentNumber | None]:
+    """`PUT /numbers/{id}`, or `PATCH`, with an `agentId` of null."""
+    return Call(
+        operation="unassign_number",
+        method=method,
+        target=_number_path(number_id),
+        decode=decode_changed,
+        idempotent=False,
+        body=b'{"agentId":null}',
         account=account,
         recovery_hint=_RECOVERY_HINT,
     )

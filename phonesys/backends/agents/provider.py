@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Self, TypeVar
 
 import msgspec
 
@@ -29,6 +29,7 @@ from phonesys.backends.windows import WindowPosition
 from phonesys.errors import BadRequest, CallError, DecodeError, NotFound, OutcomeUnknown, RepeatedPage
 from phonesys.http.auth import ApiKey, Auth
 from phonesys.http.ratelimit.headers import RateLimitHeaders
+from phonesys.http.ratelimit.window import RateLimit
 from phonesys.model import Page
 from phonesys.writes import Write
 
@@ -41,7 +42,6 @@ if TYPE_CHECKING:
     from phonesys.backends.reconcile import OutcomeEvaluator
     from phonesys.http.call import Call
     from phonesys.http.options import HttpOptions
-    from phonesys.http.ratelimit.window import RateLimit
     from phonesys.http.transport import Transport
     from phonesys.model import Cursor
     from phonesys.sandbox import Sandbox
@@ -50,6 +50,7 @@ if TYPE_CHECKING:
 R = TypeVar("R", "Agent", "AgentNumber")
 
 _MAX_PAGE_SIZE = 100
+_METHOD_NOT_ALLOWED = 405
 _UNPAGED = 2**31
 """Page size of a list that is not documented to be paged: more than any page holds."""
 
@@ -67,7 +68,8 @@ class AgentNumbers(WritingBackend[AgentNumber]):
     - `account`: name of that account here; `"default"` unless given. `auth=PerAccount({…: ApiKey(key)})`
       opens several.
     - `status`: list only the numbers in this state, by the vendor's word.
-    - `limit`: none by default, since the vendor states none. Its `Retry-After` is obeyed.
+    - `agent_id`: list only the numbers of this agent.
+    - `limit`: 1 000 requests per hour and key.
     """
 
     write_kinds = ("assign", "update", "delete")
@@ -79,6 +81,7 @@ class AgentNumbers(WritingBackend[AgentNumber]):
         options=(
             BackendOption("page_size", int, "Numbers per page, 1 to 100."),
             BackendOption("status", str, "List only the numbers in this state, by the vendor's word."),
+            BackendOption("agent_id", str, "List only the numbers of this agent."),
         ),
     )
 
@@ -91,7 +94,8 @@ class AgentNumbers(WritingBackend[AgentNumber]):
         page_size: int = _MAX_PAGE_SIZE,
         account: str = DEFAULT_ACCOUNT,
         status: str | None = None,
-        limit: RateLimit | None = None,
+        agent_id: str | None = None,
+        limit: RateLimit | None = RateLimit(1000, per=3600),
         name: str = "agents",
         http: HttpOptions | None = None,
         session: aiohttp.ClientSession | None = None,
@@ -110,6 +114,8 @@ class AgentNumbers(WritingBackend[AgentNumber]):
         )
         self.page_size = validate_page_size(page_size, _MAX_PAGE_SIZE)
         self.status = status
+        self.agent_id = agent_id
+        self._update_method: Literal["PUT", "PATCH"] = "PUT"
 
     @classmethod
     def from_sandbox(cls, sandbox: Sandbox, /, **options: Any) -> Self:
@@ -182,7 +188,9 @@ class AgentNumbers(WritingBackend[AgentNumber]):
     async def _send_listing(self, account: str, position: Position) -> Rows[AgentNumber]:
         number, size = position
         return await self.send(
-            calls.list_numbers(page=number, limit=size, status=self.status, account=account)
+            calls.list_numbers(
+                page=number, limit=size, status=self.status, agent_id=self.agent_id, account=account
+            )
         )
 
     async def _is_beyond_end(self, account: str, position: Position) -> bool:
@@ -255,17 +263,40 @@ class AgentNumbers(WritingBackend[AgentNumber]):
 
         If the response has no content, the number is fetched.
         """
-        call = calls.update_number(
-            number_id,
-            friendly_name=friendly_name,
-            agent_id=agent_id,
-            status=status,
-            account=self._account_or_default(account),
-        )
+        account = self._account_or_default(account)
         wanted = drop_none(friendly_name=friendly_name, agent_id=agent_id, status=status)
-        write = Write(kind="update", account=call.account, number_id=number_id, wanted=wanted)
-        updated = await self.write(call, write)
-        return await self._read_back(call, write) if updated is None else self._with_account(updated, account)
+        call_with = partial(calls.update_number, number_id, **wanted, account=account)
+        return await self._change(
+            call_with, Write(kind="update", account=account, number_id=number_id, wanted=wanted)
+        )
+
+    async def unassign(self, number_id: str, *, account: str | None = None) -> AgentNumber:
+        """Take a number from its agent. Raises OutcomeUnknown if the response is lost."""
+        account = self._account_or_default(account)
+        call_with = partial(calls.unassign_number, number_id, account=account)
+        wanted = {"agent_id": None}
+        return await self._change(
+            call_with, Write(kind="update", account=account, number_id=number_id, wanted=wanted)
+        )
+
+    async def _change(self, call_with: Callable[..., Call[AgentNumber | None]], write: Write) -> AgentNumber:
+        """Send a change with PUT, or PATCH once PUT was refused: the vendor's documents disagree.
+
+        A 405 proves that nothing was changed.
+        """
+        call = call_with(method=self._update_method)
+        try:
+            updated = await self.write(call, write)
+        except BadRequest as error:
+            if error.status != _METHOD_NOT_ALLOWED or self._update_method == "PATCH":
+                raise
+            updated = await self.write(call_with(method="PATCH"), write)
+            self._update_method = "PATCH"
+        return (
+            await self._read_back(call, write)
+            if updated is None
+            else self._with_account(updated, write.account)
+        )
 
     async def _read_back(self, call: Call[AgentNumber | None], write: Write) -> AgentNumber:
         """Fetch a number that was changed. A failure is no failure of the change, and is reported as such."""
@@ -287,6 +318,10 @@ class AgentNumbers(WritingBackend[AgentNumber]):
         account = self._account_or_default(account)
         rows = self._all_readable(await self._pages_of_agent(agent_id, account), "numbers_of_agent", account)
         return tuple(self._with_account(row, account) for row in rows)
+
+    async def agent(self, agent_id: str, *, account: str | None = None) -> Agent:
+        """Fetch one agent."""
+        return await self.send(calls.get_agent(agent_id, account=self._account_or_default(account)))
 
     async def agents(
         self, *, status: str | None = None, search: str | None = None, account: str | None = None

@@ -243,3 +243,4 @@ def _scalar(raw: msgspec.Raw | None, kind: type[T]) -> T | None:
 decode_numbers = page_decoder(AgentNumber, "number", "row_id")
 decode_agents = page_decoder(Agent, "id")
 decode_number = single_decoder(AgentNumber, "number", "row_id", keys=("data", "number"))
+decode_agent = single_decoder(Agent, "id", keys=("data", "agent"))
