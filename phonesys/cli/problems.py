@@ -11,7 +11,7 @@ from phonesys.cli.accounts import AccountFile
 from phonesys.cli.output import OutputFile
 from phonesys.cli.progress import pluralize
 from phonesys.cli.running import DONE, FAILED
-from phonesys.cli.terminal import print_error, print_table
+from phonesys.cli.terminal import print_error, print_info, print_table, progress_is_wanted
 from phonesys.sweep import Outcome
 
 if TYPE_CHECKING:
@@ -38,22 +38,38 @@ class RowProblem(NamedTuple):
     reason: str
 
 
-class UnreadableRows:
-    """Unreadable rows of a sweep, counted by account, field and reason."""
+class ProblemCounts:
+    """Problems of rows, counted by account, field and reason."""
 
     def __init__(self) -> None:
         self.counts: Counter[RowProblem] = Counter()
         self.examples: dict[RowProblem, str] = {}
 
+    def add(self, problem: RowProblem, count: int, example: bytes) -> None:
+        """Count rows with a problem, and keep the first example."""
+        if problem in self.counts or len(self.counts) < _MAX_GROUPS:
+            self.counts[problem] += count
+            self.examples.setdefault(problem, example.decode(errors="replace"))
+
+
+class UnreadableRows:
+    """Rows of a sweep that could not be read, and fields that could not."""
+
+    def __init__(self) -> None:
+        self.rows = ProblemCounts()
+        self.fields = ProblemCounts()
+        """Fields of another type than documented, in rows that could be read without them."""
+
     def add(self, page: Page[PhoneNumber]) -> None:
-        """Count the unreadable rows of a page."""
+        """Count the unreadable rows and fields of a page."""
         for row in page.rejected:
             path = _PATH_IN_REASON.search(row.reason)
             reason = row.reason[: path.start()] if path else row.reason
             problem = RowProblem(page.provider, page.account, path[1] if path else "", reason)
-            if problem in self.counts or len(self.counts) < _MAX_GROUPS:
-                self.counts[problem] += 1
-                self.examples.setdefault(problem, row.raw.decode(errors="replace"))
+            self.rows.add(problem, 1, row.raw)
+        for mended in page.mended:
+            problem = RowProblem(page.provider, page.account, mended.field, "not of the documented type")
+            self.fields.add(problem, mended.count, mended.example)
 
     async def pages(self, sweep: AsyncIterable[Page[PhoneNumber]]) -> AsyncGenerator[Page[PhoneNumber]]:
         """Yield the pages of a sweep and count their unreadable rows."""
@@ -72,7 +88,11 @@ def report_sweep(
     """Print accounts and rows that could not be read, and return the exit status."""
     if report.rejected:
         print_error(f"{pluralize(report.rejected, 'row')} could not be read")
-        print_table(tables.unreadable_rows(unreadable.counts, unreadable.examples), on_stderr=True)
+        print_table(tables.row_problems(unreadable.rows), on_stderr=True)
+    if unreadable.fields.counts:
+        print_info("some fields are not of the documented type; the numbers are complete but for these:")
+        if progress_is_wanted():
+            print_table(tables.row_problems(unreadable.fields), on_stderr=True)
     if report.failures:
         print_error(f"{pluralize(len(report.failures), 'account')} failed")
         print_table(tables.failures(report.failures), on_stderr=True)
@@ -92,7 +112,7 @@ async def write_failures(path: Path | None, report: SweepReport, unreadable: Unr
         for failure in report.failures
     ]
     counts: Counter[tuple[str, str]] = Counter()
-    for problem, count in unreadable.counts.items():
+    for problem, count in unreadable.rows.counts.items():
         counts[problem.backend, problem.account] += count
     found += [
         rows.FailureRow(backend, account, "unreadable", None, f"{pluralize(count, 'row')} could not be read")

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
-    from phonesys.cli.problems import RowProblem
+    from phonesys.cli.problems import ProblemCounts
     from phonesys.cli.rows import NumberRow, PoolRow, SnapshotRow
     from phonesys.errors import PhonesysError
     from phonesys.inventory import AccountOutcome, Change
@@ -114,9 +114,9 @@ def failures(failed: Sequence[Failure]) -> RenderableType:
     return _limited(table, len(failed) - len(shown), "accounts")
 
 
-def unreadable_rows(counts: Counter[RowProblem], examples: Mapping[RowProblem, str]) -> RenderableType:
-    """Return a table of unreadable rows: where, which field, why, and the beginning of a row."""
-    shown = counts.most_common(MAX_FAILURES)
+def row_problems(problems: ProblemCounts) -> RenderableType:
+    """Return a table of problems: where, which field, why, and the beginning of an example."""
+    shown = problems.counts.most_common(MAX_FAILURES)
     table = ColumnTable(
         {
             "backend": [problem.backend for problem, _ in shown],
@@ -124,10 +124,10 @@ def unreadable_rows(counts: Counter[RowProblem], examples: Mapping[RowProblem, s
             "rows": [f"{count:,}" for _, count in shown],
             "field": [problem.field for problem, _ in shown],
             "reason": [problem.reason for problem, _ in shown],
-            "row": [examples[problem][:_EXCERPT] for problem, _ in shown],
+            "row": [problems.examples[problem][:_EXCERPT] for problem, _ in shown],
         }
     )
-    return _limited(table, len(counts) - len(shown), "kinds")
+    return _limited(table, len(problems.counts) - len(shown), "kinds")
 
 
 def incomplete_accounts(found: Sequence[AccountOutcome]) -> RenderableType:

@@ -102,9 +102,11 @@ def confirm(question: str) -> bool:
 
 def print_table(renderable: RenderableType, *, on_stderr: bool = False) -> None:
     """Print a table to stdout or stderr."""
-    console = ERR if on_stderr else Console(highlight=False)
-    is_terminal = (sys.stderr if on_stderr else sys.stdout).isatty()
-    console.print(renderable, width=None if is_terminal else _WIDTH_WITHOUT_TERMINAL)
+    stream = sys.stderr if on_stderr else sys.stdout
+    if stream.isatty():
+        (ERR if on_stderr else Console(highlight=False)).print(renderable)
+    else:
+        stream.write(render_text(renderable).decode())
 
 
 def render_text(renderable: RenderableType) -> bytes:

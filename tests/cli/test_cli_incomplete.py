@@ -10,7 +10,7 @@ import pytest
 
 from phonesys.cli.problems import UnreadableRows
 from phonesys.model import Page, UnreadableRow
-from phonesys.sandbox import faults, status
+from phonesys.sandbox import body, status
 from tests.cli.vendors import call, serving, toml, write
 
 if TYPE_CHECKING:
@@ -28,6 +28,10 @@ COMMANDS = {
 }
 
 
+UNREADABLE = body('{"data": [{"phoneNumber": {"e164": "+14155552671"}}]}')
+"""A row without a number and without an id."""
+
+
 @pytest.fixture(scope="module")
 def server() -> Iterator[Sandbox]:
     with serving(locations=4, pools=(1, 2), leadping=12, agents=6, enforce_limits=False) as sandbox:
@@ -42,21 +46,31 @@ def vendors(server: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.chdir(tmp_path)
     write(tmp_path / "phonesys.toml", toml(server))
     yield server
-    server.faults.clear()
     server.clear_script()
 
 
 @pytest.mark.parametrize("command", COMMANDS.values(), ids=COMMANDS)
 def test_unreadable_rows_are_named(vendors: Sandbox, command: tuple[str, ...]) -> None:
     """The table has account, field, reason and the row itself. Every command exits with 1."""
-    vendors.faults.add(faults.BadRow(route="agents.list"))
+    vendors.script("agents.list", UNREADABLE, repeat=True)
     done = call(*command)
     assert done.status == 1, done
     assert "phonesys: 1 row could not be read" in done.err
     row = next(line for line in done.err.splitlines() if line.startswith("agents"))
-    assert row.split()[:3] == ["agents", "default", "1"]
-    assert "number" in row.lower()
-    assert '{"' in row
+    assert row.split()[:4] == ["agents", "default", "1", "phoneNumber"]
+    assert '{"phoneNumber": {"e164"' in row
+
+
+def test_fields_of_another_type_are_named(vendors: Sandbox) -> None:
+    """The number is there without them, so that the result is complete."""
+    vendors.script("agents.list", body('{"data": [{"id": "1", "friendlyName": [7]}]}'), repeat=True)
+    done = call("numbers", "agents", "--format", "jsonl")
+    assert done.status == 0, done
+    assert json.loads(done.out)["label"] is None
+    row = next(line for line in done.err.splitlines() if line.startswith("agents"))
+    assert row.split()[:4] == ["agents", "default", "1", "friendlyName"]
+    assert row.endswith("[7]")
+    assert call("numbers", "agents", "--quiet").err == ""
 
 
 @pytest.mark.parametrize("command", COMMANDS.values(), ids=COMMANDS)
@@ -73,7 +87,7 @@ def test_an_incomplete_result_may_be_allowed(vendors: Sandbox, command: tuple[st
 def test_an_incomplete_snapshot_says_so(vendors: Sandbox, command: tuple[str, ...]) -> None:
     """The accounts of a stored sweep that were not read completely are named, with the reason."""
     vendors.script("agents.list", status(403), repeat=True)
-    vendors.faults.add(faults.BadRow(route="leadping.list"))
+    vendors.script("leadping.list", body('{"items": [{"number": {"e164": "+1"}}]}'), repeat=True)
     assert call("sweep", "--store", "inventory.db").status == 1
     done = call(*command, "--store", "inventory.db")
     assert done.status == 1, done
@@ -81,7 +95,6 @@ def test_an_incomplete_snapshot_says_so(vendors: Sandbox, command: tuple[str, ..
     assert "1 row could not be read" in done.err
     assert "403" in done.err
     assert call(*command, "--store", "inventory.db", "--allow-incomplete").status == 0
-    vendors.faults.clear()
     vendors.clear_script()
     assert call("sweep", "--store", "inventory.db").status == 0
     assert "incomplete" not in call(*command, "--store", "inventory.db").err
@@ -133,6 +146,6 @@ def test_endless_kinds_of_unreadable_rows_are_counted_in_bounded_memory() -> Non
     for n in range(3000):
         row = UnreadableRow(raw=b"{}", reason=f"reason {n} - at `$.field`")
         unreadable.add(Page(account="a", provider="lc", numbers=(), rejected=(row, row)))
-    assert len(unreadable.counts) == 1000
-    (problem, count), *_ = unreadable.counts.most_common(1)
+    assert len(unreadable.rows.counts) == 1000
+    (problem, count), *_ = unreadable.rows.counts.most_common(1)
     assert (problem.field, problem.reason.startswith("reason"), count) == ("field", True, 2)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from phonesys.cli.rows import NumberRow
-from phonesys.sandbox import faults, status
+from phonesys.sandbox import body, status
 from tests.cli.vendors import call, run, serving, toml, write
 
 if TYPE_CHECKING:
@@ -36,7 +36,6 @@ def vendors(server: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.chdir(tmp_path)
     write(tmp_path / "phonesys.toml", toml(server))
     yield server
-    server.faults.clear()
     server.clear_script()
 
 
@@ -197,7 +196,7 @@ def test_every_column_can_be_chosen(vendors: Sandbox) -> None:
 @pytest.mark.parametrize("command", COMMANDS.values(), ids=COMMANDS)
 def test_failures_are_written_to_a_file(vendors: Sandbox, tmp_path: Path, command: tuple[str, ...]) -> None:
     """Each failed account is a line, and so is each account with unreadable rows."""
-    vendors.faults.add(faults.BadRow(route="leadping.list"))
+    vendors.script("leadping.list", body('{"items": [{"number": {"e164": "+1"}}]}'), repeat=True)
     vendors.script("agents.list", status(403), repeat=True)
     done = call(*command, "--format", "jsonl", "--failures", "failures.jsonl")
     assert done.status == 1, done

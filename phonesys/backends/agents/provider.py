@@ -174,6 +174,7 @@ class AgentNumbers(WritingBackend[AgentNumber]):
             next=position.following(rows, None if is_contradicted else total, more=more),
             total=total,
             rejected=response.rejected,
+            mended=response.mended,
         )
 
     async def _fetch(self, account: str, position: Position) -> Rows[AgentNumber]:
