@@ -19,6 +19,7 @@ from phonesys.inventory.record import (
 )
 from phonesys.inventory.snapshot import Snapshot
 from phonesys.inventory.stored_sweep import StoredSweep
+from phonesys.inventory.token_store import SqlTokenStore
 from phonesys.inventory.watch import Watch
 
 __all__ = [
@@ -36,6 +37,7 @@ __all__ = [
     "Records",
     "SchemaTooNew",
     "Snapshot",
+    "SqlTokenStore",
     "StoredSweep",
     "SweepSuperseded",
     "Watch",

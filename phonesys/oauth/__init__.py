@@ -2,7 +2,7 @@
 
 from phonesys.oauth.cipher import new_key
 from phonesys.oauth.file import FileTokenStore
-from phonesys.oauth.store import MemoryTokenStore, TokenStore
+from phonesys.oauth.store import MemoryTokenStore, SingleFlight, TokenStore
 from phonesys.oauth.token import Token
 
-__all__ = ["FileTokenStore", "MemoryTokenStore", "Token", "TokenStore", "new_key"]
+__all__ = ["FileTokenStore", "MemoryTokenStore", "SingleFlight", "Token", "TokenStore", "new_key"]

@@ -6,7 +6,8 @@ import asyncio
 import logging
 import time
 from collections import defaultdict
-from contextlib import ExitStack, asynccontextmanager, contextmanager
+from contextlib import ExitStack, asynccontextmanager
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
@@ -17,12 +18,13 @@ from phonesys.oauth.cache_file import TokenCacheFile
 from phonesys.oauth.cipher import FernetCipher
 from phonesys.oauth.codec import Codec
 from phonesys.oauth.durable_file import DurableTokenFile
-from phonesys.oauth.lock import MAX_POLL, MIN_POLL, acquire_lock, try_lock
+from phonesys.oauth.lock import acquire_lock, try_lock
 from phonesys.oauth.private_files import check_private_folder, create_private_folder
+from phonesys.oauth.single_flight import fetch_under_lock
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+    from collections.abc import AsyncGenerator, Awaitable, Callable
 
     from phonesys.oauth.codec import Tokens
     from phonesys.oauth.token import Token
@@ -117,25 +119,18 @@ class FileTokenStore:
     async def fetch_once(
         self, key: str, fetch: Callable[[], Awaitable[Token]], *, is_wanted: Callable[[Token], bool]
     ) -> Token:
-        """Return a stored token that is wanted, or fetch and cache one while other processes wait for it.
-
-        After `lock_timeout` seconds, or if the lock cannot be taken, the token is fetched without it: that
-        costs a request, and no token.
-        """
+        """Return a stored token that is wanted, or fetch and cache one while other processes wait for it."""
         stripe = _stripe(key)
         # One task of this process at a time waits for each lock, or thousands of them would poll it.
         await self._fetch_turns[stripe].acquire()
         try:
-            deadline, pause = time.monotonic() + self._lock_timeout, MIN_POLL
-            while True:
-                with self._try_fetch_lock(stripe) as acquired:
-                    stored = await self.load(key)
-                    if stored is not None and is_wanted(stored):
-                        return stored
-                    if acquired or time.monotonic() > deadline:
-                        return await self._fetch_and_write(key, fetch)
-                await asyncio.sleep(pause)
-                pause = min(2 * pause, MAX_POLL)
+            return await fetch_under_lock(
+                partial(self.load, key),
+                partial(self._fetch_and_write, key, fetch),
+                is_wanted=is_wanted,
+                try_lock=partial(self._try_fetch_lock, stripe),
+                timeout=self._lock_timeout,
+            )
         finally:
             self._fetch_turns[stripe].release()
 
@@ -148,8 +143,8 @@ class FileTokenStore:
             log.warning("cached tokens were not written: %s", failure)
         return token
 
-    @contextmanager
-    def _try_fetch_lock(self, stripe: str) -> Generator[bool]:
+    @asynccontextmanager
+    async def _try_fetch_lock(self, stripe: str) -> AsyncGenerator[bool]:
         with ExitStack() as stack:
             try:
                 create_private_folder(self._folder)

@@ -144,4 +144,4 @@ def test_the_page_shows_what_login_prints() -> None:
     """Page and program agree word for word."""
     (shown,) = TOML.findall(CLI.read_text())
     store = Path("/home/me/tokens.json")
-    assert shown == lines(CLIENT_ID, "company/ve9EPM428h8vShlRW1KT", store, encrypted=False, url=None)
+    assert shown == lines(CLIENT_ID, "company/ve9EPM428h8vShlRW1KT", str(store), encrypted=False, url=None)

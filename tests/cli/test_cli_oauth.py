@@ -147,7 +147,7 @@ def test_an_agencys_static_token_finds_its_locations(vendor: Sandbox, tmp_path: 
 def test_before_the_first_login_there_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The line names the command to run, with status 2."""
     monkeypatch.setenv(SECRET_VARIABLE, "x")
-    text = lines("a-b", "company/c", tmp_path / "t.json", encrypted=False, url="http://127.0.0.1:1")
+    text = lines("a-b", "company/c", str(tmp_path / "t.json"), encrypted=False, url="http://127.0.0.1:1")
     write(tmp_path / "phonesys.toml", text)
     done = call("numbers", "leadconnector", "-f", "jsonl")
     assert (done.status, done.out) == (2, "")
@@ -200,7 +200,7 @@ def test_a_store_that_cannot_be_read_is_reported_before_consent(
 def test_what_login_prints_is_toml(tmp_path: Path) -> None:
     """Paths and ids may have any characters."""
     path = tmp_path / 'a "b" \\ é\x7f.json'
-    printed = tomllib.loads(lines("a-b", 'company/"c"', path, encrypted=True, url=None))
+    printed = tomllib.loads(lines("a-b", 'company/"c"', str(path), encrypted=True, url=None))
     assert printed["leadconnector"]["oauth"] == {
         "client_id": "a-b",
         "client_secret_env": SECRET_VARIABLE,
@@ -218,3 +218,29 @@ def test_a_login_without_a_terminal_does_not_prompt(monkeypatch: pytest.MonkeyPa
     done = call("auth", "login", "--client-id", "a-b", "--store", "tokens.json")
     assert (done.status, done.out, done.err.count("\n")) == (2, "", 1)
     assert f"expected {SECRET_VARIABLE}, since there is no terminal" in done.err
+
+
+def test_a_login_into_a_database_is_swept_from_it(
+    vendor: Sandbox, unused_port: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A URL as the store keeps the tokens in a database, which a named configuration may use."""
+    monkeypatch.setenv(SECRET_VARIABLE, vendor.oauth.client_secret)
+    monkeypatch.setattr(webbrowser, "open", browse)
+    url = f"sqlite:///{tmp_path / 'tokens.db'}"
+    done = call(
+        "auth", "login", "--client-id", vendor.oauth.client_id, "--store", url,
+        "--redirect-uri", f"http://localhost:{unused_port}/callback",
+        "--base-url", vendor.leadconnector_url, "--marketplace-url", vendor.leadconnector_url,
+    )  # fmt: skip
+    assert done.status == 0, done.err
+    assert f'store = "{url}"' in done.out
+    named = write(tmp_path / "named.toml", done.out)
+    swept = call("sweep", "--config", str(named), "-f", "jsonl")
+    assert swept.status == 0, swept.err
+    assert listed(swept) == held(vendor)
+    monkeypatch.delenv("PHONESYS_CONFIG")
+    lines_without_host = done.out.partition("[leadconnector.oauth]")
+    write(tmp_path / "phonesys.toml", "".join(lines_without_host[1:]))
+    found = call("sweep")
+    assert (found.status, found.out) == (2, "")
+    assert "tokens go to a database only with a configuration that is named" in found.err

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -55,8 +56,11 @@ def login(
     *,
     client_id: Annotated[str, typer.Option(metavar="ID", help="The app's client id.")],
     store: Annotated[
-        Path, typer.Option(metavar="FILE", help=f"File for tokens; encrypted if {KEY_VARIABLE} is set.")
-    ] = Path(DEFAULT_STORE),
+        str,
+        typer.Option(
+            metavar="FILE|URL", help=f"File or database for tokens; encrypted if {KEY_VARIABLE} is set."
+        ),
+    ] = DEFAULT_STORE,
     level: Annotated[
         ConsentLevel, typer.Option("--for", help="Authorize for an agency, or for one location.")
     ] = ConsentLevel.COMPANY,
@@ -109,7 +113,7 @@ def login(
                 marketplace_url=marketplace_url,
                 version=api_version,
             )
-            print_info(f"the token of {token.subject} is in {store}")
+            print_info(f"the token of {token.subject} is in {_redact(store)}")
             print_info(f"for phonesys.toml, with the client secret in {SECRET_VARIABLE}:")
             print_info("")
             url = None if base_url == _VENDOR else base_url
@@ -140,7 +144,7 @@ def _client_secret() -> Secret:
 def configuration(
     client_id: str,
     subject: str,
-    store: Path,
+    store: str,
     *,
     encrypted: bool,
     url: str | None,
@@ -148,7 +152,8 @@ def configuration(
 ) -> str:
     """Return a configuration that finds the token; secrets stay in their variables."""
     kind, _, id_ = subject.partition("/")
-    path = str(store) if str(store).startswith("~") else str(store.absolute())
+    as_written = "://" in store or store.startswith("~")
+    path = store if as_written else str(Path(store).absolute())
     lines = [] if url is None else ["[leadconnector]", f"base_url = {_toml(url)}", ""]
     lines += [
         "[leadconnector.oauth]",
@@ -162,6 +167,11 @@ def configuration(
     if encrypted:
         lines.append(f"store_key_env = {_toml(KEY_VARIABLE)}")
     return "\n".join([*lines, ""])
+
+
+def _redact(store: str) -> str:
+    """Return a store's path or URL without its password."""
+    return re.sub(r"(://[^:/@]*):.*@", r"\1:***@", store)
 
 
 def _toml(text: str) -> str:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from phonesys.backends.info import OAuthInfo
     from phonesys.cli.config.section import Section
     from phonesys.http.auth import Auth
+    from phonesys.oauth import TokenStore
     from phonesys.secret import Secret
 
 KEY = "oauth"
@@ -39,8 +40,13 @@ def read_oauth(section: Section, info: OAuthInfo) -> Auth:
             f'{table.where()}: expected client_secret_env = "NAME" of an environment variable, '
             'or client_secret = "…"'
         )
+    if store is not None and _is_url(store) and not section.trusted:
+        raise ConfigError(
+            f"{table.where('store')}: expected a file; tokens go to a database only with a configuration "
+            "that is named with --config or PHONESYS_CONFIG"
+        )
     tokens = open_token_store(
-        Path(DEFAULT_STORE if store is None else store),
+        DEFAULT_STORE if store is None else store,
         table.secret_from_env(_STORE_KEY) if encrypted else None,
         folder=table.folder,
         store_name=table.where("store"),
@@ -53,15 +59,23 @@ def read_oauth(section: Section, info: OAuthInfo) -> Auth:
         raise table.error_from(error) from None
 
 
+def _is_url(where: str) -> bool:
+    return "://" in where
+
+
 def open_token_store(
-    path: Path, key: Secret | str | None, *, folder: Path = Path(), store_name: str, key_name: str
-) -> FileTokenStore:
-    """Return a store, without touching its file yet; a relative path is one in `folder`.
+    where: str, key: Secret | str | None, *, folder: Path = Path(), store_name: str, key_name: str
+) -> TokenStore:
+    """Return a store, without touching its file or database yet; a relative path is one in `folder`.
 
     Raises ConfigError with the name of the option that holds a bad path or key.
     """
     try:
-        return FileTokenStore(folder / path.expanduser(), key=key)
+        if _is_url(where):
+            from phonesys.inventory import SqlTokenStore  # needs an extra
+
+            return SqlTokenStore(where, key=key)
+        return FileTokenStore(folder / Path(where).expanduser(), key=key)
     except ConfigError as error:
         reason = str(error).removeprefix("token store: ").removeprefix("key= ")
         raise ConfigError(f"{key_name}: {reason}") from None

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
     from pathlib import Path
 
-    from sqlalchemy import URL
+    from sqlalchemy import URL, Pool
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 T = TypeVar("T")
@@ -152,10 +152,12 @@ def _first_line(failure: SQLAlchemyError) -> str:
     return f"{type(cause).__name__}: {str(cause).partition(chr(10))[0]:.300}"
 
 
-async def connect(where: str | Path, *, read_only: bool = False) -> Database:
+async def connect(
+    where: str | Path, *, read_only: bool = False, poolclass: type[Pool] | None = None
+) -> Database:
     """Open a database, and create or migrate its tables if necessary and not `read_only`."""
     url = parse_url(where)
-    database = Database(await _engine(url, read_only=read_only))
+    database = Database(await _engine(url, read_only=read_only, poolclass=poolclass))
     try:
         await _open(database, schema_of(url), read_only=read_only)
     except BaseException:
@@ -178,13 +180,14 @@ async def _is_current(database: Database) -> bool:
         return await read_version(connection)
 
 
-async def _engine(url: URL, *, read_only: bool) -> AsyncEngine:
+async def _engine(url: URL, *, read_only: bool, poolclass: type[Pool] | None) -> AsyncEngine:
     if url.get_backend_name() == "sqlite":
         require_extra("inventory", "aiosqlite")
         from phonesys.inventory.store import sqlite
 
-        return sqlite.create_engine(await asyncio.to_thread(sqlite.check_file, url, read_only=read_only))
+        url = await asyncio.to_thread(sqlite.check_file, url, read_only=read_only)
+        return sqlite.create_engine(url, poolclass=poolclass)
     require_extra("postgres", "asyncpg")
     from phonesys.inventory.store import postgresql
 
-    return postgresql.create_engine(url)
+    return postgresql.create_engine(url, poolclass=poolclass)

@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from phonesys.inventory.store.urls import connect_arguments, schema_of
 
 if TYPE_CHECKING:
+    from sqlalchemy import Pool
     from sqlalchemy.ext.asyncio import AsyncEngine
 
 _LOCK_TIMEOUT = "250ms"  # one attempt; `Database.write` repeats it
@@ -37,7 +38,7 @@ class Dialect(PGDialect_asyncpg):
 registry.register(_DIALECT, __name__, Dialect.__name__)
 
 
-def create_engine(url: URL) -> AsyncEngine:
+def create_engine(url: URL, *, poolclass: type[Pool] | None = None) -> AsyncEngine:
     """Create an engine that leaves no prepared statements and no settings on the server."""
     arguments = connect_arguments(url) | {
         "statement_cache_size": 0,
@@ -47,7 +48,9 @@ def create_engine(url: URL) -> AsyncEngine:
     }
     plain = url.set(drivername=_DIALECT.replace(".", "+"), query={})
     # Parameters never appear in errors or logs.
-    engine = create_async_engine(plain, hide_parameters=True, pool_pre_ping=True, connect_args=arguments)
+    engine = create_async_engine(
+        plain, hide_parameters=True, pool_pre_ping=True, connect_args=arguments, poolclass=poolclass
+    )
     schema = schema_of(url)
 
     def begin(connection: Any) -> None:

@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from phonesys.inventory.errors import InventoryError
 
 if TYPE_CHECKING:
+    from sqlalchemy import Pool
     from sqlalchemy.ext.asyncio import AsyncEngine
 
 ATTEMPT = 0.25
@@ -26,10 +27,12 @@ _PRAGMAS = ("PRAGMA synchronous=NORMAL", "PRAGMA cache_size=-32768", "PRAGMA tem
 _MAGIC = b"SQLite format 3\0"
 
 
-def create_engine(url: URL) -> AsyncEngine:
+def create_engine(url: URL, *, poolclass: type[Pool] | None = None) -> AsyncEngine:
     """Create an engine."""
     # Parameters never appear in errors or logs.
-    engine = create_async_engine(url, hide_parameters=True, connect_args={"timeout": ATTEMPT})
+    engine = create_async_engine(
+        url, hide_parameters=True, connect_args={"timeout": ATTEMPT}, poolclass=poolclass
+    )
     event.listen(engine.sync_engine, "connect", _prepare)
     event.listen(engine.sync_engine, "begin", _begin)
     return engine
