@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from importlib.util import find_spec
-from math import ceil
 from typing import Any, Literal, TypeAlias
 
 import msgspec
 
 from benchmarks.job import Job
 from benchmarks.server import Serving
+from phonesys.backends.windows import pages_named_by, window_plan
 
 Unit: TypeAlias = Literal["request", "1000 numbers", "run"]
 
@@ -96,8 +96,23 @@ def bytes_only(task: str = "locations") -> Entry:
 
 
 _ONE_SECOND: dict[str, Any] = {"least_seconds": 1.0}
+LOOKAHEAD = 12  # the default of LeadConnector(speculate=…)
 _BIG = Job(client="", task="", locations=200, rows=1000, warm_up=20, **_ONE_SECOND)
-_WINDOW = 4
+
+
+def rounds(pages: int, rows: int) -> int:
+    """Return the least number of round trips in which a location of so many pages is read.
+
+    A page is requested only once the pages before it have proved that there may be one.
+    """
+    full = window_plan(rows).count(pages * rows) - 1
+    trips = read = 1
+    named = pages_named_by(0, LOOKAHEAD).stop
+    while read <= full:
+        read, trips = named, trips + 1
+        named = pages_named_by(min(read, full) - 1, LOOKAHEAD).stop
+    return trips
+
 
 SMALL = Case(
     name="small",
@@ -122,18 +137,49 @@ SEVERAL = Case(
     job=msgspec.structs.replace(_BIG, locations=60, pages=5, warm_up=5),
     serving=Serving(rows=1000, pages=5),
 )
+_UNLIMITED = (100_000, 10.0)
+SIZES = (
+    # numbers of the location, size of a page, whether pages state the total, rate limit, most requests
+    (1_000, 1_000, False, _UNLIMITED, 2),
+    (1_500, 1_000, False, _UNLIMITED, 2),
+    (2_500, 1_000, False, _UNLIMITED, 4),
+    (5_500, 1_000, False, _UNLIMITED, 8),
+    (20_000, 1_000, False, _UNLIMITED, 27),
+    (100_000, 1_000, False, _UNLIMITED, 130),
+    (100_000, 1_000, True, _UNLIMITED, 113),
+    (10_000, 100, False, (25, 1.0), 125),
+)
+REQUESTS = Case(
+    name="requests",
+    title="Requests for one location: counted, not timed",
+    entries=tuple(
+        phonesys(
+            "requests",
+            f"{'counted_' if total else ''}{count}_by_{size}",
+            f"{count:,} numbers in pages of {size:,}" + (", with a total" if total else ""),
+            count=count,
+            rows=size,
+            total=total,
+            limit=limit,
+        )
+        for count, size, total, limit, _ in SIZES
+    ),
+    job=Job(client="", task="", locations=1),
+    serving=Serving(),
+    unit="run",
+)
 DEEP = Case(
     name="deep",
     title="One deep location: 100 pages of 100 numbers, 40 ms of latency, no total",
     entries=(
-        phonesys("deep", label="phonesys, window of 4 pages", speculate=_WINDOW),
-        phonesys("deep", "phonesys_16", "phonesys, window of 16 pages", speculate=16),
+        phonesys("deep", label="phonesys, as by default"),
+        phonesys("deep", "phonesys_4", "phonesys, 4 pages ahead", speculate=4),
         by_hand(),
     ),
     job=Job(client="", task="", locations=1, pages=100, rows=100, limit=(100_000, 10.0)),
     serving=Serving(pages=100, rows=100, latency=0.04),
     unit="run",
-    bound=0.04 * (1 + ceil(99 / _WINDOW)),
+    bound=0.04 * rounds(pages=100, rows=100),
 )
 ORGANIZATION = Case(
     name="organization",
@@ -252,8 +298,8 @@ SCALE = Case(
 )  # fmt: skip
 
 CASES = (
-    SMALL, BIG, SEVERAL, DEEP, ORGANIZATION, EXCHANGE, LIMITED, TLS, GZIP, STOP, FILE, STORE, IMPORT, DECODE,
-    SCALE,
+    SMALL, BIG, SEVERAL, REQUESTS, DEEP, ORGANIZATION, EXCHANGE, LIMITED, TLS, GZIP, STOP, FILE, STORE,
+    IMPORT, DECODE, SCALE,
 )  # fmt: skip
 
 
@@ -279,4 +325,6 @@ def quick(case: Case) -> Case:
 
 
 def _fewer(job: dict[str, Any]) -> dict[str, Any]:
+    if "count" in job:
+        return {**job, "count": min(job["count"], 3_000), "limit": (100_000, 1.0)}
     return {**job, "locations": min(job["locations"], 20)} if "locations" in job else job

@@ -9,27 +9,30 @@ _UNTIL = "2025-11-20T09:30:00.000Z"
 _EMPTY = b'{"numbers":[],"total":0}'
 
 
-def location_pages(pages: int, rows: int, *, total: bool = False) -> list[bytes]:
-    """Make the pages of one LeadConnector location: all full but the last, which lacks one number.
+def location_pages(pages: int, rows: int) -> list[bytes]:
+    """Return the pages of one LeadConnector location: all full but the last, which lacks one number.
 
-    `total` writes how many there are, as version v3 may. The last element is the page after the last.
+    The last element is the page after the last.
     """
-    count = pages * rows - 1
-    places = (range(page * rows, min((page + 1) * rows, count)) for page in range(pages))
-    extra = {"total": count} if total else {}
-    return [*(location_page(page, rows, **extra) for page in places), _EMPTY]
+    return [location_page(page, rows, pages * rows - 1) for page in range(pages + 1)]
 
 
-def location_page(places: range, size: int, **extra: Any) -> bytes:
-    """Make one page of a LeadConnector location: the rows at these places."""
+def location_page(page: int, size: int, count: int, *, total: bool = False) -> bytes:
+    """Return one page of a LeadConnector location that has `count` numbers.
+
+    With `total`, the page states their number, as version v3 may.
+    """
+    rows = range(page * size, min((page + 1) * size, count))
+    if not rows and not total:
+        return _EMPTY
     return _bytes(
         {
-            "numbers": [location_row(place) for place in places],
+            "numbers": [location_row(row) for row in rows],
             "isUnderGhl": True,
             "pageSize": size,
-            "page": places.start // size,
+            "page": page,
             "accountStatus": "active",
-            **extra,
+            **({"total": count} if total else {}),
         }
     )
 

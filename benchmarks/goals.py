@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from benchmarks.cases import REQUESTS, SIZES
 from benchmarks.results import CaseResult, Run
 
 if TYPE_CHECKING:
@@ -69,8 +70,13 @@ def _beside_bound(case: CaseResult, _run: Run) -> float | None:
     return row.per_unit() * row.units / case.bound if row is not None and case.bound else None
 
 
-def _extra(name: str) -> Callable[[CaseResult, Run], float | None]:
-    return lambda case, _run: case.rows["phonesys"].other(name) if "phonesys" in case.rows else None
+def _seconds(case: CaseResult, _run: Run) -> float | None:
+    row = case.rows.get("phonesys")
+    return row.per_unit() * row.units if row is not None else None
+
+
+def _extra(name: str, key: str = "phonesys") -> Callable[[CaseResult, Run], float | None]:
+    return lambda case, _run: case.rows[key].other(name) if key in case.rows else None
 
 
 def _memory(small: str, large: str) -> Callable[[CaseResult, Run], float | None]:
@@ -93,8 +99,13 @@ GOALS = (
         "decode", "decode and unify: cost beside bare msgspec, tuned", 1.05, cost_beside("tuned"), most=True
     ),
     Goal("decode", "decode and unify: speed beside pydantic", 6.0, faster_than("httpx")),
-    Goal("deep", "deep location: time beside the best possible", 1.15, _beside_bound, most=True),
-    Goal("deep", "deep location: requests wasted, window of 4", 4.0, _extra("wasted"), most=True),
+    *(
+        Goal("requests", f"requests: {entry.label}", float(most), _extra("requests", entry.key), most=True)
+        for entry, (_, _, _, _, most) in zip(REQUESTS.entries, SIZES, strict=True)
+    ),
+    Goal("deep", "deep location: time beside the best possible", 1.1, _beside_bound, most=True),
+    Goal("deep", "deep location: seconds", 0.7, _seconds, most=True),
+    Goal("deep", "deep location: more requests than pages", 25.0, _extra("wasted"), most=True),
     Goal("limited", "rate-limited: share of the allowed requests used", 0.97, _extra("used")),
     Goal("limited", "rate-limited: requests refused with 429", 0.0, _extra("refused"), most=True),
     Goal(

@@ -7,6 +7,7 @@ import re
 import resource
 import time
 from contextlib import contextmanager
+from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,7 +35,11 @@ class Job(msgspec.Struct, kw_only=True, frozen=True):
     """Repeat the work until it took as long in total."""
     certificate: str | None = None
     file: str | None = None
-    speculate: int = 4
+    count: int | None = None
+    """The numbers of each location, in the case `requests`; `rows` is the size of a page there."""
+    total: bool = False
+    """True if pages state the total."""
+    speculate: int = 12
     limit: tuple[int, float] | None = None
     """The rate limit to stay within; the client's default where None."""
     keep_done: bool = True
@@ -42,18 +47,17 @@ class Job(msgspec.Struct, kw_only=True, frozen=True):
 
     @property
     def requests(self) -> int:
-        """How many pages there are to read; what a client asks for beyond them is its own affair."""
-        return self.locations * self.pages
-
-    @property
-    def looks(self) -> int:
-        """How many places there are where two pages meet; phonesys looks at each again, as rows may move."""
-        return self.locations * (self.pages - 1)
+        """The number of pages to read without overlap."""
+        return self.locations * (self.pages if self.count is None else ceil(self.count / self.rows))
 
     @property
     def numbers(self) -> int:
-        """How many numbers a client must come back with."""
-        return self.locations * (self.pages * self.rows - 1)
+        """The number of numbers that a client must return."""
+        return (
+            self.locations * self.count
+            if self.count is not None
+            else self.locations * (self.pages * self.rows - 1)
+        )
 
     def ids(self, prefix: str = "loc") -> Iterator[str]:
         """Name the locations, one by one: a hundred thousand are no list in anybody's memory."""

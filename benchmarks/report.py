@@ -22,17 +22,18 @@ FIGURES: dict[Figure, str] = {"seconds": "wall time", "cpu": "CPU time"}
 _FAST_ENOUGH = 3.0
 
 _EXTRAS = {
-    "looks": "{:.0f} second looks where pages meet",
-    "wasted": "{:.0f} requests wasted",
+    "requests": "{:.0f} requests",
+    "wasted": "{:.0f} more requests than pages",
     "used": "{:.1%} of the allowed requests used",
     "refused": "{:.0f} refused with 429",
     "tasks_left": "{:.0f} tasks left",
 }
 _SHOWN = {
-    "deep": ("looks", "wasted"),
+    "deep": ("wasted",),
     "limited": ("used", "refused"),
     "stop": ("tasks_left",),
-    "several": ("looks", "wasted"),
+    "several": ("wasted",),
+    "requests": ("requests",),
 }
 
 

@@ -99,8 +99,7 @@ def derive(job: Job, outcome: Outcome) -> None:
     """Add what follows from what the server saw."""
     extra = outcome.extra
     if "requests" in extra:
-        extra["looks"] = job.looks
-        extra["wasted"] = extra["requests"] - job.requests - job.looks
+        extra["wasted"] = extra["requests"] - job.requests
     if extra.get("ideal") and extra.get("span"):
         extra["used"] = extra["ideal"] / extra["span"]
 

@@ -17,11 +17,13 @@ from typing import TYPE_CHECKING, cast
 import msgspec
 
 from benchmarks import affinity
-from benchmarks.data import location_page, location_pages, organization_pages
+from benchmarks.data import location_page, organization_pages
+from phonesys.backends.windows import window_plan
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+_NUMBERS = b"/phone-system/numbers/location/"
 _HEAD_END = b"\r\n\r\n"
 _NOT_FOUND = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"
 _TOO_MANY = b"HTTP/1.1 429 Too Many Requests\r\nRetry-After: 1\r\nContent-Length: 0\r\n\r\n"
@@ -79,27 +81,18 @@ class Site:
 
     def __init__(self, serving: Serving) -> None:
         self.serving = serving
-        encode = gzip.compress if serving.gzip else bytes
-        headers = b"Content-Encoding: gzip\r\n" if serving.gzip else b""
-        self.location = [
-            _answer(encode(body), headers)
-            for body in location_pages(serving.pages, serving.rows, total=serving.total)
-        ]
-        # The last row of each page by itself: what is asked for to see whether rows moved.
-        self.single = {
-            place: _answer(encode(location_page(range(place, place + 1), 1)), headers)
-            for place in range(serving.rows - 1, serving.pages * serving.rows, serving.rows)
-        }
-        self.organization = [
-            _answer(encode(body), headers) for body in organization_pages(serving.pages, serving.rows)
-        ]
+        self._headers = b"Content-Encoding: gzip\r\n" if serving.gzip else b""
+        self._count = serving.pages * serving.rows - 1
+        self._pages: dict[tuple[int, int, int, bool], bytes] = {}
+        self._prepare()
+        self.organization = [_answer(body) for body in organization_pages(serving.pages, serving.rows)]
         self.stats = Stats()
         self._sent: defaultdict[bytes, deque[float]] = defaultdict(deque)
         self._allowed: Counter[bytes] = Counter()
 
     def answer(self, target: bytes, body: bytes, now: Callable[[], float]) -> bytes:
         """Choose the answer to a request."""
-        if target.startswith(b"/phone-system/numbers/location/"):
+        if target.startswith(_NUMBERS):
             if self.serving.window is not None and not self._admit(target, now()):
                 return _TOO_MANY
             return self._location(target)
@@ -114,11 +107,35 @@ class Site:
         return self._told() if target == b"/stats" else _NOT_FOUND
 
     def _location(self, target: bytes) -> bytes:
+        """Answer with a page of any size: clients choose sizes, so that pages overlap.
+
+        A location may name how many numbers it has, `rows-2500`, and that its pages state a total,
+        `counted-2500`.
+        """
         self.stats.requests += 1
-        page = _number_after(target, b"page=")
-        if _number_after(target, b"pageSize=") == 1 < self.serving.rows:
-            return self.single.get(page, _NOT_FOUND)
-        return self.location[page] if page < len(self.location) else self.location[-1]
+        page, size = _number_after(target, b"page="), _number_after(target, b"pageSize=")
+        name = target[len(_NUMBERS) :]
+        is_counted = name.startswith(b"counted-")
+        count = _number_after(name, b"-") if is_counted or name.startswith(b"rows-") else self._count
+        return self._page(page, size, count, total=is_counted or self.serving.total)
+
+    def _page(self, page: int, size: int, count: int, *, total: bool) -> bytes:
+        """Return the response for a page, which is made once."""
+        key = page, size, count, total
+        if key not in self._pages:
+            body = location_page(page, size, count, total=total)
+            encoded = gzip.compress(body) if self.serving.gzip else body
+            self._pages[key] = _answer(encoded, self._headers)
+        return self._pages[key]
+
+    def _prepare(self) -> None:
+        """Make the pages that will be requested: those of one size, and those that overlap."""
+        size, count, total = self.serving.rows, self._count, self.serving.total
+        plan = window_plan(size)
+        for window in map(plan.__getitem__, range(plan.count(count + 1))):
+            self._page(*window, count, total=total)
+        for page in range(self.serving.pages):
+            self._page(page, size, count, total=total)
 
     def _admit(self, target: bytes, now: float) -> bool:
         """Count the request against its location's exact sliding window."""

@@ -11,7 +11,7 @@ import pytest
 
 from benchmarks import report
 from benchmarks.__main__ import main
-from benchmarks.cases import CASES, DEEP, LIMITED, SMALL, quick
+from benchmarks.cases import CASES, DEEP, LIMITED, REQUESTS, SIZES, SMALL, quick
 from benchmarks.data import location_pages, organization_pages
 from benchmarks.goals import GOALS, Goal, faster_than, verdicts
 from benchmarks.job import Job, Outcome
@@ -109,17 +109,41 @@ def test_every_goal_names_a_case() -> None:
 
 
 def test_what_the_server_saw_becomes_figures() -> None:
-    """Requests beyond the pages, and a look where two meet, are waste; a window's use is a share of time."""
+    """Requests beyond the pages are waste. The use of a window is a share of time."""
     outcome = Outcome(seconds=1, cpu=1, extra={"requests": 202, "ideal": 4.0, "span": 4.1})
     derive(Job(client="", task="", locations=1, pages=100), outcome)
-    assert outcome.extra["looks"] == 99
-    assert outcome.extra["wasted"] == 3
+    assert outcome.extra["wasted"] == 102
     assert outcome.extra["used"] == pytest.approx(4.0 / 4.1)
 
 
 def test_the_best_time_of_the_deep_location() -> None:
-    """One page alone, then 99 in windows of four."""
-    assert DEEP.bound == pytest.approx(0.04 * 26)
+    """One page alone, then more as pages prove full: 1, 2, 4, 7, 10, 14, 19, 25, 33, 43, 55 in all."""
+    assert DEEP.bound == pytest.approx(0.04 * 16)
+
+
+def test_the_server_has_pages_of_any_size() -> None:
+    """A location says in its name how many numbers it has, and whether its pages state a total."""
+    site = Site(Serving(rows=4, pages=3))
+
+    def rows(location: str, page: int, size: int) -> tuple[int, int | None]:
+        target = f"/phone-system/numbers/location/{location}?pageSize={size}&page={page}".encode()
+        read = decode_listing(site.answer(target, b"", lambda: 0.0).partition(b"\r\n\r\n")[2])
+        return len(read.numbers), read.total
+
+    assert [rows("loc", page, 4)[0] for page in range(4)] == [4, 4, 3, 0]
+    assert [rows("loc", page, 3)[0] for page in range(4)] == [3, 3, 3, 2]
+    assert rows("loc", 10, 1) == (1, None)
+    assert rows("rows-25", 2, 10) == (5, None)
+    assert rows("counted-25", 2, 10) == (5, 25)
+
+
+def test_requests_are_counted() -> None:
+    """Each size has a goal, and no location is read in fewer requests than it has pages."""
+    assert len(SIZES) == len(REQUESTS.entries) == len({entry.key for entry in REQUESTS.entries})
+    for entry, (count, size, _, _, most) in zip(REQUESTS.entries, SIZES, strict=True):
+        job = REQUESTS.job_of(entry)
+        assert (job.numbers, job.rows) == (count, size)
+        assert job.requests <= most
 
 
 def test_quick_cases_are_small() -> None:

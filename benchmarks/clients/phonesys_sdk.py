@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from benchmarks.clients.passes import passes
-from benchmarks.job import TOKEN, Job, Outcome, peak_kib
+from benchmarks.job import TOKEN, Job, Outcome, Stopwatch, peak_kib
 from phonesys import HttpOptions, LeadConnector, Leadping, PhoneSystem, RateLimit
 
 if TYPE_CHECKING:
@@ -67,6 +67,17 @@ async def locations(job: Job) -> Outcome:
 
 
 deep = limited = locations  # what differs is the backend's window and limit, and the server
+
+
+async def requests(job: Job) -> Outcome:
+    """Count the requests that one location of `job.count` numbers takes."""
+    async with PhoneSystem(backend(job)) as phones:
+        location = f"{'counted' if job.total else 'rows'}-{job.count}"
+        watch = Stopwatch()
+        with watch.lap():
+            sweep = phones.sweep(leadconnector=[location], concurrency=job.concurrency)
+            numbers = await count(sweep)
+        return watch.outcome(numbers, requests=sweep.report.requests)
 
 
 async def exchanged(job: Job) -> Outcome:

@@ -162,4 +162,4 @@ def pages_named_by(number: int, lookahead: int) -> range:
 
 def _named(full: int, lookahead: int) -> int:
     """Return the number of pages that are named once so many have proved full."""
-    return full + min(lookahead, 1 + (full + 2) // 4) if full else 1
+    return full + min(lookahead, 2 + full // 4) if full > 1 else full + 1

@@ -66,7 +66,7 @@ def following_of(provider: LeadConnector, index: int, read: Listing) -> tuple[in
         (0, listing(8, bad=2), (1,)),
         (1, listing(10), (2, 3)),
         (2, listing(10), (4,)),
-        (4, listing(1, bad=9), (6,)),
+        (4, listing(1, bad=9), (7,)),
         (3, listing(9), ()),
         (9, listing(0), ()),
         # With one, the first page names all others.
