@@ -21,7 +21,7 @@ from phonesys.sweep.verify import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     from phonesys.model import Page, PhoneNumber
 
@@ -67,7 +67,12 @@ class AccountProgress(msgspec.Struct, eq=False):
         page = self.listing_pass.add(page)
         return page if self.previous is None else self.previous.unseen(page, self.listing_pass.identity)
 
-    def next_cursors(self, page: Page[PhoneNumber]) -> Iterable[Cursor]:
+    @property
+    def has_checks(self) -> bool:
+        """True if requests are to be made where pages meet."""
+        return self.listing_pass is not None and bool(self.listing_pass.checks)
+
+    def next_cursors(self, page: Page[PhoneNumber]) -> tuple[Cursor, ...]:
         """Return the cursors to fetch after this page."""
         return page.next if self.listing_pass is None else self.listing_pass.next_cursors(page.next)
 

@@ -53,11 +53,20 @@ class WorkQueue:
         """True if a worker waits for a page to fetch."""
         return bool(self._getters)
 
-    def put(self, item: Item) -> None:
-        """Add a page of an account that was begun."""
+    def put(self, item: Item, *, wake: bool = True) -> None:
+        """Add a page of an account that was begun, and wake a worker for it.
+
+        A worker that is about to ask for its next page need not wake another: that costs two turns of the
+        event loop a page.
+        """
         self._begun.append(item)
         self._count += 1
-        if self._getters:
+        if wake and self._getters:
+            self._getters.wake_one()
+
+    def wake(self) -> None:
+        """Wake a worker if there is a page for it."""
+        if self._count and self._getters:
             self._getters.wake_one()
 
     def put_new(self, source: SourceQueue, item: Item) -> None:

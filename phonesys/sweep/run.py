@@ -185,19 +185,23 @@ class SweepRun:
                 return
         else:
             if page.next or progress.listing_pass is not None:
-                self._queue(progress, progress.next_cursors(page))
+                cursors = progress.next_cursors(page)
+                self._queue(progress, cursors, wake=len(cursors) != 1 or progress.has_checks)
             query = self._options.query
             await self._buffer_page(progress, page if query is None else _matching(page, query))
-        if progress.listing_pass is not None and progress.listing_pass.checks:
+        if progress.listing_pass is not None and progress.has_checks:
             await self._run_checks(progress, progress.listing_pass)
         await self._on_fetched(progress)
 
-    def _queue(self, progress: AccountProgress, cursors: Iterable[Cursor | None]) -> None:
+    def _queue(
+        self, progress: AccountProgress, cursors: Iterable[Cursor | None], *, wake: bool = True
+    ) -> None:
         for cursor in cursors:
             progress.unfetched += 1
             progress.undelivered += 1
-            self._work.put((progress, cursor))
-            self._pool.spawn_if_needed()
+            self._work.put((progress, cursor), wake=wake)
+            if wake:
+                self._pool.spawn_if_needed()
 
     async def _buffer_page(self, progress: AccountProgress, page: Page[PhoneNumber]) -> None:
         """Add a page to the buffer once the consumer has caught up."""

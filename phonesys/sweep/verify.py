@@ -15,7 +15,7 @@ from phonesys.errors import RepeatedPage
 from phonesys.model import Cursor, PhoneNumber
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from phonesys.model import Page
     from phonesys.provider import NumberProvider
@@ -162,7 +162,7 @@ class ListingPass(msgspec.Struct, eq=False):
             self._add_at_offset(entry)
         return page
 
-    def next_cursors(self, named: tuple[Cursor, ...]) -> Iterable[Cursor]:
+    def next_cursors(self, named: tuple[Cursor, ...]) -> tuple[Cursor, ...]:
         """Return the cursors to fetch after a page that named some."""
         if not self.sequential:
             return named

@@ -108,6 +108,7 @@ class Worker:
             finally:
                 pool.slots.release()
         pool.on_worker_exit()
+        pool.work.wake()
 
     # CallObserver
 
