@@ -6,6 +6,7 @@ import asyncio
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 
 from phonesys import (
@@ -17,6 +18,7 @@ from phonesys import (
     Leadping,
     NotFound,
     Outcome,
+    Page,
     PerAccount,
     PhoneSystem,
     RateLimit,
@@ -26,9 +28,11 @@ from phonesys import (
     Unsupported,
     UsageError,
 )
+from phonesys.model import UnreadableRow
 from phonesys.provider import CreatesNumbers, require
-from phonesys.sandbox import Sandbox, faults, status
+from phonesys.sandbox import Sandbox, status
 from tests.conftest import PATIENCE
+from tests.sweep.memory import Memory, simple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -145,17 +149,23 @@ async def test_find_accepts_any_spelling(sandbox: Sandbox, backend: str) -> None
             assert [number.number for number in found] == [wanted]
 
 
-@pytest.mark.parametrize("method", ["numbers", "find"])
-async def test_unreadable_rows_are_incomplete(sandbox: Sandbox, method: str) -> None:
+@pytest.mark.parametrize("arguments", [("numbers",), ("find", "+19995550000")])
+async def test_unreadable_rows_are_incomplete(arguments: tuple[str, ...]) -> None:
     """A row that could not be read may be the one that was looked for."""
-    sandbox.faults.add(faults.BadRow(route="agents.list"))
-    arguments = ("+19995550000",) if method == "find" else ()
-    async with system(sandbox) as phones:
-        with pytest.raises(
-            SweepIncomplete, match=r"\d+ rows could not be read: \d+ in agents default"
-        ) as error:
-            await getattr(phones, method)(*arguments)
-    assert error.value.report.rejected > 0
+
+    class Unreadable(Memory):
+        def _page(self, account: str, cursor: Any) -> Page[Any]:
+            page = super()._page(account, cursor)
+            return msgspec.structs.replace(page, rejected=(UnreadableRow(raw=b"{}", reason="no number"),))
+
+    method, *rest = arguments
+    async with PhoneSystem(Unreadable(simple(5).pages)) as phones:
+        with pytest.raises(SweepIncomplete) as error:
+            await getattr(phones, method)(*rest)
+    assert str(error.value).startswith("5 rows could not be read: 1 in memory acc_0; 1 in memory ")
+    assert str(error.value).endswith("; and 2 more")
+    assert error.value.report.rejected == 5
+    assert len(error.value.numbers) == (5 if method == "numbers" else 0)
 
 
 async def test_pools_are_shown_on_numbers(sandbox: Sandbox) -> None:
