@@ -13,18 +13,21 @@ from phonesys import (
     Agent,
     AgentNumbers,
     BadRequest,
+    Capabilities,
     DecodeError,
     Forbidden,
     InvalidArgument,
     LeadConnector,
     Leadping,
     NotFound,
+    OutcomeUnknown,
     PhoneSystem,
     PhoneSystemMissing,
     RateLimit,
     ServerError,
     Unauthorized,
 )
+from phonesys.sandbox import Sandbox, drop_after
 
 if TYPE_CHECKING:
     from phonesys.http.call import Call
@@ -211,3 +214,105 @@ def test_the_default_limit_is_the_documented_one() -> None:
     """1 000 requests per hour and key."""
     default = inspect.signature(AgentNumbers).parameters["limit"].default
     assert default == RateLimit(1000, per=3600)
+
+
+# Numbers for sale
+
+OFFER = {
+    "fingerprintId": 1773314252953,
+    "numbers": [
+        {
+            "phoneNumber": "+18705871861",
+            "friendlyName": "(870) 587-1861",
+            "isoCountry": "US",
+            "lata": None,
+            "capabilities": {"MMS": True, "SMS": True, "voice": True},
+            "price": {"number_type": "local", "price": 1.15, "price_unit": "USD"},
+        }
+    ],
+}
+
+
+@pytest.mark.parametrize("body", [OFFER, {"status": "success", "data": OFFER}])
+async def test_numbers_for_sale_at_leadconnector(body: Any) -> None:
+    """Bare, or in the envelope of v3; filters travel under the vendor's names."""
+    backend = Locations("pit-1").script(available_numbers=body)
+    found = await backend.available(
+        "l1", country_code="US", number_types=("local", "tollFree"), first_part="870", sms_enabled=True
+    )
+    (number,) = found.numbers
+    assert (found.fingerprint_id, number.number, number.country) == ("1773314252953", "+18705871861", "US")
+    assert number.capabilities == Capabilities(voice=True, sms=True, mms=True)
+    assert (number.price.price, number.price.price_unit) == (1.15, "USD") if number.price else False
+    assert backend.calls[0].target == (
+        "/phone-system/numbers/location/l1/available"
+        "?countryCode=US&numberTypes=local%2CtollFree&firstPart=870&smsEnabled=true"
+    )
+
+
+@pytest.mark.parametrize("body", [{}, {"data": {}}, {"numbers": [{"isoCountry": "US"}]}, []])
+async def test_an_offer_of_another_shape_is_an_error(body: Any) -> None:
+    """An unreadable offer is not an empty one."""
+    with pytest.raises(DecodeError):
+        await Locations("pit-1").script(available_numbers=body).available("l1", country_code="US")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"id": "acc_1", "numbers": {NUMBER: "conversation"}, "location_id": "l1"},
+        {"status": "success", "data": {"id": "acc_1", "number": NUMBER, "locationId": "l1"}},
+    ],
+)
+async def test_a_purchase_is_sent_once(body: Any) -> None:
+    """The call is not idempotent, carries the id of the search, and is decoded in both versions."""
+    backend = Locations("pit-1").script(purchase_number=body)
+    bought = await backend.purchase("l1", phone_number=NUMBER, fingerprint_id="177", addressSid="AD1")
+    assert (bought.number, bought.location_id, bought.account_id) == (NUMBER, "l1", "acc_1")
+    assert not backend.calls[0].idempotent
+    assert backend.bodies == [{"phoneNumber": NUMBER, "fingerprintId": "177", "addressSid": "AD1"}]
+    with pytest.raises(InvalidArgument, match=r"E\.164"):
+        await backend.purchase("l1", phone_number="4155552671")
+
+
+async def test_a_number_is_found_and_bought_on_the_sandbox() -> None:
+    """The location lists it from then on; a lost response is an unknown outcome, and is not sent again."""
+    async with Sandbox(locations=1, numbers=3, not_connected=0, leadping=3, agents=0) as sandbox:
+        (location,) = sandbox.location_ids
+        async with LeadConnector.from_sandbox(sandbox) as lc:
+            offer = await lc.available(location, country_code="US")
+            wanted = offer.numbers[0].number
+            await lc.purchase(location, phone_number=wanted, fingerprint_id=offer.fingerprint_id)
+            assert wanted in {number.number for number in (await lc.page(location)).numbers}
+            sandbox.script("leadconnector.purchase", drop_after())
+            with pytest.raises(OutcomeUnknown, match="find"):
+                await lc.purchase(location, phone_number=offer.numbers[1].number)
+        async with Leadping.from_sandbox(sandbox) as leadping:
+            (found, *_) = await leadping.search_purchasable("+1")
+            assert (await leadping.is_available_for_purchase(found.number)).is_available
+            held = next(iter(sandbox.truth["leadping", "default"]))
+            assert not (await leadping.is_available_for_purchase(held)).is_available
+    assert [served.route for served in sandbox.requests].count("leadconnector.purchase") == 2
+
+
+async def test_leadping_searches_by_place() -> None:
+    """What is not given is not sent, and the search is told from that among held numbers."""
+    backend = Organization("sk_1").script(search_purchasable={"numbers": [{"number": NUMBER, "location": 5}]})
+    (found,) = await backend.search_purchasable(state="CA", country_code="US")
+    assert (found.number, found.location) == (NUMBER, None)
+    assert backend.bodies == [{"location": {"state": "CA", "countryCode": "US"}}]
+    assert backend.calls[0].idempotent
+
+
+@pytest.mark.parametrize("said", [True, False, None])
+async def test_the_paid_add_on_stays_as_it_is(said: bool | None) -> None:
+    """An update that does not mention the add-on sends back what the vendor holds; creating may opt out."""
+    held = {"id": "pn_1", "name": "Desk", "number": NUMBER, "enabled": True, "numberHealthEnabled": said}
+    backend = Organization("sk_1").script(
+        get_number=held, update_number=lambda call: call.body, create_number=held
+    )
+    await backend.update("pn_1", name="Hall", number=NUMBER, enabled=True, organization_id="o")
+    await backend.create(name="Desk", number=NUMBER, number_health_enabled=False)
+    updated, created = backend.bodies
+    assert updated.get("numberHealthEnabled") is said
+    assert created["numberHealthEnabled"] is False

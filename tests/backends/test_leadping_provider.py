@@ -165,7 +165,8 @@ async def test_an_update_keeps_what_is_not_given(vendor: Sandbox) -> None:
         switched = await lp.update(made.id, enabled=True)
         assert (switched.label, switched.number, switched.enabled) == ("Renamed", FRESH, True)
         assert vendor.served["leadping.get", 200] == 2
-        await lp.update(made.id, name="All", number=FRESH, enabled=False, organization_id="org_1")
+        everything: dict[str, Any] = {"name": "All", "number": FRESH, "organization_id": "org_1"}
+        await lp.update(made.id, enabled=False, number_health_enabled=False, **everything)
         assert vendor.served["leadping.get", 200] == 2
 
 

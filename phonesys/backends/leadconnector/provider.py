@@ -13,6 +13,7 @@ from phonesys.backends.info import BackendInfo, BackendOption, OAuthInfo
 from phonesys.backends.leadconnector.calls import active_numbers, number_pools
 from phonesys.backends.leadconnector.oauth.calls import search_locations
 from phonesys.backends.leadconnector.oauth.discovery import ListsLocations, list_by_offset
+from phonesys.backends.leadconnector.purchase import available_numbers, purchase_number
 from phonesys.backends.leadconnector.wire import LeadConnectorPage, Listing
 from phonesys.backends.paging import (
     END_ERRORS,
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
     import aiohttp
 
+    from phonesys.backends.leadconnector.purchase import AvailableNumbers, Purchase
     from phonesys.http.call import Call
     from phonesys.http.options import HttpOptions
     from phonesys.http.transport import Transport
@@ -264,6 +266,63 @@ class LeadConnector(HttpBackend):
     async def pools(self, location_id: str) -> tuple[NumberPool, ...]:
         """Fetch the number pools of a location."""
         return await self.send(number_pools(location_id))
+
+    async def available(
+        self,
+        location_id: str,
+        *,
+        country_code: str,
+        number_types: Sequence[str] = (),
+        first_part: str | None = None,
+        last_part: str | None = None,
+        anywhere: str | None = None,
+        sms_enabled: bool | None = None,
+        mms_enabled: bool | None = None,
+        voice_enabled: bool | None = None,
+    ) -> AvailableNumbers:
+        """Search for numbers that the location can purchase.
+
+        `number_types` are the vendor's words: `local`, `tollFree`, `mobile`. Parts are digits of the number.
+        """
+        call = available_numbers(
+            location_id,
+            countryCode=country_code,
+            numberTypes=",".join(number_types) or None,
+            firstPart=first_part,
+            lastPart=last_part,
+            anywhere=anywhere,
+            smsEnabled=sms_enabled,
+            mmsEnabled=mms_enabled,
+            voiceEnabled=voice_enabled,
+        )
+        return await self.send(call)
+
+    async def purchase(
+        self,
+        location_id: str,
+        *,
+        phone_number: str,
+        country_code: str | None = None,
+        number_type: str | None = None,
+        fingerprint_id: str | None = None,
+        **fields: Any,
+    ) -> Purchase:
+        """Purchase a number for the location. It costs money, so the request is sent once.
+
+        `fingerprint_id` is that of the search which found the number. `fields` are others of the vendor's, by
+        its names: `addressSid`, `bundleSid`, `locality`, `region`, `skipLocationKYC`; version v3 requires all
+        of them, and `paymentIntentId`, `stripeAccountId`, `paymentMethodId`. Raises OutcomeUnknown if the
+        response is lost: `find` shows whether the location holds the number.
+        """
+        call = purchase_number(
+            location_id,
+            phone_number=phone_number,
+            countryCode=country_code,
+            numberType=number_type,
+            fingerprintId=fingerprint_id,
+            **fields,
+        )
+        return await self.send(call)
 
     def _listing_call(self, location_id: str, position: Position, search: str | None = None) -> Call[Listing]:
         return active_numbers(

@@ -2,9 +2,16 @@
 
 from phonesys.backends.leadping.provider import Leadping
 from phonesys.backends.leadping.requests import ExactMatch, ListOptions, OrderBy, Range
-from phonesys.backends.leadping.wire import LeadpingNumber, LeadpingRow, LeadpingStatus
+from phonesys.backends.leadping.wire import (
+    Availability,
+    LeadpingNumber,
+    LeadpingRow,
+    LeadpingStatus,
+    PurchasableNumber,
+)
 
 __all__ = [
+    "Availability",
     "ExactMatch",
     "Leadping",
     "LeadpingNumber",
@@ -12,5 +19,6 @@ __all__ = [
     "LeadpingStatus",
     "ListOptions",
     "OrderBy",
+    "PurchasableNumber",
     "Range",
 ]

@@ -9,11 +9,15 @@ import msgspec
 from phonesys._validation import validate_e164
 from phonesys.backends.leadping.requests import ListOptions
 from phonesys.backends.leadping.wire import (
+    Availability,
     LeadpingNumber,
     LeadpingStatus,
     Listing,
+    PurchasableNumber,
+    decode_availability,
     decode_listing,
     decode_number,
+    decode_purchasable,
     decode_status,
 )
 from phonesys.errors import InvalidArgument
@@ -21,6 +25,7 @@ from phonesys.http.call import Call, encode_json, encode_query, encode_segment
 from phonesys.http.response import expect_no_content
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import date
 
 _MAX_NAME_LENGTH = 255
@@ -55,6 +60,7 @@ def create_number(
     organization_id: str | None = None,
     business_id: str | None = None,
     enabled: bool | None = None,
+    number_health_enabled: bool | None = None,
     number_id: str | None = None,
     account: str = "",
 ) -> Call[LeadpingNumber]:
@@ -65,6 +71,7 @@ def create_number(
         "organizationId": organization_id,
         "businessId": business_id,
         "enabled": enabled,
+        "numberHealthEnabled": number_health_enabled,
         "id": number_id,
     }
     return Call(
@@ -98,6 +105,7 @@ def update_number(
     organization_id: str | None = None,
     business_id: str | None = None,
     enabled: bool | None = None,
+    number_health_enabled: bool | None = None,
     account: str = "",
 ) -> Call[LeadpingNumber]:
     """`PUT /phone-numbers/{phoneNumberId}` replaces the whole record.
@@ -110,6 +118,7 @@ def update_number(
         "organizationId": organization_id,
         "businessId": business_id,
         "enabled": enabled,
+        "numberHealthEnabled": number_health_enabled,
         "id": number_id,
     }
     return Call(
@@ -134,6 +143,33 @@ def delete_number(number_id: str, *, account: str = "") -> Call[None]:
         idempotent=False,
         account=account,
         recovery_hint=f"get({number_id!r}), which raises NotFound once it is deleted",
+    )
+
+
+def search_purchasable(
+    *, phone_number: str | None = None, location: Mapping[str, str | None] | None = None, account: str = ""
+) -> Call[tuple[PurchasableNumber, ...]]:
+    """`POST /phone-numbers/search`: a POST that only reads, so it is idempotent."""
+    place = {key: value for key, value in (location or {}).items() if value is not None}
+    return Call(
+        operation="search_purchasable",
+        method="POST",
+        target="/phone-numbers/search",
+        decode=decode_purchasable,
+        body=encode_json({"phoneNumber": phone_number, "location": place or None}),
+        account=account,
+    )
+
+
+def is_available_for_purchase(phone_number: str, *, account: str = "") -> Call[Availability]:
+    """`POST /phone-numbers/is-available-for-purchase`: a POST that only reads, so it is idempotent."""
+    return Call(
+        operation="is_available_for_purchase",
+        method="POST",
+        target="/phone-numbers/is-available-for-purchase",
+        decode=decode_availability,
+        body=encode_json({"phoneNumber": validate_e164(phone_number)}),
+        account=account,
     )
 
 

@@ -112,5 +112,6 @@ class LeadpingLookup(WriteLookup[LeadpingNumber]):
             and ("name" not in wanted or same_text(number.label, wanted["name"]))
             and ("number" not in wanted or same_number(number.number, wanted["number"]))
             and ("enabled" not in wanted or number.enabled == wanted["enabled"])
+            and wanted.get("number_health_enabled") in {None, number.number_health_enabled}
             and all(wanted[key] in owners for key in ("organization_id", "business_id") if key in wanted)
         )

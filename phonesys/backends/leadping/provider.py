@@ -25,7 +25,13 @@ if TYPE_CHECKING:
 
     import aiohttp
 
-    from phonesys.backends.leadping.wire import LeadpingRow, LeadpingStatus, Listing
+    from phonesys.backends.leadping.wire import (
+        Availability,
+        LeadpingRow,
+        LeadpingStatus,
+        Listing,
+        PurchasableNumber,
+    )
     from phonesys.backends.reconcile import OutcomeEvaluator
     from phonesys.http.call import Call
     from phonesys.http.options import HttpOptions
@@ -131,11 +137,13 @@ class Leadping(WritingBackend[LeadpingNumber]):
         organization_id: str | None = None,
         business_id: str | None = None,
         enabled: bool | None = None,
+        number_health_enabled: bool | None = None,
         number_id: str | None = None,
         account: str | None = None,
     ) -> LeadpingNumber:
         """Create a number: `name` has up to 255 characters, `number` is E.164.
 
+        `number_health_enabled=False` opts out of the paid add-on, which the vendor adds by default.
         `business_id` is the older generation's name for `organization_id`. The request is sent once: the
         vendor has no idempotency key, and every request may cost money. Raises OutcomeUnknown if the response
         is lost. Without a `number`, it can be looked up only if no other number bears the name.
@@ -146,11 +154,16 @@ class Leadping(WritingBackend[LeadpingNumber]):
             organization_id=organization_id,
             business_id=business_id,
             enabled=enabled,
+            number_health_enabled=number_health_enabled,
             number_id=number_id,
             account=self._account_or_default(account),
         )
         wanted = drop_none(
-            name=name, organization_id=organization_id, business_id=business_id, enabled=enabled
+            name=name,
+            organization_id=organization_id,
+            business_id=business_id,
+            enabled=enabled,
+            number_health_enabled=number_health_enabled,
         )
         write = Write(kind="create", account=self._account_or_default(account), number=number, wanted=wanted)
         if number is None:
@@ -166,6 +179,7 @@ class Leadping(WritingBackend[LeadpingNumber]):
         organization_id: str | None = None,
         business_id: str | None = None,
         enabled: bool | None = None,
+        number_health_enabled: bool | None = None,
         account: str | None = None,
     ) -> LeadpingNumber:
         """Update the given fields.
@@ -180,15 +194,18 @@ class Leadping(WritingBackend[LeadpingNumber]):
             organization_id=organization_id,
             business_id=business_id,
             enabled=enabled,
+            number_health_enabled=number_health_enabled,
         )
         version = None
         unplaced = organization_id is None and business_id is None
-        if name is None or number is None or enabled is None or unplaced:
+        if unplaced or None in {name, number, enabled, number_health_enabled}:
             current = await self._fetch_current(number_id, account)
             version = current.updated_at or current.created_at
             name = (current.label or current.number or None) if name is None else name
             number = (current.number or None) if number is None else number
             enabled = current.enabled if enabled is None else enabled
+            if number_health_enabled is None:
+                number_health_enabled = current.number_health_enabled
             if unplaced:
                 organization_id = current.organization.id if current.organization else None
                 business_id = current.business.id if current.business else None
@@ -199,6 +216,7 @@ class Leadping(WritingBackend[LeadpingNumber]):
             organization_id=organization_id,
             business_id=business_id,
             enabled=enabled,
+            number_health_enabled=number_health_enabled,
             account=self._account_or_default(account),
         )
         write = Write(
@@ -217,6 +235,33 @@ class Leadping(WritingBackend[LeadpingNumber]):
         except CallError as error:
             error.not_executed = True  # the change was not sent
             raise
+
+    async def search_purchasable(
+        self,
+        phone_number: str | None = None,
+        *,
+        location: str | None = None,
+        state: str | None = None,
+        country_code: str | None = None,
+        account: str | None = None,
+    ) -> tuple[PurchasableNumber, ...]:
+        """Search for numbers that can be purchased, by a part of the number or by place.
+
+        The vendor calls it `search`, which is the name of the search among numbers that are held.
+        """
+        call = calls.search_purchasable(
+            phone_number=phone_number,
+            location={"location": location, "state": state, "countryCode": country_code},
+            account=self._account_or_default(account),
+        )
+        return await self.send(call)
+
+    async def is_available_for_purchase(
+        self, phone_number: str, *, account: str | None = None
+    ) -> Availability:
+        """Check whether a number, in E.164, can be purchased, and at what price."""
+        account = self._account_or_default(account)
+        return await self.send(calls.is_available_for_purchase(phone_number, account=account))
 
     async def status(
         self,

@@ -24,7 +24,7 @@ from phonesys.backends.rows import (
     decode_rows_individually,
 )
 from phonesys.backends.words import Vocabulary, kind_of
-from phonesys.http.response import MSGSPEC_ERRORS, wrap_decoder
+from phonesys.http.response import MSGSPEC_ERRORS, decode_error, json_decoder, wrap_decoder
 from phonesys.model import (
     NO_CAPABILITIES,
     Capabilities,
@@ -502,6 +502,27 @@ class LeadpingStatus(msgspec.Struct, rename="camel", frozen=True, kw_only=True):
         )
 
 
+class PurchasableNumber(msgspec.Struct, frozen=True, kw_only=True):
+    """A number for sale (schema `PhoneNumberSearchResult`)."""
+
+    number: Text
+    location: Location | None = None
+
+
+class Availability(msgspec.Struct, rename="camel", frozen=True, kw_only=True):
+    """Availability and price of a number (schema `PhoneNumberAvailabilityResponse`)."""
+
+    phone_number: Text | None = None
+    is_available: bool
+    price: float | None = None
+    currency: Text | None = None
+    location: Location | None = None
+
+
+class _Offer(msgspec.Struct, frozen=True):
+    numbers: tuple[msgspec.Raw, ...]
+
+
 class Listing(msgspec.Struct, frozen=True, kw_only=True):
     """A page of rows and the token of the next."""
 
@@ -554,3 +575,15 @@ def _decode_rows(body: bytes) -> Listing:
 
 decode_number = wrap_decoder(RowDecoder(LeadpingNumber, "number", "number_id"))
 decode_status = wrap_decoder(RowDecoder(LeadpingStatus, "number"))
+decode_availability = json_decoder(Availability, strict=False)
+_decode_offer = msgspec.json.Decoder(_Offer).decode
+_decode_purchasable = RowDecoder(PurchasableNumber, "number")
+
+
+def decode_purchasable(body: bytes) -> tuple[PurchasableNumber, ...]:
+    """Decode numbers for sale."""
+    offer = decode_repaired(_decode_offer, body)
+    try:
+        return tuple(map(_decode_purchasable, offer.numbers))
+    except MSGSPEC_ERRORS as failure:
+        raise decode_error(body, str(failure)) from None
