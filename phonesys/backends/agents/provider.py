@@ -272,7 +272,7 @@ class AgentNumbers(WritingBackend[AgentNumber]):
         )
 
     async def unassign(self, number_id: str, *, account: str | None = None) -> AgentNumber:
-        """Take a number from its agent. Raises OutcomeUnknown if the response is lost."""
+        """Remove a number from its agent. Raises OutcomeUnknown if the response is lost."""
         account = self._account_or_default(account)
         call_with = partial(calls.unassign_number, number_id, account=account)
         wanted = {"agent_id": None}
