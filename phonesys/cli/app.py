@@ -61,6 +61,7 @@ _PANELS = {
     },
     "Setup": {
         "providers": ("providers", "Show installed and configured backends, and their abilities."),
+        "doctor": ("doctor", "Check the configuration, credentials, connection, clock and store."),
         "sandbox": ("sandbox", "Serve the three vendors' APIs on loopback until Ctrl-C."),
         "auth": ("auth", "Authorize an app of yours with LeadConnector."),
     },

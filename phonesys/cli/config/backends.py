@@ -13,7 +13,7 @@ from phonesys.cli.config.described import default_credentials, info_of
 from phonesys.cli.config.options import read_common_options, read_options
 from phonesys.cli.config.section import literal_secrets, suggestion
 from phonesys.cli.config.settings import FILE, read_settings
-from phonesys.cli.config.trust import reject_foreign_urls, require_vendor_host
+from phonesys.cli.config.trust import default_url, reject_foreign_urls, require_vendor_host
 from phonesys.cli.paths import expand
 from phonesys.errors import ConfigError, InvalidArgument, UnknownProvider, UsageError
 from phonesys.http.auth import PerAccount
@@ -45,6 +45,8 @@ class ConfiguredBackend:
     """True if its key reads one account, whose name is only a label."""
     accounts_problem: str = ""
     """Error to raise if it is swept without accounts on the command line; empty if it has some."""
+    base_url: str = ""
+    """Address of the vendor, if it is known."""
 
     @property
     def account_count(self) -> int | None:
@@ -132,6 +134,7 @@ def _build_described(
         accounts = auth.accounts() or None
     provider = _call(section, factory, auth=auth, **options)
     made = ConfiguredBackend(section.name, kind, provider, accounts, not lists_accounts)
+    made.base_url = options.get("base_url") or default_url(factory)
     if accounts is None and not (info.lists_accounts or discovers or credential_key == oauth.KEY):
         made.accounts_problem = _accounts_problem(section, info)
     return made

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def require_vendor_host(section: Section, factory: Callable[..., Any]) -> None:
     """Raise ConfigError if the section sets a `base_url` that is not on the vendor's host."""
     url = section.values.get("base_url")
-    if isinstance(url, str) and _host(url) != _host(_default_url(factory)):
+    if isinstance(url, str) and _host(url) != _host(default_url(factory)):
         _refuse(section, "base_url")
 
 
@@ -36,7 +36,8 @@ def reject_foreign_urls(section: Section) -> None:
         _refuse(section, urls[0])
 
 
-def _default_url(factory: Callable[..., Any]) -> str:
+def default_url(factory: Callable[..., Any]) -> str:
+    """Return the vendor's address, which is the default of the class, or an empty string."""
     parameter = inspect.signature(factory).parameters.get("base_url")
     return parameter.default if parameter is not None and isinstance(parameter.default, str) else ""
 
