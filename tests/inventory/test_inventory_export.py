@@ -20,7 +20,7 @@ import pytest
 from phonesys import AgentNumbers, InvalidArgument, LeadConnector, Leadping, PhoneSystem
 from phonesys.inventory.export import COLUMNS, ExportFailed, export
 from phonesys.inventory.extras import MissingExtra
-from phonesys.inventory.record import NumberRecord, sweep_records
+from phonesys.inventory.record import AccountOutcome, NumberRecord, sweep_records
 from phonesys.model import NumberStatus
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ pytest.importorskip("pyarrow")
 
 DOCS = Path(__file__).parent.parent.parent / "docs" / "guides" / "export.md"
 ALL = ("parquet", "arrow", "csv", "jsonl")
+FORMATS = (*ALL, "xlsx")
 
 
 def number(n: int, **fields: Any) -> NumberRecord:
@@ -162,7 +163,7 @@ async def test_batches_are_written_as_they_come(tmp_path: Path) -> None:
     assert (len(alive), groups) == (1000, [(10,)])
 
 
-@pytest.mark.parametrize("format_", ALL)
+@pytest.mark.parametrize("format_", FORMATS)
 async def test_a_failure_keeps_the_previous_file(tmp_path: Path, format_: str) -> None:
     """The previous file is unchanged, and the error of the records is raised as it is."""
     path = tmp_path / f"numbers.{format_}"
@@ -202,10 +203,10 @@ async def test_a_failing_disk_is_an_export_error(tmp_path: Path) -> None:
 
 async def test_the_format_follows_from_the_suffix(tmp_path: Path) -> None:
     """An unknown suffix is refused before a record is read, unless a format is given."""
-    with pytest.raises(InvalidArgument, match=r"'\.xlsx'.*\.parquet"):
-        await export(tmp_path / "n.xlsx", [])
+    with pytest.raises(InvalidArgument, match=r"'\.ods'.*\.parquet"):
+        await export(tmp_path / "n.ods", [])
     with pytest.raises(InvalidArgument, match="format"):
-        await export(tmp_path / "n.csv", [], format="xlsx")
+        await export(tmp_path / "n.csv", [], format="ods")
     await export(tmp_path / "n.txt", [BARE], format="jsonl")
     assert (tmp_path / "n.txt").read_bytes().startswith(b'{"provider":"acme"')
 
@@ -225,3 +226,85 @@ async def test_half_of_a_surrogate_pair_is_replaced(tmp_path: Path) -> None:
         path = tmp_path / f"n.{format_}"
         await export(path, [number(0, label="a\ud800b")])
         assert read(path)[0]["label"] == "a?b"
+
+
+# Excel
+
+
+def cells(path: Path) -> dict[str, list[list[Any]]]:
+    """Read the cells of every worksheet with openpyxl."""
+    book = pytest.importorskip("openpyxl").load_workbook(path)
+    return {sheet.title: [[cell.value for cell in row] for row in sheet.iter_rows()] for sheet in book}
+
+
+async def test_a_workbook_has_text_cells(tmp_path: Path) -> None:
+    """Numbers and formulas are text, and flags, times and amounts have their types."""
+    path = tmp_path / "n.xlsx"
+    formula = number(2, label="=1+1", pool_name="https://example.com", vendor_status="007")
+    assert await export(path, [FULL, BARE, formula]) == 3
+    heading, full, bare, third = cells(path)["numbers"]
+    assert heading == [column.name for column in COLUMNS]
+    row = dict(zip(heading, full, strict=True))
+    assert (row["number"], row["label"], row["voice"], row["sms"]) == (FULL.number, FULL.label, True, False)
+    assert row["created_at"] == datetime(2024, 2, 29, 12, 30, 15, 123000)  # noqa: DTZ001 -- Excel has no zones
+    assert (row["monthly_amount"], row["billed"], row["updated_at"]) == (2.5, True, None)
+    assert dict(zip(heading, bare, strict=True))["label"] is None
+    book = pytest.importorskip("openpyxl").load_workbook(path)
+    for name, text in (("label", "=1+1"), ("pool_name", "https://example.com"), ("vendor_status", "007")):
+        cell = book["numbers"].cell(4, heading.index(name) + 1)
+        assert (cell.value, cell.data_type, cell.number_format, cell.hyperlink) == (text, "s", "@", None)
+    assert third[heading.index("number")] == formula.number
+
+
+async def test_a_workbook_holds_any_text_and_time(tmp_path: Path) -> None:
+    """Control characters, halves of surrogate pairs, long texts and odd times do not fail the export."""
+    path = tmp_path / "n.xlsx"
+    odd = [
+        number(0, label="a\ud800b\x01c"),
+        number(1, label="x" * 40_000, created_at=datetime(1850, 1, 1, tzinfo=UTC)),
+        number(2, created_at=datetime.max.replace(tzinfo=UTC)),
+    ]
+    await export(path, odd)
+    heading, *rows = cells(path)["numbers"]
+    labels = [row[heading.index("label")] for row in rows]
+    assert labels[0].startswith("a?b")
+    assert (len(labels[1]), labels[1][-1]) == (32_767, "\N{HORIZONTAL ELLIPSIS}")
+    assert rows[1][heading.index("created_at")] == "1850-01-01T00:00:00+00:00"
+    assert len(rows) == 3
+
+
+async def test_a_full_worksheet_is_continued_on_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Numbers beyond the last row of a worksheet are on a further one."""
+    monkeypatch.setattr("phonesys.inventory.export.xlsx.MAX_ROWS", 4)
+    await export(tmp_path / "n.xlsx", [number(n) for n in range(7)])
+    sheets = cells(tmp_path / "n.xlsx")
+    assert {name: len(rows) for name, rows in sheets.items()} == {
+        "numbers": 4,
+        "numbers 2": 4,
+        "numbers 3": 2,
+    }
+
+
+async def test_a_workbook_names_incomplete_accounts(tmp_path: Path) -> None:
+    """Incomplete accounts are on a worksheet of their own, which a complete export does not have."""
+    incomplete = [
+        AccountOutcome("acme", "a", "done", rejected=2),
+        AccountOutcome("acme", "b", "failed", "401 no"),
+    ]
+    await export(tmp_path / "n.xlsx", [BARE], accounts=incomplete)
+    assert cells(tmp_path / "n.xlsx")["incomplete accounts"][1:] == [
+        ["acme", "a", "done", 2, "2 rows could not be read"],
+        ["acme", "b", "failed", 0, "401 no"],
+    ]
+    await export(tmp_path / "n.xlsx", [BARE], accounts=[AccountOutcome("acme", "a", "done")])
+    assert list(cells(tmp_path / "n.xlsx")) == ["numbers"]
+
+
+async def test_without_xlsxwriter_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error names the extra, and no file is left."""
+    monkeypatch.setitem(sys.modules, "xlsxwriter", None)
+    with pytest.raises(MissingExtra, match=r"pip install 'phonesys\[xlsx\]'"):
+        await export(tmp_path / "n.xlsx", [BARE])
+    assert list(tmp_path.iterdir()) == []

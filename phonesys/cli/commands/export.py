@@ -38,7 +38,7 @@ _CHUNK = 2**16
 def export(
     file: Annotated[
         Path,
-        typer.Argument(help="Ends in .parquet, .arrow, .csv or .jsonl; - is stdout. Replaced once complete."),
+        typer.Argument(help="Ends in .parquet, .arrow, .csv, .jsonl or .xlsx; - is stdout. Replaced once complete."),
     ],
     *,
     format_: Annotated[
@@ -55,7 +55,7 @@ def export(
     verbose: VerboseOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Write every number to a file: Parquet, Arrow, CSV or JSON lines."""
+    """Write every number to a file: Parquet, Arrow, CSV, JSON lines or Excel."""
 
     async def main() -> int:
         if str(file) == STDOUT and format_ is None:

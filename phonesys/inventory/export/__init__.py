@@ -1,4 +1,4 @@
-"""Exports of the inventory: Parquet, Arrow, CSV and JSON lines."""
+"""Exports of the inventory: Parquet, Arrow, CSV, JSON lines and Excel."""
 
 from phonesys.inventory.export.columns import COLUMNS, VERSION, Column, arrow_schema
 from phonesys.inventory.export.formats import Format

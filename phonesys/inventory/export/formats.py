@@ -21,6 +21,7 @@ from phonesys.inventory.export.columns import (
     replace_surrogates,
     to_row,
 )
+from phonesys.inventory.export.xlsx import Xlsx
 from phonesys.inventory.extras import require_extra
 
 if TYPE_CHECKING:
@@ -38,12 +39,15 @@ class Format(StrEnum):
     """Arrow's file format (IPC, or Feather 2)."""
     CSV = "csv"
     JSONL = "jsonl"
+    XLSX = "xlsx"
+    """An Excel workbook with text cells."""
 
 
 _SUFFIXES = {
     ".parquet": Format.PARQUET, ".pq": Format.PARQUET,
     ".arrow": Format.ARROW, ".ipc": Format.ARROW, ".feather": Format.ARROW,
     ".csv": Format.CSV,
+    ".xlsx": Format.XLSX,
     ".jsonl": Format.JSONL, ".ndjson": Format.JSONL,
 }  # fmt: skip
 
@@ -88,6 +92,7 @@ def open_writer(format_: Format, file: BinaryIO, *, bom: bool = False) -> Writer
         Format.ARROW: _Arrow,
         Format.CSV: _Csv,
         Format.JSONL: _JsonLines,
+        Format.XLSX: Xlsx,
     }
     make: Any = makers[format_]
     writer: Writer = make(file)

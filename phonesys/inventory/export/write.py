@@ -39,7 +39,7 @@ async def export(
     """Write records to a file, and return their number.
 
     The format follows from the file's suffix, unless `format` is given. `accounts` is read after the records.
-    Formats with a place for it (Parquet and Arrow) then say which accounts are incomplete. With `bom`, CSV
+    Parquet, Arrow and Excel files then name the accounts that are incomplete. With `bom`, CSV
     begins with a byte order mark, without which Excel does not read it as UTF-8.
 
     The file is replaced once everything is on disk. If reading the records fails, a previous file is
