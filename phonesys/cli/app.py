@@ -50,7 +50,7 @@ _PANELS = {
         "snapshots": ("snapshots", "List the snapshots in a store, newest first."),
         "prune": ("snapshots", "Delete the oldest snapshots of a store, after confirmation."),
         "audit": ("audit", "Find numbers that are unrouted, blocked, held twice, or paid for and unused."),
-        "export": ("export", "Write every number to a file: Parquet, Arrow, CSV or JSON lines."),
+        "export": ("export", "Write every number to a file: Parquet, Arrow, CSV, JSON lines or Excel."),
         "report": ("report", "Write an HTML page with counts, findings, changes and a searchable list."),
     },
     "Changes": {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
@@ -89,6 +89,8 @@ class NumberRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """An exact decimal in a currency that the vendor does not name."""
     origin: str | None = None
     """The owner or the origin of the number, in the vendor's words."""
+    account_name: str | None = None
+    """The name of the account, if its backend lists names."""
 
 
 def to_record(number: PhoneNumber, backend: str) -> NumberRecord:
@@ -116,7 +118,7 @@ def to_record(number: PhoneNumber, backend: str) -> NumberRecord:
 
 
 def to_columns(numbers: Sequence[PhoneNumber]) -> dict[str, Sequence[Any]]:
-    """Return the records of numbers as columns, without `backend` and `account`.
+    """Return the records of numbers as columns, without the fields of their account.
 
     Fields that no number has may be missing.
     """
@@ -127,20 +129,25 @@ def to_columns(numbers: Sequence[PhoneNumber]) -> dict[str, Sequence[Any]]:
     return dict(zip(_COLUMNS, cells, strict=bool(numbers)))
 
 
-_COLUMNS = tuple(name for name in NumberRecord.__struct_fields__ if name not in {"backend", "account"})
+_OF_ACCOUNT = frozenset({"backend", "account", "account_name"})
+_COLUMNS = tuple(name for name in NumberRecord.__struct_fields__ if name not in _OF_ACCOUNT)
 _cells = attrgetter(*_COLUMNS)
 
 
-def page_records(page: Page[PhoneNumber]) -> list[NumberRecord]:
+def page_records(
+    page: Page[PhoneNumber], names: Mapping[AccountKey, str] | None = None
+) -> list[NumberRecord]:
     """Return the records of a page: as `to_record`, but faster for large pages."""
+    name = None if names is None else names.get((page.provider, page.account))
     numbers = page.numbers
     columns = to_columns(numbers)
-    names, rows = tuple(columns), zip(*columns.values(), strict=True)
+    fields, rows = tuple(columns), zip(*columns.values(), strict=True)
     return [
         NumberRecord(
             backend=page.provider or number.provider,
             account=number.account,
-            **dict(zip(names, row, strict=True)),
+            account_name=name,
+            **dict(zip(fields, row, strict=True)),
         )
         for number, row in zip(numbers, rows, strict=True)
     ]
@@ -161,10 +168,17 @@ Records: TypeAlias = Iterable[NumberRecord] | AsyncIterable[NumberRecord]
 T = TypeVar("T")
 
 
-async def sweep_records(pages: AsyncIterable[Page[PhoneNumber]]) -> AsyncGenerator[NumberRecord]:
-    """Yield the record of every number of a sweep, or of other pages."""
+async def sweep_records(
+    pages: AsyncIterable[Page[PhoneNumber]], names: Mapping[AccountKey, str] | None = None
+) -> AsyncGenerator[NumberRecord]:
+    """Yield the record of every number of a sweep, or of other pages.
+
+    `names` are the names of accounts, by default those in the report of a sweep.
+    """
+    if names is None:
+        names = getattr(getattr(pages, "report", None), "account_names", None)
     async for page in pages:
-        for record in page_records(page):
+        for record in page_records(page, names):
             yield record
 
 
@@ -186,6 +200,8 @@ class AccountOutcome(NamedTuple):
     error: str | None = None
     rejected: int = 0
     """The number of rows that could not be read."""
+    name: str | None = None
+    """The name of the account, if its backend lists names."""
 
     @property
     def is_complete(self) -> bool:
@@ -213,7 +229,8 @@ async def account_outcomes(report: SweepReport) -> AsyncGenerator[AccountOutcome
     """
     for (backend, account), result in report.accounts.items():
         error = None if result.error is None else str(result.error)
-        yield AccountOutcome(backend, account, result.outcome.value, error, result.rejected)
+        name = report.account_names.get((backend, account))
+        yield AccountOutcome(backend, account, result.outcome.value, error, result.rejected, name)
     for failure in report.failures:
         if failure.account is None:
             yield AccountOutcome(failure.provider, "", Outcome.FAILED.value, str(failure.error))

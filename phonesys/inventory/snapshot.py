@@ -78,4 +78,6 @@ class Snapshot:
 
         async with aclosing(reading.read_accounts(self._database, self.id)) as rows:
             async for row in rows:
-                yield AccountOutcome(row.backend, row.account, row.outcome.value, row.error, row.rejected)
+                yield AccountOutcome(
+                    row.backend, row.account, row.outcome.value, row.error, row.rejected, row.name
+                )

@@ -81,8 +81,11 @@ class StoredSweep:
         return self
 
     async def _restore(self, writer: SweepWriter) -> None:
-        async for (backend, account), result in writer.completed_accounts():
-            self._recording.restore(backend, account, result)
+        writer.names = self._recording.account_names
+        async for key, result, name in writer.completed_accounts():
+            self._recording.restore(*key, result)
+            if name is not None:
+                self._recording.account_names[key] = name
             self.resumed += 1
 
     async def __aexit__(

@@ -113,7 +113,7 @@ class Watch:
             self.report = report = sweep.report
             async for page in sweep:
                 key = page.provider, page.account
-                accounts.add(key, page_records(page))
+                accounts.add(key, page_records(page, report.account_names))
                 result = report.accounts.get(key)
                 if result is not None and (records := accounts.complete_records(key, result)) is not None:
                     for change in self._state.update(key, result, records, moves):

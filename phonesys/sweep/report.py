@@ -83,6 +83,8 @@ class SweepReport(Counts):
     by_provider: dict[str, Counter[Outcome]] = field(default_factory=dict[str, "Counter[Outcome]"])
     """The same for each backend."""
     numbers_by_provider: Counter[str] = field(default_factory=Counter[str])
+    account_names: dict[tuple[str, str], str] = field(default_factory=dict[tuple[str, str], str])
+    """By (provider, account): the names that backends list with their accounts. Empty without `keep_done`."""
     requests: int = 0
     """HTTP requests sent by the backends' own client, retries included."""
     retries: int = 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Collection, Iterable, Iterator
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias, TypeVar, cast
 
 import msgspec
 
@@ -20,6 +20,7 @@ from phonesys.errors import (
     PhoneSystemMissing,
     UsageError,
 )
+from phonesys.provider import AccountsWithNames
 from phonesys.sweep.account import AccountProgress
 from phonesys.sweep.buffer import PageBuffer
 from phonesys.sweep.fetch import PageFetcher
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from phonesys.sweep.source import Source
     from phonesys.sweep.verify import ListingPass, RowCheck
 
+T = TypeVar("T")
 OnError: TypeAlias = Literal["collect", "raise"]
 
 _NOT_REACHED = AccountReport(outcome=Outcome.NOT_REACHED)
@@ -130,12 +132,25 @@ class SweepRun:
     async def _read_accounts(self, fetcher: PageFetcher, queue: SourceQueue) -> None:
         source = fetcher.source
         if source.accounts is None:
-            async with _closing(source.provider.accounts()) as accounts:
+            async with _closing(self._listed_accounts(source)) as accounts:
                 await self._read_async(fetcher, accounts, queue)
         elif isinstance(source.accounts, AsyncIterable):
             await self._read_async(fetcher, source.accounts, queue)
         else:
             await self._read_sync(fetcher, source.accounts, queue)
+
+    def _listed_accounts(self, source: Source) -> AsyncIterator[str]:
+        provider = source.provider
+        if self._options.keep_done and isinstance(provider, AccountsWithNames):
+            return self._named_accounts(source.name, provider)
+        return provider.accounts()
+
+    async def _named_accounts(self, backend: str, provider: AccountsWithNames) -> AsyncGenerator[str]:
+        async with _closing(provider.accounts_with_names()) as accounts:
+            async for account in accounts:
+                if account.name:
+                    self._report.account_names[backend, account.id] = account.name
+                yield account.id
 
     async def _read_sync(self, fetcher: PageFetcher, accounts: Iterable[str], queue: SourceQueue) -> None:
         iterator = iter(accounts)
@@ -310,13 +325,13 @@ class SweepRun:
 
 
 @asynccontextmanager
-async def _closing(accounts: AsyncIterator[str]) -> AsyncGenerator[AsyncIterator[str]]:
+async def _closing(accounts: AsyncIterator[T]) -> AsyncGenerator[AsyncIterator[T]]:
     """Close a backend's iterator of accounts if it is a generator, which may hold a connection."""
     try:
         yield accounts
     finally:
         if isinstance(accounts, AsyncGenerator):
-            await accounts.aclose()
+            await cast("AsyncGenerator[T]", accounts).aclose()
 
 
 def _matching(page: Page[PhoneNumber], query: NumberQuery) -> Page[PhoneNumber]:

@@ -235,9 +235,9 @@ async def test_outcomes_are_read_at_the_end() -> None:
     report.record("a", "2", AccountReport(outcome=Outcome.FAILED, error=NotFound("gone", status=404)))
     report.failures.append(Failure("b", None, NotFound("no list", status=404)))
     assert [one async for one in outcomes] == [
-        ("a", "1", "done", None, 0),
-        ("a", "2", "failed", "404 gone", 0),
-        ("b", "", "failed", "404 no list", 0),
+        ("a", "1", "done", None, 0, None),
+        ("a", "2", "failed", "404 gone", 0, None),
+        ("b", "", "failed", "404 no list", 0, None),
     ]
 
 

@@ -255,6 +255,7 @@ async def test_an_older_database_is_migrated_with_its_data(where: str) -> None:
     database = await connect(where)
     async with database.writing() as connection:
         await connection.execute(text("DROP VIEW inventory"))
+        await connection.execute(text("ALTER TABLE accounts DROP COLUMN name"))
         await connection.execute(text("UPDATE phonesys_schema SET version = 1"))
         await connection.execute(
             text(

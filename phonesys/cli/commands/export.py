@@ -38,7 +38,9 @@ _CHUNK = 2**16
 def export(
     file: Annotated[
         Path,
-        typer.Argument(help="Ends in .parquet, .arrow, .csv, .jsonl or .xlsx; - is stdout. Replaced once complete."),
+        typer.Argument(
+            help="Ends in .parquet, .arrow, .csv, .jsonl or .xlsx; - is stdout. Replaced at the end."
+        ),
     ],
     *,
     format_: Annotated[

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator
 
     from phonesys.inventory.diff.changes import Change
-    from phonesys.inventory.record import AccountKey, NumberRecord
+    from phonesys.inventory.record import NumberRecord
     from phonesys.inventory.snapshot import Snapshot
     from phonesys.inventory.store.database import Database
     from phonesys.inventory.store.reading import AccountRow
@@ -85,11 +85,11 @@ def _page_count(pair: Pair) -> int:
 
 async def _compare_pairs(database: Database, pairs: list[Pair], moves: MoveDetector) -> list[Change]:
     """Read the pages that the sides of each pair do not share, and compare the pairs."""
-    wanted: dict[int, AccountKey] = {}
+    wanted: dict[int, AccountRow] = {}
     for old, new in pairs:
         for row, other in ((old, new), (new, old)):
-            for page in _unshared_pages(row, other):
-                wanted[page] = row.key if row is not None else ("", "")
+            if row is not None:
+                wanted.update(dict.fromkeys(_unshared_pages(row, other), row))
     numbers = await reading.records_by_page(database, wanted)
 
     def unshared(row: AccountRow | None, other: AccountRow | None) -> list[NumberRecord]:

@@ -31,6 +31,7 @@ class NumberSummary:
         self.countries: Counter[str] = Counter()
         self.statuses: Counter[str] = Counter()
         self.rows: list[list[Any]] = []
+        self.account_names: dict[tuple[str, str], str] = {}
         self._words: dict[str, dict[str, int]] = {name: {} for name in _CODED}
 
     @property
@@ -57,6 +58,8 @@ class NumberSummary:
         self.total += 1
         self.backends[record.backend] += 1
         self.accounts[record.backend, record.account] += 1
+        if record.account_name is not None:
+            self.account_names[record.backend, record.account] = record.account_name
         self.countries[record.country or UNKNOWN] += 1
         self.statuses[record.status.value] += 1
         if len(self.rows) < self._max_rows:
@@ -94,6 +97,8 @@ class NumberSummary:
     def data(self) -> str:
         """Return the rows as JSON without characters that HTML could parse as markup."""
         words = {name: list(words) for name, words in self._words.items()}
+        names = {account: name for (_, account), name in self.account_names.items()}
+        words["name"] = [names.get(account, "") for account in words["account"]]
         text = msgspec.json.encode({"words": words, "rows": self.rows}).decode()
         return text.replace("<", r"\u003c").replace(">", r"\u003e").replace("&", r"\u0026")
 

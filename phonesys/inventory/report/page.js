@@ -51,7 +51,9 @@
     return cell;
   }
   function accountCell(row) {
-    return over(text(row, BACKEND), text(row, ACCOUNT), "sub id");
+    const name = words.name[row[ACCOUNT]], cell = over(text(row, BACKEND), name);
+    cell.append(element("span", "sub id", text(row, ACCOUNT)));
+    return cell;
   }
   function statusCell(row) {
     return element("span", `status ${text(row, STATUS)}`, text(row, STATUS));
@@ -67,7 +69,7 @@
   let haystacks = null;
   function haystack(index) {
     haystacks ??= rows.map((row) =>
-      [row[NUMBER], text(row, LABEL), text(row, BACKEND), text(row, ACCOUNT), row[ASSIGNEE], row[POOL], row[ROUTE], row[ID]]
+      [row[NUMBER], text(row, LABEL), text(row, BACKEND), text(row, ACCOUNT), words.name[row[ACCOUNT]], row[ASSIGNEE], row[POOL], row[ROUTE], row[ID]]
         .join("\n").toLowerCase());
     return haystacks[index];
   }

@@ -88,7 +88,7 @@ def number_facts(numbers: NumberSummary, found: FindingGroups) -> dict[str, Any]
 def _panels(numbers: NumberSummary) -> list[_Panel]:
     names = Counter(account for _, account in numbers.accounts)
     accounts = {
-        (f"{backend} {account}" if names[account] > 1 else account, account): count
+        (_account_label(numbers, backend, account, several=names[account] > 1), account): count
         for (backend, account), count in numbers.accounts.items()
     }
     return [
@@ -103,6 +103,12 @@ def _panels(numbers: NumberSummary) -> list[_Panel]:
     ]
 
 
+def _account_label(numbers: NumberSummary, backend: str, account: str, *, several: bool) -> str:
+    place = f"{backend} {account}" if several else account
+    name = numbers.account_names.get((backend, account))
+    return f"{name} ({place})" if name else place
+
+
 def _panel(name: str, filter_: str, counts: dict[tuple[str, str], int]) -> _Panel:
     """Return the largest groups, and the sum of the others."""
     largest = Counter(counts).most_common(_MAX_ROWS)
@@ -115,6 +121,7 @@ def _panel(name: str, filter_: str, counts: dict[tuple[str, str], int]) -> _Pane
 class _Unread(msgspec.Struct, frozen=True):
     backend: str
     account: str
+    name: str | None
     outcome: str
     error: str
 
@@ -122,7 +129,9 @@ class _Unread(msgspec.Struct, frozen=True):
 def account_facts(outcomes: list[AccountOutcome], numbers: NumberSummary, max_listed: int) -> dict[str, Any]:
     """Return the number of accounts, and the accounts that could not be read, with the reasons."""
     unread = [
-        _Unread(one.backend, one.account, one.outcome, _reason(one.backend, one.account, one.problem))
+        _Unread(
+            one.backend, one.account, one.name, one.outcome, _reason(one.backend, one.account, one.problem)
+        )
         for one in outcomes
         if not one.is_complete
     ]

@@ -106,7 +106,19 @@ def _format_words(dialect: str) -> dict[str, str]:
     return {**_SQL_WORDS[dialect], **shown}
 
 
-MIGRATIONS: tuple[tuple[str, ...], ...] = (_TABLES, _VIEW)
+_NAMES = (
+    "ALTER TABLE accounts ADD COLUMN name TEXT",
+    "DROP VIEW inventory",
+    """CREATE VIEW inventory AS
+        SELECT held.sweep_id, held.backend, held.account, n.number, n.status, {texts}, {switches}, {moments},
+            a.name AS account_name
+        FROM sweep_pages AS held JOIN numbers AS n
+            ON n.key >= held.page_id * 4294967296 AND n.key < (held.page_id + 1) * 4294967296
+        LEFT JOIN accounts AS a
+            ON a.sweep_id = held.sweep_id AND a.backend = held.backend AND a.account = held.account""",
+)
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (_TABLES, _VIEW, _NAMES)
 """The first creates version 1 in an empty database."""
 
 _LOCK = 0x70686F6E  # arbitrary, and unlikely to be used by other programs

@@ -25,7 +25,7 @@ from phonesys.inventory.store.schema import (
 from phonesys.sweep import Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+    from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 
     from sqlalchemy import ColumnElement, Table
 
@@ -61,6 +61,7 @@ class AccountRow(msgspec.Struct, frozen=True):
     error: str | None
     numbers: int
     rejected: int
+    name: str | None
     pages: tuple[int, ...]
 
     @property
@@ -116,6 +117,11 @@ async def _stream(
 
 _RECORD = cast(numbers.c.record, Text)  # drivers of PostgreSQL would decode JSON
 _HELD = (sweep_pages.c.backend, sweep_pages.c.account)
+_SAME_ACCOUNT = (
+    (sweep_pages.c.sweep_id == accounts.c.sweep_id)
+    & (sweep_pages.c.backend == accounts.c.backend)
+    & (sweep_pages.c.account == accounts.c.account)
+)
 
 
 def _is_on(page: ColumnElement[int]) -> ColumnElement[bool]:
@@ -130,7 +136,9 @@ async def read_records(
 
     Raises InventoryError at the end if they are not as many as were stored.
     """
-    query = select(*_HELD, _RECORD).join_from(sweep_pages, numbers, _is_on(sweep_pages.c.page_id))
+    query = select(*_HELD, accounts.c.name, _RECORD).select_from(
+        sweep_pages.join(numbers, _is_on(sweep_pages.c.page_id)).outerjoin(accounts, _SAME_ACCOUNT)
+    )
     query = query.where(*_filter(sweep_pages, sweep_id, backend, account))
     count = select(_sum(accounts.c.numbers)).where(*_filter(accounts, sweep_id, backend, account))
     found = 0
@@ -177,15 +185,10 @@ async def read_accounts(
     database: Database, sweep_id: int, *, account: str | None = None
 ) -> AsyncGenerator[AccountRow]:
     """Yield the accounts of a sweep, ordered by backend and account, or only those with this id."""
-    same = (
-        (sweep_pages.c.sweep_id == accounts.c.sweep_id)
-        & (sweep_pages.c.backend == accounts.c.backend)
-        & (sweep_pages.c.account == accounts.c.account)
-    )
     query = (
         select(accounts.c.backend, accounts.c.account, accounts.c.outcome, accounts.c.error,
-               accounts.c.numbers, accounts.c.rejected, sweep_pages.c.page_id)
-        .join_from(accounts, sweep_pages, same, isouter=True)
+               accounts.c.numbers, accounts.c.rejected, accounts.c.name, sweep_pages.c.page_id)
+        .join_from(accounts, sweep_pages, _SAME_ACCOUNT, isouter=True)
         .where(accounts.c.sweep_id == sweep_id)
         .order_by(accounts.c.backend, accounts.c.account, sweep_pages.c.place)
     )  # fmt: skip
@@ -207,17 +210,19 @@ async def read_accounts(
 
 def _group_accounts(batch: Sequence[Any]) -> list[AccountRow]:
     found: list[AccountRow] = []
-    for account, rows in groupby(batch, key=lambda row: tuple(row[:6])):
-        backend, id_, outcome, error, count, rejected = account
-        held = tuple(row[6] for row in rows if row[6] is not None)
-        found.append(AccountRow(backend, id_, Outcome(outcome), error, int(count), int(rejected), held))
+    for account, rows in groupby(batch, key=lambda row: tuple(row[:7])):
+        backend, id_, outcome, error, count, rejected, name = account
+        held = tuple(row[7] for row in rows if row[7] is not None)
+        found.append(AccountRow(backend, id_, Outcome(outcome), error, int(count), int(rejected), name, held))
         if count and not held:
             _check_count(f"account {backend} {id_}", count, 0)
     return found
 
 
-async def records_by_page(database: Database, owners: dict[int, AccountKey]) -> dict[int, list[NumberRecord]]:
-    """Return the records of some pages, whose backends and accounts are given."""
+async def records_by_page(
+    database: Database, owners: Mapping[int, AccountRow]
+) -> dict[int, list[NumberRecord]]:
+    """Return the records of some pages, whose accounts are given."""
     found: dict[int, list[NumberRecord]] = {id_: [] for id_ in owners}
     ids = sorted(owners)
     query = select(pages.c.id, _RECORD).join_from(pages, numbers, _is_on(pages.c.id))
@@ -227,18 +232,20 @@ async def records_by_page(database: Database, owners: dict[int, AccountKey]) -> 
             some = ids[start : start + _MAX_PAGES]
             result = await connection.stream(query.where(pages.c.id.in_(some)))
             async for batch in result.partitions(_BATCH):
-                records_ = parse_records((*owners[id_], text) for id_, text in batch)
+                records_ = parse_records((*owners[id_].key, owners[id_].name, text) for id_, text in batch)
                 for (id_, _), record in zip(batch, records_, strict=True):
                     found[id_].append(record)
     for id_, held in found.items():
         if not held:  # a page without numbers is not stored
-            raise InventoryError(f"the database is damaged: page {id_} of {' '.join(owners[id_])} is empty")
+            raise InventoryError(
+                f"the database is damaged: page {id_} of {' '.join(owners[id_].key)} is empty"
+            )
     return found
 
 
 async def records_of_account(database: Database, row: AccountRow) -> list[NumberRecord]:
     """Return the records of an account."""
-    pages_ = await records_by_page(database, dict.fromkeys(row.pages, row.key))
+    pages_ = await records_by_page(database, dict.fromkeys(row.pages, row))
     found = [record for page in row.pages for record in pages_[page]]
     _check_count(f"account {' '.join(row.key)}", row.numbers, len(found))
     return found

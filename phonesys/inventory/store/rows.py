@@ -44,7 +44,7 @@ _json = msgspec.json.Encoder()
 _pack = msgspec.msgpack.Encoder().encode
 _read = msgspec.json.Decoder(list[NumberRecord]).decode
 _word = attrgetter("_value_")
-_account_key = itemgetter(0, 1)
+_account_key = itemgetter(0, 1, 2)
 _MOMENTS = {"created_at", "updated_at"}
 
 
@@ -82,12 +82,13 @@ def _row_struct(names: tuple[str, ...]) -> type[msgspec.Struct]:
     return msgspec.defstruct("_Shape", [(name, Any, None) for name in names], omit_defaults=True, gc=False)
 
 
-def parse_records(rows: Iterable[tuple[str, str, str]]) -> list[NumberRecord]:
-    """Decode records, given their backends, accounts and JSON."""
+def parse_records(rows: Iterable[tuple[str, str, str | None, str]]) -> list[NumberRecord]:
+    """Decode records, given their backends, accounts, names of accounts, and JSON."""
     parts: list[str] = []
-    for (backend, account), some in groupby(rows, _account_key):
-        head = _json.encode({"backend": backend, "account": account}).decode()[:-1]
-        parts += [f"{head},{text[1:]}" for _, _, text in some]
+    for (backend, account, name), some in groupby(rows, _account_key):
+        fields = {"backend": backend, "account": account, "account_name": name}
+        head = _json.encode(fields).decode()[:-1]
+        parts += [f"{head},{text[1:]}" for *_, text in some]
     return _read(f"[{','.join(parts)}]")
 
 

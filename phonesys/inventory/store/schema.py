@@ -96,6 +96,7 @@ accounts = Table(
     Column("rejected", BigInteger, nullable=False),
     Column("duplicates", BigInteger, nullable=False),
     Column("error", Text),
+    Column("name", Text),
 )
 
 pages = Table(

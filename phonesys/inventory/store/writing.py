@@ -26,7 +26,7 @@ from phonesys.model import Page, PhoneNumber
 from phonesys.sweep import AccountReport, Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Sequence
+    from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping, Sequence
     from datetime import timedelta
 
     from sqlalchemy import ColumnElement
@@ -61,6 +61,8 @@ class SweepWriter:
     """
 
     def __init__(self, database: Database, sweep_id: int, started_at: datetime, base: int | None) -> None:
+        self.names: Mapping[Key, str] = {}
+        """The names of accounts, stored with their outcomes."""
         self.id = sweep_id
         self.started_at = started_at
         self._database = database
@@ -116,12 +118,16 @@ class SweepWriter:
         await self._database.write(store)
         return now
 
-    async def completed_accounts(self) -> AsyncIterator[tuple[Key, AccountReport]]:
-        """Yield the accounts that have been read completely."""
+    def _name(self, key: Key) -> str | None:
+        name = self.names.get(key)
+        return None if name is None else name.replace("\0", "")
+
+    async def completed_accounts(self) -> AsyncIterator[tuple[Key, AccountReport, str | None]]:
+        """Yield the accounts that have been read completely, and their names."""
         query = select(accounts).where(accounts.c.sweep_id == self.id, accounts.c.outcome.in_(_WHOLE))
         async with self._database.reading() as connection:
             async for row in await connection.stream(query):
-                yield (row.backend, row.account), _report_of(row)
+                yield (row.backend, row.account), _report_of(row), row.name
 
     # In a transaction
 
@@ -250,7 +256,10 @@ class SweepWriter:
         upsert = statement.on_conflict_do_update(index_elements=list(accounts.primary_key), set_=changed)
         await connection.execute(
             upsert,
-            [_account_row(self.id, key, report) for key, report in sorted(reports.items(), key=_by_key)],
+            [
+                _account_row(self.id, key, report) | {"name": self._name(key)}
+                for key, report in sorted(reports.items(), key=_by_key)
+            ],
         )
 
 
