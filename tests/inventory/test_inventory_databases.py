@@ -240,9 +240,9 @@ async def test_a_read_only_disk_can_be_read(store: Path, monkeypatch: pytest.Mon
 
     def on_a_read_only_disk(path: Path, options: str, statement: str) -> set[str]:
         if options == "mode=ro":
-            error = sqlite3.OperationalError("unable to open database file")
-            error.sqlite_errorcode = sqlite3.SQLITE_CANTOPEN
-            raise error
+            cause = sqlite3.OperationalError("unable to open database file")
+            cause.sqlite_errorcode = sqlite3.SQLITE_CANTOPEN
+            raise InventoryError("unable to open database file") from cause
         return query(path, options, statement)
 
     monkeypatch.setattr(sqlite, "_query", on_a_read_only_disk)
@@ -372,7 +372,7 @@ DAMAGE = (
     "DROP VIEW inventory; DROP TABLE numbers",
     "DROP TABLE pages",
     "DROP TABLE pools",
-    "DROP TABLE accounts",
+    "DROP VIEW inventory; DROP TABLE accounts",
     "UPDATE numbers SET record = '{\"id\": 5}'",
     "UPDATE numbers SET record = '[]'",
 )

@@ -125,6 +125,8 @@ async def _map_errors() -> AsyncGenerator[None]:
     except SQLAlchemyError as failure:
         kind = DatabaseLocked if _is_lock(getattr(failure, "orig", None)) else InventoryError
         raise kind(f"the database: {_first_line(failure)}") from failure
+    except UnicodeDecodeError as failure:  # sqlite3 raises it for a message that quotes damaged text
+        raise InventoryError("the database is damaged: its text is not UTF-8") from failure
     except OSError as failure:  # asyncpg raises these when no server listens
         raise InventoryError(f"the database cannot be reached: {failure}") from failure
 

@@ -92,27 +92,30 @@ def _check_creatable(url: URL, path: Path) -> URL:
 def _check_tables(path: Path) -> None:
     """Raise InventoryError if the file holds tables of another program."""
     # Immutable, so that not even the files of a WAL are created beside another program's database.
-    try:
-        tables = _query(path, "immutable=1", "SELECT name FROM sqlite_master WHERE type = 'table'")
-    except sqlite3.DatabaseError as failure:
-        raise InventoryError(f"{path}: {failure}") from failure
+    tables = _query(path, "immutable=1", "SELECT name FROM sqlite_master WHERE type = 'table'")
     if tables and "phonesys_schema" not in tables:
         raise InventoryError(f"{path}: the SQLite database of another program")
 
 
 def _query(path: Path, options: str, query: str) -> set[str]:
     uri = f"file:{quote(str(path.absolute()))}?{options}"
-    with closing(sqlite3.connect(uri, uri=True, timeout=ATTEMPT)) as connection:
-        return {str(row[0]) for row in connection.execute(query)}
+    try:
+        with closing(sqlite3.connect(uri, uri=True, timeout=ATTEMPT)) as connection:
+            return {str(row[0]) for row in connection.execute(query)}
+    except (sqlite3.DatabaseError, UnicodeDecodeError) as failure:
+        raise InventoryError(f"{path}: {failure}") from failure
 
 
 def _read_only_url(url: URL, path: Path) -> URL:
     options = {"mode": "ro"}
     try:
         _query(path, "mode=ro", "SELECT count(*) FROM sqlite_master")
-    except sqlite3.OperationalError as failure:
-        if failure.sqlite_errorcode & 0xFF not in {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY}:
-            return _as_uri(url, path, options)  # locked: the caller waits
+    except InventoryError as failure:
+        code = getattr(failure.__cause__, "sqlite_errorcode", 0) & 0xFF
+        if code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
+            return _as_uri(url, path, options)  # the caller waits
+        if code not in {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY}:
+            raise
         # A WAL cannot be read without a file for its index, which a read-only disk does not take.
         wal = path.with_name(f"{path.name}-wal")
         if wal.exists() and wal.stat().st_size:
