@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Iterable
 from contextlib import aclosing
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, cast
 
 from phonesys._concurrency import wait_finished
 from phonesys.errors import InvalidArgument, NotOpen, UsageError
@@ -138,9 +138,12 @@ def _reusable(named: Mapping[str, Any]) -> dict[str, Any]:
         if hasattr(ids, "__aiter__"):
             raise InvalidArgument(f"{name}: a watch reads its accounts again and again; give it a list")
     return {
-        name: tuple(ids) if isinstance(ids, Iterable) and not isinstance(ids, str | bytes) else ids
-        for name, ids in named.items()
+        name: tuple(cast("Iterable[Any]", ids)) if _is_collection(ids) else ids for name, ids in named.items()
     }
+
+
+def _is_collection(ids: Any) -> bool:
+    return isinstance(ids, Iterable) and not isinstance(ids, str | bytes)
 
 
 class _RoundPages:
