@@ -306,6 +306,42 @@ async def test_bad_row_is_one_of_many(raw: RawClient) -> None:
     assert sorted(kind.__name__ for kind in kinds) == ["dict"] + ["str"] * 7
 
 
+async def test_odd_types_change_types(raw: RawClient) -> None:
+    """Phone numbers become integers, and other fields anything but what they were."""
+    plain = (await raw.numbers()).json["numbers"]
+    happens(raw, faults.OddTypes(share=1))
+    odd = (await raw.numbers()).json["numbers"]
+    assert [f"+{row['phoneNumber']}" for row in odd] == [row["phoneNumber"] for row in plain]
+    for row, before in zip(odd, plain, strict=True):
+        assert all(type(row[key]) is not type(before[key]) for key in before if key != "sid")
+
+
+async def test_live_spelling_is_what_vendors_send(raw: RawClient) -> None:
+    """Empty strings for null, RFC 2822 dates, words and capabilities in capitals, and `tollFree`."""
+    happens(raw, faults.LiveSpelling())
+    rows = (await raw.numbers()).json["numbers"]
+    assert all(value is not None for row in rows for value in row.values())
+    assert all(re.match(r"\w{3}, \d{2} \w{3} \d{4} ", row["dateAdded"]) for row in rows)
+    assert {key for row in rows for key in row["capabilities"]} == {"VOICE", "SMS", "MMS", "FAX"}
+    assert {row["type"] for row in rows} <= {"LOCAL", "MOBILE", "NATIONAL", "tollFree"}
+
+
+async def test_broken_text_is_half_a_pair(raw: RawClient) -> None:
+    """In labels only, and as the escape that JSON has for it."""
+    happens(raw, faults.BrokenText())
+    answer = await raw.listing()
+    assert b"\\ud83d" in answer.body
+    assert all(row["name"].endswith("\ud83d") for row in answer.json["items"])
+
+
+async def test_no_number_leaves_the_id(raw: RawClient) -> None:
+    """One row of a page has no phone number, and keeps everything else."""
+    happens(raw, faults.NoNumber())
+    rows = (await raw.listing()).json["items"]
+    assert sum(row["number"] is None for row in rows) == 1
+    assert all(row["id"] for row in rows)
+
+
 async def test_unknown_enum_is_a_new_word(raw: RawClient) -> None:
     """Wherever a document lists the values, also deep inside a row."""
     happens(raw, faults.UnknownEnum(word="New/Word 2"))

@@ -57,6 +57,10 @@ SURVIVED: list[AnyRule] = [
     faults.UnknownFields(),
     faults.MissingFields(),
     faults.BadRow(),
+    faults.OddTypes(),
+    faults.LiveSpelling(),
+    faults.BrokenText(),
+    faults.NoNumber(),
 ]
 MOVES: list[AnyRule] = [
     faults.DuplicateRows(),

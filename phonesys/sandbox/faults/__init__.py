@@ -18,6 +18,7 @@ from phonesys.sandbox.faults.connection import LostAnswer, Refused, Reset, Reset
 from phonesys.sandbox.faults.engine import Faults, FaultSwitch
 from phonesys.sandbox.faults.exchange import Exchange, Fault
 from phonesys.sandbox.faults.helpers import body, delay, drop, drop_after, stall, status, truncate
+from phonesys.sandbox.faults.live import BrokenText, LiveSpelling, NoNumber, OddTypes
 from phonesys.sandbox.faults.plan import KINDS, AnyRule, FaultPlan, parse_rule
 from phonesys.sandbox.faults.rows import (
     BadRow,
@@ -37,6 +38,7 @@ __all__ = [
     "KINDS",
     "AnyRule",
     "BadRow",
+    "BrokenText",
     "Charset",
     "ContentType",
     "Drip",
@@ -52,10 +54,13 @@ __all__ = [
     "HugeHeaders",
     "InvalidJson",
     "Latency",
+    "LiveSpelling",
     "LostAnswer",
     "MissingFields",
     "MovingRows",
+    "NoNumber",
     "Null",
+    "OddTypes",
     "Redirect",
     "Refused",
     "RepeatedToken",

@@ -21,6 +21,7 @@ from phonesys.sandbox.faults.answers import (
     Status,
 )
 from phonesys.sandbox.faults.connection import LostAnswer, Refused, Reset, ResetBody, Truncated
+from phonesys.sandbox.faults.live import BrokenText, LiveSpelling, NoNumber, OddTypes
 from phonesys.sandbox.faults.rows import (
     BadRow,
     DuplicateRows,
@@ -65,6 +66,10 @@ AnyRule: TypeAlias = (
     | DuplicateRows
     | MovingRows
     | RepeatedToken
+    | OddTypes
+    | LiveSpelling
+    | BrokenText
+    | NoNumber
 )
 """Every kind of fault that a plan may hold."""
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from phonesys.sandbox.faults.exchange import Exchange
 
 _HOLDERS = ("numbers", "items", "data", "results", "agents", "locations")
-_NUMBERS = ("phoneNumber", "number")
+PHONE_NUMBER_KEYS = ("phoneNumber", "number")
 _WORDS = frozenset(
     {
         "accountStatus", "callStage", "healthStatus", "inventoryState", "origin", "ownership", "state",
@@ -77,7 +77,11 @@ class RowFault(Rule, frozen=True, kw_only=True):
         if found is None:
             return answer
         page = Page(exchange, await exchange.request.read(), value, found)
-        return with_body(answer, msgspec.json.encode(self.spoil(page)))
+        return with_body(answer, self.encode(self.spoil(page)))
+
+    def encode(self, value: Any) -> bytes:
+        """Return the changed page as JSON."""
+        return msgspec.json.encode(value)
 
     def spoil(self, page: Page) -> Any:
         """Change the page, and return what to answer."""
@@ -110,7 +114,7 @@ class BadRow(RowFault, frozen=True, kw_only=True, tag="bad-row"):
         """Choose a row, if there is one."""
         if page.rows:
             row = page.exchange.rng.choice(page.rows)
-            for key in _NUMBERS:
+            for key in PHONE_NUMBER_KEYS:
                 if key in row:
                     row[key] = {"e164": row[key]}
         return page.value
@@ -161,7 +165,7 @@ class MissingFields(RowFault, frozen=True, kw_only=True, tag="missing-fields"):
     def spoil(self, page: Page) -> Any:
         """Draw for every field."""
         for row in page.rows:
-            for key in [key for key in row if key not in _NUMBERS]:
+            for key in [key for key in row if key not in PHONE_NUMBER_KEYS]:
                 if page.exchange.rng.random() < self.share:
                     del row[key]
         return page.value
