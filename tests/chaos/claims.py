@@ -134,7 +134,9 @@ def given_up(evidence: Evidence) -> int:
 def _missing(evidence: Evidence, account: Account) -> frozenset[str]:
     found = evidence.found.get(account, Found())
     unfound = evidence.always(account) - set(found.numbers)
-    return frozenset(number for number in unfound if not _is_in(number, found.rejected))
+    missing = frozenset(number for number in unfound if not _is_in(number, found.rejected))
+    # A row whose number a fault has cleared is listed by its id.
+    return missing if len(missing) > found.numbers.count("") else frozenset()
 
 
 def _is_in(number: str, rejected: Iterable[bytes]) -> bool:
@@ -204,11 +206,11 @@ def _counts(found: Found, result: AccountReport) -> Iterator[str]:
 def _numbers(evidence: Evidence, account: Account, result: AccountReport) -> Iterator[str]:
     found = evidence.found.get(account, Found())
     for what, values in (("ids", found.ids), ("numbers", found.numbers)):
-        twice = sorted(value for value, count in Counter(values).items() if count > 1)
+        twice = sorted(value for value, count in Counter(values).items() if value and count > 1)
         if twice:
             yield f"{len(twice)} {what} came twice, such as {twice[0]}"
     ever = evidence.ever(account)
-    if foreign := set(found.numbers) - ever:
+    if foreign := set(found.numbers) - ever - {""}:
         yield f"{len(foreign)} numbers are not its own, such as {min(foreign)}"
     if result.outcome not in _READ or evidence.may_be_short(account):
         return

@@ -309,7 +309,7 @@ async def test_bad_row_is_one_of_many(raw: RawClient) -> None:
 async def test_odd_types_change_types(raw: RawClient) -> None:
     """Phone numbers become integers, and other fields anything but what they were."""
     plain = (await raw.numbers()).json["numbers"]
-    happens(raw, faults.OddTypes(share=1))
+    happens(raw, faults.OddTypes(share=1, numbers=True))
     odd = (await raw.numbers()).json["numbers"]
     assert [f"+{row['phoneNumber']}" for row in odd] == [row["phoneNumber"] for row in plain]
     for row, before in zip(odd, plain, strict=True):
@@ -335,11 +335,12 @@ async def test_broken_text_is_half_a_pair(raw: RawClient) -> None:
 
 
 async def test_no_number_leaves_the_id(raw: RawClient) -> None:
-    """One row of a page has no phone number, and keeps everything else."""
-    happens(raw, faults.NoNumber())
-    rows = (await raw.listing()).json["items"]
-    assert sum(row["number"] is None for row in rows) == 1
-    assert all(row["id"] for row in rows)
+    """Rows without a phone number are the same in every page, and keep everything else."""
+    happens(raw, faults.NoNumber(share=0.5))
+    pages = [(await raw.listing()).json["items"] for _ in range(2)]
+    assert pages[0] == pages[1]
+    assert {row["number"] is None for row in pages[0]} == {True, False}
+    assert all(row["id"] for row in pages[0])
 
 
 async def test_unknown_enum_is_a_new_word(raw: RawClient) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from email.utils import format_datetime
 from typing import TYPE_CHECKING, Any
+from zlib import crc32
 
 from phonesys._validation import is_array, is_object
 from phonesys.model import parse_time
@@ -11,39 +12,49 @@ from phonesys.sandbox.faults.rows import PHONE_NUMBER_KEYS, RowFault
 from phonesys.sandbox.faults.rule import expect
 
 if TYPE_CHECKING:
-    import random
-
     from phonesys.sandbox.faults.rows import Page
 
-_IDENTITIES = frozenset({*PHONE_NUMBER_KEYS, "id", "sid"})
+_IDENTITIES = frozenset({"id", "sid"})
 _LABELS = ("friendlyName", "name")
 _HALF_PAIR = "\ue000"  # a private character, replaced in the encoded body: encoders refuse half a pair
 _CODED = frozenset({"status", "type", "state", "inventoryState", "origin"})
 
 
 class OddTypes(RowFault, frozen=True, kw_only=True, tag="odd-types"):
-    """Writes a `share` of the fields in a type that no document names; phone numbers become integers."""
+    """Writes a `share` of the fields in a type that no document names, the same ones each time.
+
+    With `numbers`, phone numbers are integers, without their `+`.
+    """
 
     share: float = 0.3
+    numbers: bool = False
 
     def check(self) -> None:
         """Raise InvalidArgument for a share that is not from 0 to 1."""
         expect(0 <= self.share <= 1, "share: expected 0 to 1", self.share)
 
     def spoil(self, page: Page) -> Any:
-        """Change the types of drawn fields, in place."""
-        rng = page.exchange.rng
+        """Change the types of fields, in place."""
         for row in page.rows:
-            for key in [key for key in row if rng.random() < self.share]:
-                row[key] = _retyped(row[key], rng) if key not in _IDENTITIES else _as_integer(row[key])
+            for key in row:
+                if key in PHONE_NUMBER_KEYS:
+                    row[key] = _as_integer(row[key]) if self.numbers else row[key]
+                elif key not in _IDENTITIES and _draw(row, key) < self.share:
+                    row[key] = _retyped(row[key], _draw(row, key, "type"))
         return page.value
 
 
-def _retyped(value: Any, rng: random.Random) -> Any:
+def _draw(row: dict[str, Any], *salt: str) -> float:
+    """Return a number from 0 to 1 that depends on the row alone, so that it is the same in each page."""
+    name = next((str(row[key]) for key in ("id", "sid", *PHONE_NUMBER_KEYS) if row.get(key)), "")
+    return crc32("/".join((name, *salt)).encode()) / 2**32
+
+
+def _retyped(value: Any, draw: float) -> Any:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):
-        return rng.choice([{"id": value}, [value], len(value)])
+        return ({"id": value}, [value], len(value))[int(draw * 3)]
     if isinstance(value, int | float):
         return str(value)
     if is_object(value):
@@ -105,14 +116,17 @@ class BrokenText(RowFault, frozen=True, kw_only=True, tag="broken-text"):
 
 
 class NoNumber(RowFault, frozen=True, kw_only=True, tag="no-number"):
-    """Leaves one row of the page without a phone number, as for SIP-only entries; its id stays."""
+    """Leaves a `share` of the rows without a phone number, the same ones each time; their ids stay."""
+
+    share: float = 0.1
+
+    def check(self) -> None:
+        """Raise InvalidArgument for a share that is not from 0 to 1."""
+        expect(0 <= self.share <= 1, "share: expected 0 to 1", self.share)
 
     def spoil(self, page: Page) -> Any:
-        """Clear the number of a drawn row that has another id, in place."""
-        rows = [row for row in page.rows if row.get("id") or row.get("sid")]
-        if rows:
-            row = page.exchange.rng.choice(rows)
-            for key in PHONE_NUMBER_KEYS:
-                if key in row:
-                    row[key] = None
+        """Clear numbers of rows that have another id, in place."""
+        for row in page.rows:
+            if (row.get("id") or row.get("sid")) and _draw(row, "number") < self.share:
+                row.update({key: None for key in PHONE_NUMBER_KEYS if key in row})
         return page.value
