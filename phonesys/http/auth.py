@@ -144,6 +144,11 @@ class PerAccount:
             for account, auth in credentials.items()
         }
 
+    @property
+    def credentials(self) -> Mapping[str, Auth]:
+        """The credential of each account."""
+        return self._auths
+
     def sign(self, call: Call[Any]) -> Mapping[str, str] | None:
         """Sign with the credential of the call's account."""
         return self._auth_for(call).sign(call)

@@ -25,11 +25,13 @@ from phonesys.errors import (
 )
 from phonesys.http.auth import RefreshableAuth, StaticAuth
 from phonesys.http.options import HttpOptions
+from phonesys.http.ratelimit import registry
 from phonesys.http.ratelimit.limiter import RateLimiter
 from phonesys.http.ratelimit.window import UNLIMITED, RateLimit, SlidingWindow
 from phonesys.http.response import error_from_response, lacks_scope
 from phonesys.http.retry import RetryBudget, backoff, is_retryable
 from phonesys.http.transport.connector import SharedSession
+from phonesys.http.transport.direct import is_patched
 from phonesys.http.transport.errors import (
     MAPPED_EXCEPTIONS,
     ConnectionLost,
@@ -139,11 +141,11 @@ class HttpClient:
     async def _open(self) -> None:
         options = self.options
         self._loop = asyncio.get_running_loop()
-        self._limiter = RateLimiter(self._limit, self._loop, self._limit_headers)
         self._connections = Semaphore(options.connections)
         self._timeouts = TimeoutScheduler(self._loop)
         self._timeout = inf if options.timeout is None else options.timeout
         self._deadline = inf if options.deadline is None else options.deadline
+        self._limiter = self._acquire_limiter()
         if self._given_transport is not None:
             self._transport = self._given_transport
         else:
@@ -156,8 +158,14 @@ class HttpClient:
                 borrowed=self._session.borrowed is not None,
             )
 
+    def _acquire_limiter(self) -> RateLimiter:
+        if self._given_transport is not None or is_patched():  # no vendor counts the requests of tests
+            return RateLimiter(self._limit, self._loop, self._limit_headers)
+        return registry.shared.acquire(self._base, self.auth, self._limit, self._limit_headers, self._loop)
+
     async def _close(self) -> None:
         self._transport = None
+        registry.shared.release(self._limiter)
         if self._session.borrowed is None:  # aiohttp would let requests in flight wait for ever
             self._timeouts.fail_all(lambda: ConnectionLost("the client was closed"))
         self._timeouts.close()

@@ -56,6 +56,11 @@ class CompletionHistory:
         if self._buckets and now >= self._newest + self._per:
             self._buckets.clear()
 
+    def is_empty(self, now: float) -> bool:
+        """Return True if no record counts any more."""
+        self.expire(now)
+        return not self._buckets
+
     def pop(self, key: str, now: float) -> list[float]:
         """Remove and return the completion times of an account, oldest first."""
         hashed = hash(key)

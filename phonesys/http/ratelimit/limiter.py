@@ -49,6 +49,17 @@ class RateLimiter:
     def __len__(self) -> int:
         return len(self._live)
 
+    def rebind(self, loop: AbstractEventLoop) -> None:
+        """Continue in another event loop with the same clock, after the one before has ended."""
+        self._loop = loop
+        for window in self._live.values():
+            window.rebind(loop)
+
+    def is_idle(self, now: float) -> bool:
+        """Return True if a new limiter would decide the same."""
+        self._retire_windows(now)
+        return not self._live and not self.quotas.prune() and self._history.is_empty(now)
+
     def window(self, key: str, now: float) -> SlidingWindow:
         """Return the account's window."""
         window = self._live.get(key)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Self
 
 from phonesys.errors import QuotaExhausted
 
@@ -15,6 +16,12 @@ class DailyQuotas:
 
     def __bool__(self) -> bool:
         return bool(self._resets_at)
+
+    def prune(self) -> Self:
+        """Drop the quotas that have reset."""
+        now = datetime.now(UTC)
+        self._resets_at = {key: resets_at for key, resets_at in self._resets_at.items() if now < resets_at}
+        return self
 
     def exhaust(self, key: str, resets_in: float | None = None) -> None:
         """Send nothing more for this key until the quota resets: in so many seconds, or at midnight UTC."""

@@ -97,6 +97,12 @@ class SlidingWindow:
         self._max_in_flight: float = inf
         self._rejected_in_a_row = 0
 
+    def rebind(self, loop: AbstractEventLoop) -> None:
+        """Continue in another loop with the same clock. Requests in flight are lost with the old one."""
+        self._loop = loop
+        self._completions.extend([loop.time()] * self._in_flight)
+        self._in_flight, self._waiters, self._timer = 0, None, None
+
     def try_acquire(self, now: float) -> bool:
         """Acquire a slot and return True if one is free and no other call waits for it."""
         return not self._waiters and self._take_slot(now)
