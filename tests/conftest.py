@@ -74,6 +74,14 @@ def pytest_runtest_call() -> Generator[None, Any, Any]:
     return result
 
 
+@pytest.fixture(autouse=True)
+def own_rate_windows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give each test rate windows of its own: a server of another test may have had the same port."""
+    from phonesys.http.ratelimit import registry
+
+    monkeypatch.setattr(registry, "shared", registry.LimiterRegistry())
+
+
 @pytest.fixture(autouse=True, scope="session")
 def interruptible() -> Iterator[None]:
     """Let child processes receive SIGINT, which a shell ignores for what it runs in the background."""

@@ -8,7 +8,9 @@ from math import inf
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import msgspec
+from aiohttp.hdrs import USER_AGENT
 
+import phonesys
 from phonesys import _observer
 from phonesys._concurrency import Semaphore
 from phonesys.errors import (
@@ -22,6 +24,7 @@ from phonesys.errors import (
     PhonesysError,
     RateLimited,
     Unauthorized,
+    UsageError,
 )
 from phonesys.http.auth import RefreshableAuth, StaticAuth
 from phonesys.http.options import HttpOptions
@@ -31,7 +34,6 @@ from phonesys.http.ratelimit.window import UNLIMITED, RateLimit, SlidingWindow
 from phonesys.http.response import error_from_response, lacks_scope
 from phonesys.http.retry import RetryBudget, backoff, is_retryable
 from phonesys.http.transport.connector import SharedSession
-from phonesys.http.transport.direct import is_patched
 from phonesys.http.transport.errors import (
     MAPPED_EXCEPTIONS,
     ConnectionLost,
@@ -39,6 +41,8 @@ from phonesys.http.transport.errors import (
     redact,
     redact_decode_error,
 )
+from phonesys.http.transport.patching import is_patched
+from phonesys.http.transport.proxy import proxy_for
 from phonesys.http.transport.select import choose_transport
 from phonesys.http.transport.timeouts import TimeoutScheduler
 from phonesys.http.validation import validate_base_url, validate_call, validate_headers
@@ -97,7 +101,7 @@ class HttpClient:
         self.fallback_reason: str | None = None
         """Reason why requests go through aiohttp's session; None if they take the direct transport."""
         self._base = validate_base_url(base_url)
-        self._headers = {"Accept": _ACCEPT, "Accept-Encoding": _ACCEPT_ENCODING, **(headers or {})}
+        self._headers = self._default_headers(session) | dict(headers or {})
         self._limit = limit or UNLIMITED
         self._limit_headers = limit_headers
         self._constant = auth.headers if isinstance(auth, StaticAuth) else None
@@ -105,20 +109,43 @@ class HttpClient:
             validate_headers(fixed)
         if session is not None and transport is not None:
             raise InvalidArgument("expected either session= or transport=, and not both")
-        if (session or transport) is not None and self.options.ssl is not None:
-            raise InvalidArgument(
-                "HttpOptions.ssl: for a session of our own; expected it at the connector of the one handed in"
-            )
-        self._session = SharedSession(self.options.ssl, session)
+        if (session or transport) is not None:
+            self._refuse_network_options(transport)
+        self._session = SharedSession(self.options, session)
         self._given_transport = transport
         self._transport: Transport | None = None
+        self._loop: asyncio.AbstractEventLoop  # from opening on
         self._users = 0
         self._budget = RetryBudget()
 
+    def _default_headers(self, session: aiohttp.ClientSession | None) -> dict[str, str]:
+        headers = {"Accept": _ACCEPT, "Accept-Encoding": _ACCEPT_ENCODING}
+        user_agent = self.options.user_agent
+        if user_agent is not None or session is None or USER_AGENT not in session.headers:
+            headers[USER_AGENT] = user_agent or f"phonesys/{phonesys.__version__}"
+        return headers
+
+    def _refuse_network_options(self, transport: Transport | None) -> None:
+        """Raise InvalidArgument for options that only a session of our own obeys."""
+        for name in ("ssl", "ca_file") if transport is None else ("ssl", "ca_file", "proxy"):
+            if getattr(self.options, name) is not None:
+                raise InvalidArgument(
+                    f"HttpOptions.{name}: for a session of our own; expected it at the connector of the one "
+                    f"handed in"
+                )
+
     async def __aenter__(self) -> Self:
+        loop = _running_loop()
+        if self._users and loop is not self._loop:
+            raise UsageError(f"backend {self.backend!r} is open in another event loop")
         self._users += 1
         if self._users == 1:
-            await self._open()
+            try:
+                self._loop = loop
+                await self._open()
+            except BaseException:
+                self._users = 0
+                raise
             if isinstance(self.auth, RefreshableAuth):
                 await self._open_auth(self.auth)
         return self
@@ -140,23 +167,34 @@ class HttpClient:
 
     async def _open(self) -> None:
         options = self.options
-        self._loop = asyncio.get_running_loop()
-        self._connections = Semaphore(options.connections)
+        self._connections = Semaphore(int(min(options.connections, self._session.pool_size())))
         self._timeouts = TimeoutScheduler(self._loop)
         self._timeout = inf if options.timeout is None else options.timeout
         self._deadline = inf if options.deadline is None else options.deadline
         self._limiter = self._acquire_limiter()
-        if self._given_transport is not None:
-            self._transport = self._given_transport
-        else:
-            self._transport, self.fallback_reason = await choose_transport(
-                self._session.open(),
-                options,
+        try:
+            self._transport = self._given_transport or await self._open_transport()
+        except BaseException:
+            registry.shared.release(self._limiter)
+            raise
+
+    async def _open_transport(self) -> Transport:
+        proxy = proxy_for(self._base, self.options) if self._session.borrowed is None else self.options.proxy
+        session = self._session.open()
+        try:
+            transport, self.fallback_reason = await choose_transport(
+                session,
+                self.options,
                 self._base,
                 headers=self._headers,
                 constant=self._constant,
                 borrowed=self._session.borrowed is not None,
+                proxy=proxy,
             )
+        except BaseException:
+            await self._session.close()
+            raise
+        return transport
 
     def _acquire_limiter(self) -> RateLimiter:
         if self._given_transport is not None or is_patched():  # no vendor counts the requests of tests
@@ -216,6 +254,8 @@ class HttpClient:
         Raise a CallError that names the call if it fails, after the retries that are allowed and may help.
         """
         self._opened_transport()
+        if _running_loop() is not self._loop:
+            raise UsageError(f"backend {self.backend!r} is open in another event loop")
         validate_call(call)
         started = self._loop.time()
         deadline = started + self._deadline
@@ -362,6 +402,14 @@ class HttpClient:
         error.with_call(backend=self.backend, operation=call.operation, account=call.account)
         error.attempts, error.elapsed = attempt, elapsed
         log.debug("attempt %d after %.3f s: %s", attempt, elapsed, error)
+
+
+def _running_loop() -> asyncio.AbstractEventLoop:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        pass
+    raise UsageError("phonesys runs on asyncio; expected to be used inside of `asyncio.run`, and not of trio")
 
 
 def _error_to_raise(call: Call[Any], error: CallError) -> CallError:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from math import inf
-from ssl import SSLContext
+from os import PathLike
+from ssl import SSLContext, create_default_context
 
 import msgspec
 
 from phonesys.errors import InvalidArgument
+from phonesys.http.validation import validate_headers, validate_proxy
 
 
 class HttpOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,6 +37,14 @@ class HttpOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Requests in flight at once. Further requests wait, without their `timeout` running."""
     ssl: SSLContext | None = None
     """TLS context with a certificate authority or client certificate of one's own."""
+    ca_file: str | PathLike[str] | None = None
+    """File of certificate authorities that are trusted, in PEM format, instead of the system's."""
+    proxy: str | None = None
+    """URL of an HTTP proxy, as in `http://user:password@proxy.example:3128`."""
+    trust_env: bool = True
+    """Send https through the proxy that `HTTPS_PROXY` names, but for hosts in `NO_PROXY`."""
+    user_agent: str | None = None
+    """The User-Agent header; `phonesys/` and its version unless given."""
     jitter: Callable[[], float] = random.random
     """Source of random numbers from 0 to 1 that spread retries out."""
 
@@ -57,6 +67,40 @@ class HttpOptions(msgspec.Struct, frozen=True, kw_only=True):
                 raise InvalidArgument(f"HttpOptions.{name}: expected seconds, 0 or more, got {value!r}")
         if not isinstance(self.ssl, SSLContext | None):
             raise InvalidArgument(f"HttpOptions.ssl: expected an ssl.SSLContext or None, got {self.ssl!r}")
+        self._validate_network()
+
+    def _validate_network(self) -> None:
+        if not isinstance(self.ca_file, str | PathLike | None):
+            raise InvalidArgument(f"HttpOptions.ca_file: expected a path or None, got {self.ca_file!r}")
+        if self.ca_file is not None and self.ssl is not None:
+            raise InvalidArgument("HttpOptions.ca_file: expected it or ssl, and not both")
+        if not isinstance(self.trust_env, bool):
+            raise InvalidArgument(f"HttpOptions.trust_env: expected True or False, got {self.trust_env!r}")
+        if self.proxy is not None:
+            try:
+                validate_proxy(self.proxy)
+            except InvalidArgument as error:
+                raise InvalidArgument(f"HttpOptions.proxy: {error}") from None
+        if self.user_agent is not None:
+            validate_headers({"User-Agent": self.user_agent})
+
+    def __repr__(self) -> str:
+        given = [
+            f"{name}={'***' if name == 'proxy' else repr(getattr(self, name))}"
+            for name, default in zip(self.__struct_fields__, self.__struct_defaults__, strict=True)
+            if getattr(self, name) != default
+        ]
+        return f"HttpOptions({', '.join(given)})"
+
+    def ssl_context(self) -> SSLContext | None:
+        """Return the TLS context, if it is not the system's. Raise InvalidArgument for a bad `ca_file`."""
+        if self.ca_file is None:
+            return self.ssl
+        try:
+            return create_default_context(cafile=self.ca_file)
+        except OSError as failure:
+            reason = failure.strerror or str(failure)
+        raise InvalidArgument(f"HttpOptions.ca_file: {self.ca_file}: {reason}")
 
 
 def _is_number(value: object) -> bool:

@@ -67,12 +67,23 @@ def validate_base_url(base_url: str) -> str:
         raise InvalidArgument("base_url: expected https://host/path, without user, query or fragment")
     if not url.host or url.scheme not in {"http", "https"}:
         raise InvalidArgument(f"base_url: expected https://host/path, got {base_url!r}")
-    if url.scheme == "http" and not _is_loopback(url.host):
+    if url.scheme == "http" and not is_loopback(url.host):
         raise InvalidArgument(f"base_url: plain http is for loopback only; expected https, got {base_url!r}")
     return str(url).rstrip("/")
 
 
-def _is_loopback(host: str) -> bool:
+def validate_proxy(proxy: str) -> None:
+    """Raise InvalidArgument, without the value, unless this is the URL of an HTTP proxy."""
+    try:
+        url = URL(proxy)
+    except (ValueError, TypeError):
+        url = URL()
+    if url.scheme not in {"http", "https"} or not url.host:
+        raise InvalidArgument("expected the URL of an HTTP proxy, as in http://proxy.example:3128")
+
+
+def is_loopback(host: str) -> bool:
+    """Return True for an address of this machine."""
     if host == "localhost":
         return True
     try:

@@ -10,7 +10,6 @@ import pytest
 
 from phonesys import DeadlineExceeded, QuotaExhausted, RateLimit
 from phonesys.http import ApiKey, Bearer, PerAccount, StaticAuth
-from phonesys.http.ratelimit import registry
 from phonesys.http.ratelimit.registry import LimiterRegistry, credential_key
 from phonesys.http.ratelimit.window import UNLIMITED
 from phonesys.testing import MockTransport, json_response
@@ -24,14 +23,6 @@ if TYPE_CHECKING:
 
 LIMIT = RateLimit(2, per=600)
 FULL = pytest.raises(DeadlineExceeded, match="the rate window is full")
-
-
-@pytest.fixture(autouse=True)
-def own_registry(monkeypatch: pytest.MonkeyPatch) -> LimiterRegistry:
-    """Each test starts with an empty registry."""
-    fresh = LimiterRegistry()
-    monkeypatch.setattr(registry, "shared", fresh)
-    return fresh
 
 
 async def test_a_client_that_is_opened_again_knows_what_it_sent() -> None:
@@ -198,9 +189,9 @@ def test_different_credentials_are_not() -> None:
     assert "PLANTED" not in repr(credential_key(Bearer("PLANTED")))
 
 
-async def test_limiters_in_which_nothing_counts_are_dropped(own_registry: LimiterRegistry) -> None:
+async def test_limiters_in_which_nothing_counts_are_dropped() -> None:
     """A program that uses very many credentials does not keep a limiter for each."""
-    loop = asyncio.get_running_loop()
+    loop, own_registry = asyncio.get_running_loop(), LimiterRegistry()
 
     def acquire(index: int) -> Any:
         auth: StaticAuth = Bearer(f"token{index}")

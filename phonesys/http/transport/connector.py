@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import asyncio
+from math import inf
+from typing import TYPE_CHECKING, Any, cast
 
 import aiohttp
 
+from phonesys.errors import InvalidArgument, UsageError
 from phonesys.http.transport.errors import RequestNotSent
 
 if TYPE_CHECKING:
@@ -13,8 +16,13 @@ if TYPE_CHECKING:
 
     from aiohttp.connector import Connection
 
+    from phonesys.http.options import HttpOptions
+
 READ_BUFFER_SIZE = 2**20
 """Bytes of a body above which aiohttp stops reading; it holds up to twice as many."""
+
+MAX_HEADER_SIZE = 2**16
+"""Bytes of one header of a response; aiohttp's own limit is an eighth of that."""
 
 _MAX_POOL_TRIES = 3
 
@@ -25,20 +33,30 @@ class SharedSession:
     A `borrowed` session was handed in, and is never closed.
     """
 
-    def __init__(self, ssl: SSLContext | None, borrowed: aiohttp.ClientSession | None) -> None:
+    def __init__(self, options: HttpOptions, borrowed: aiohttp.ClientSession | None) -> None:
         self.borrowed = borrowed
-        self._ssl = ssl
+        self._options = options
         self._own: aiohttp.ClientSession | None = None
         self._users = 0
 
     def open(self) -> aiohttp.ClientSession:
-        """Return the session. Each call needs one of `close`."""
-        self._users += 1
+        """Return the session. Each call needs one of `close`.
+
+        Raise UsageError for a borrowed session that cannot send what a client signs.
+        """
         if self.borrowed is not None:
-            return self.borrowed
-        if self._own is None:
-            self._own = _new_session(self._ssl)
-        return self._own
+            _check(self.borrowed)
+        elif self._own is None:
+            self._own = _new_session(self._options.ssl_context())
+        self._users += 1
+        return self.borrowed or cast("aiohttp.ClientSession", self._own)
+
+    def pool_size(self) -> float:
+        """Return how many connections to one host the session opens."""
+        connector = None if self.borrowed is None else self.borrowed.connector
+        if connector is None:
+            return inf
+        return min(connector.limit or inf, connector.limit_per_host or inf)
 
     async def close(self) -> None:
         """Close the session if it is not borrowed and this was its last user."""
@@ -69,11 +87,20 @@ class StrictConnector(aiohttp.TCPConnector):
         raise RequestNotSent("each connection was closed, or had unsolicited data on it, before the request")
 
 
+def _check(session: aiohttp.ClientSession) -> None:
+    if session.auth is not None:
+        raise InvalidArgument("session: expected one without auth=, since its header would replace ours")
+    if getattr(session, "_loop", None) is not asyncio.get_running_loop():
+        raise UsageError("session: it was made in another event loop than the one that is running")
+
+
 def _new_session(ssl: SSLContext | None) -> aiohttp.ClientSession:
     return aiohttp.ClientSession(
         connector=StrictConnector(limit=0, ssl=ssl or True),  # HttpOptions.connections is the limit
         cookie_jar=aiohttp.DummyCookieJar(),
         read_bufsize=READ_BUFFER_SIZE,
+        max_line_size=MAX_HEADER_SIZE,
+        max_field_size=MAX_HEADER_SIZE,
         auto_decompress=False,  # BodyDecompressor does it, in small steps
         skip_auto_headers=("Content-Type",),  # not for requests without a body
     )

@@ -17,18 +17,17 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
-import aiohttp.client
 from aiohttp.client_proto import ResponseHandler
 from yarl import URL
 
 from phonesys.http.response import RawResponse
-from phonesys.http.transport.connector import READ_BUFFER_SIZE
+from phonesys.http.transport.connector import MAX_HEADER_SIZE, READ_BUFFER_SIZE
 from phonesys.http.transport.decompression import BodyDecompressor, read_body
 from phonesys.http.transport.errors import read_capped
+from phonesys.http.transport.patching import ORIGINAL_SESSION, is_patched
 from phonesys.http.validation import encode_headers, merge_headers
 
 if TYPE_CHECKING:
@@ -116,6 +115,8 @@ def _expect_response(protocol: ResponseHandler, read_timeout: float | None, *, t
         auto_decompress=False,
         read_bufsize=READ_BUFFER_SIZE,
         read_timeout=read_timeout,
+        max_line_size=MAX_HEADER_SIZE,
+        max_field_size=MAX_HEADER_SIZE,
     )
     if read_timeout is not None:
         protocol.start_timeout()
@@ -123,14 +124,13 @@ def _expect_response(protocol: ResponseHandler, read_timeout: float | None, *, t
 
 # Checks that aiohttp is as this module needs it
 
-_SESSION, _SESSION_MODULE, _PRIVATE_REQUEST = aiohttp.ClientSession, aiohttp.client.__dict__, "_request"
 _SAMPLE_RESPONSE = b"HTTP/1.1 200 OK\r\nX-Sample: 1\r\nContent-Length: 2\r\n\r\n{}"
 _SAMPLE_DECODED = (200, "1", b"{}", False)
 
 
 async def unsupported_reason(session: aiohttp.ClientSession) -> str | None:
     """Return why requests must go through this session, or None if they need not."""
-    if type(session) is not _SESSION or is_patched():
+    if type(session) is not ORIGINAL_SESSION or is_patched():
         return "aiohttp's session was replaced"
     if session.trace_configs or getattr(session, "_middlewares", None):
         return "aiohttp's session has traces or middlewares"
@@ -139,15 +139,6 @@ async def unsupported_reason(session: aiohttp.ClientSession) -> str | None:
     except Exception as surprise:  # noqa: BLE001 -- an unknown aiohttp may raise anything
         return f"aiohttp {aiohttp.__version__} has changed: {type(surprise).__name__}: {surprise}"
     return None
-
-
-def is_patched() -> bool:
-    """Return True if a mock or tracer has replaced the methods with which aiohttp's session sends."""
-    return not (_is_original(_SESSION.request) and _is_original(getattr(_SESSION, _PRIVATE_REQUEST)))
-
-
-def _is_original(method: object) -> bool:
-    return type(method) is FunctionType and method.__globals__ is _SESSION_MODULE
 
 
 async def _self_test(session: aiohttp.ClientSession) -> None:

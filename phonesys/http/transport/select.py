@@ -30,6 +30,7 @@ async def choose_transport(
     headers: Mapping[str, str],
     constant: Mapping[str, str] | None,
     borrowed: bool,
+    proxy: str | None,
 ) -> tuple[Transport, str | None]:
     """Return the transport for a session, and the reason if it is not the direct one.
 
@@ -38,12 +39,18 @@ async def choose_transport(
     - `borrowed`: the session was handed in. It may be configured in any way, so it is always used itself.
     """
     timeout = aiohttp.ClientTimeout(
+        connect=options.connect_timeout if borrowed else None,  # the pool may be full of others' requests
         sock_connect=options.connect_timeout,
         sock_read=options.read_timeout,
         ceil_threshold=_NEVER_ROUNDED,
     )
-    through_session = SessionTransport(session, base, headers, timeout, options.max_body)
-    fallback_reason = "the session was handed in" if borrowed else await unsupported_reason(session)
+    through_session = SessionTransport(session, base, headers, timeout, options.max_body, proxy=proxy)
+    if borrowed:
+        fallback_reason: str | None = "the session was handed in"
+    elif proxy is not None:
+        fallback_reason = "they go through a proxy"
+    else:
+        fallback_reason = await unsupported_reason(session)
     if fallback_reason is not None:
         log.debug("requests to %s go through aiohttp's session: %s", base, fallback_reason)
         return through_session, fallback_reason

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from multidict import CIMultiDict
 from yarl import URL
 
 from phonesys.http.response import RawResponse
 from phonesys.http.transport.decompression import BodyDecompressor, read_body
 from phonesys.http.transport.errors import no_retry_middlewares, read_capped
+from phonesys.http.transport.patching import is_patched
 from phonesys.http.validation import merge_headers
 
 if TYPE_CHECKING:
@@ -29,35 +31,49 @@ class SessionTransport:
         headers: Mapping[str, str],
         timeout: aiohttp.ClientTimeout,
         max_body: int,
+        *,
+        proxy: str | None = None,
     ) -> None:
         self._session = session
         self._base = base
         self._headers = headers
         self._timeout = timeout
         self._max_body = max_body
+        self._proxy = proxy
         self._decompressor = None if session.auto_decompress else BodyDecompressor(max_body)
         self._middlewares = no_retry_middlewares(session)
 
     async def exchange(self, call: Call[Any], signed: Mapping[str, str], /) -> RawResponse:
         """Send one request and read its response, up to the size limit."""
         headers = merge_headers(self._headers, signed)
-        if call.body is not None:
+        body = call.body
+        if body is not None:
             headers["Content-Type"] = call.content_type
+        if is_patched():  # by a recorder, which can write plain values only
+            headers = CIMultiDict({name: _plain(value) for name, value in headers.items()})
+            body = None if body is None else bytes(bytearray(body))
         response = await self._session.request(
             call.method,
             URL(self._base + call.target, encoded=True),
-            data=call.body,
+            data=body,
             headers=headers,
             allow_redirects=False,
+            raise_for_status=False,
+            proxy=self._proxy,
             timeout=self._timeout,
             middlewares=self._middlewares,
         )
         try:
             if self._decompressor is None:
-                body = await read_capped(response.content, self._max_body)
+                content = await read_capped(response.content, self._max_body)
             else:
-                body = await read_body(response.content, response.headers, self._decompressor)
+                content = await read_body(response.content, response.headers, self._decompressor)
         except BaseException:
             response.close()
             raise
-        return RawResponse(response.status, response.headers, body)
+        return RawResponse(response.status, response.headers, content)
+
+
+def _plain(text: str) -> str:
+    """Return a string that is not of a subclass, whose `repr` would be masked."""
+    return "".join(text)
