@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable
 from math import inf
 from os import PathLike
+from pathlib import Path
 from ssl import SSLContext, create_default_context
 
 import msgspec
@@ -97,7 +98,7 @@ class HttpOptions(msgspec.Struct, frozen=True, kw_only=True):
         if self.ca_file is None:
             return self.ssl
         try:
-            return create_default_context(cafile=self.ca_file)
+            return create_default_context(cafile=Path(self.ca_file).expanduser())
         except OSError as failure:
             reason = failure.strerror or str(failure)
         raise InvalidArgument(f"HttpOptions.ca_file: {self.ca_file}: {reason}")

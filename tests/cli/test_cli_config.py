@@ -62,6 +62,7 @@ def test_every_key_arrives(monkeypatch: pytest.MonkeyPatch) -> None:
         [leadping]
         api_keys = { org_1 = "sk_1", org_2 = "sk_2" }
         limit = false
+        http = { proxy = "http://p:1", ca_file = "~/ca.pem", trust_env = false, user_agent = "acme/1" }
         [agents]
         api_key = "ak"
         account = "omnia"
@@ -75,6 +76,9 @@ def test_every_key_arrives(monkeypatch: pytest.MonkeyPatch) -> None:
     options = lc.provider.http.options
     assert (options.timeout, options.deadline, options.retries) == (30.0, None, 1)
     assert isinstance(leadping.provider, Leadping)
+    options = leadping.provider.http.options
+    assert (options.proxy, options.ca_file) == ("http://p:1", "~/ca.pem")
+    assert (options.trust_env, options.user_agent) == (False, "acme/1")
     assert (leadping.accounts, leadping.single_account) == (("org_1", "org_2"), False)
     assert isinstance(agents.provider, AgentNumbers)
     assert (agents.accounts, agents.single_account, agents.provider.status) == (("omnia",), True, "ACTIVE")
@@ -213,6 +217,21 @@ def test_a_file_that_was_found_sends_no_credential_to_a_host_of_its_own(
     assert load_backends(Path("phonesys.toml"))
     monkeypatch.setenv("PHONESYS_CONFIG", "phonesys.toml")
     assert load_backends(None)
+
+
+@pytest.mark.parametrize("key", ["proxy", "ca_file"])
+@pytest.mark.parametrize("credential", ["", 'api_key_env = "SECRET"\n'])
+def test_a_file_that_was_found_cannot_listen_to_credentials(
+    key: str, credential: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A proxy and an authority of its choice would read what is sent to the vendor's host."""
+    monkeypatch.setenv("SECRET", PLANTED)
+    if not credential:
+        monkeypatch.setenv("PHONESYS_LEADPING_API_KEY", PLANTED)
+    wrote(f'[leadping]\n{credential}http = {{ {key} = "http://p:1" }}')
+    with pytest.raises(ConfigError, match=rf"leadping\.http\.{key}: credentials from elsewhere"):
+        load_backends(None)
+    assert load_backends(Path("phonesys.toml"))
 
 
 @pytest.mark.parametrize(

@@ -72,6 +72,8 @@ def _http(section: Section) -> dict[str, Any]:
     }
     options |= {key: table.number(key) for key in ("backoff", "backoff_cap") if key in table}
     options |= {key: table.integer(key) for key in ("retries", "max_body", "connections") if key in table}
+    options |= {key: table.string(key) for key in ("proxy", "ca_file", "user_agent") if key in table}
+    options |= {"trust_env": table.boolean("trust_env")} if "trust_env" in table else {}
     table.reject_unknown_keys()
     try:
         return {"http": HttpOptions(**options)}

@@ -11,6 +11,7 @@ import inspect
 from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import urlsplit
 
+from phonesys._validation import is_object
 from phonesys.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -20,10 +21,11 @@ if TYPE_CHECKING:
 
 
 def require_vendor_host(section: Section, factory: Callable[..., Any]) -> None:
-    """Raise ConfigError if the section sets a `base_url` that is not on the vendor's host."""
+    """Raise ConfigError if the section names a host that is not the vendor's, a proxy or an authority."""
     url = section.values.get("base_url")
     if isinstance(url, str) and _host(url) != _host(default_url(factory)):
         _refuse(section, "base_url")
+    _require_no_interception(section)
 
 
 def reject_foreign_urls(section: Section) -> None:
@@ -32,8 +34,18 @@ def reject_foreign_urls(section: Section) -> None:
     The backend does not describe itself, so that its vendor's host is not known.
     """
     urls = [key for key, value in section.values.items() if isinstance(value, str) and "://" in value]
-    if urls and any(key.endswith("_env") for key in section.values):
-        _refuse(section, urls[0])
+    if any(key.endswith("_env") for key in section.values):
+        if urls:
+            _refuse(section, urls[0])
+        _require_no_interception(section)
+
+
+def _require_no_interception(section: Section) -> None:
+    """Raise ConfigError for a proxy or an authority, which together can read what is sent to any host."""
+    http = section.values.get("http")
+    for key in ("proxy", "ca_file"):
+        if is_object(http) and key in http:
+            _refuse(section, f"http.{key}")
 
 
 def default_url(factory: Callable[..., Any]) -> str:
