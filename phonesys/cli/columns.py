@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 _COUNTS = {"accounts", "done", "empty", "not connected", "failed", "not reached", "numbers", "rows"}
 _WORDS = {
-    "label", "name", "details", "evidence", "reason", "state", "abilities", "row", "backends",
+    "label", "name", "details", "evidence", "reason", "state", "abilities", "row", "backends", "scopes",
+    "advice",
 }  # fmt: skip
 """Columns that may be continued on another line. All others are kept in one piece."""
 

@@ -111,6 +111,23 @@ def test_login_and_configuration_mean_the_same_store(
     write(tmp_path / "phonesys.toml", text)
     assert "ready: lists its own accounts" in call("providers").out
     assert listed(call("sweep", "-f", "jsonl")) == held(vendor)
+    (row,) = [json.loads(line) for line in call("auth", "status", "--format", "jsonl").out.splitlines()]
+    assert (row["subject"], row["state"]) == (f"company/{vendor.oauth.company_id}", "valid")
+    assert row["scopes"]
+    assert row["expires_at"]
+    shown = call("auth", "status")
+    assert (shown.status, "valid" in shown.out) == (0, True)
+    (tmp_path / ".phonesys" / "tokens.json").unlink()
+    missing = call("auth", "status")
+    assert (missing.status, "missing" in missing.out) == (1, True)
+
+
+def test_a_status_without_an_app_is_a_mistake(tmp_path: Path) -> None:
+    """There is no token to show."""
+    write(tmp_path / "phonesys.toml", '[leadping]\napi_key = "x"\n')
+    done = call("auth", "status")
+    assert (done.status, done.err.count("\n")) == (2, 1)
+    assert "no backend has an [….oauth] table" in done.err
 
 
 def test_a_location_that_let_the_app_in_by_itself(

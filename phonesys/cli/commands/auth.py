@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import re
 import sys
+import time
+from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,16 +14,26 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 import typer
 
-from phonesys.cli.config.oauth import DEFAULT_STORE, open_token_store
-from phonesys.cli.running import DONE, run
+from phonesys.cli import rows
+from phonesys.cli.columns import ColumnTable
+from phonesys.cli.config import read_settings
+from phonesys.cli.config.oauth import DEFAULT_STORE, AppSubject, open_token_store, read_subjects
+from phonesys.cli.options import (  # noqa: TC001 -- typer reads the annotations
+    ConfigOption,
+    FormatOption,
+    VerboseOption,
+)
+from phonesys.cli.output import Format, destination, write_table
+from phonesys.cli.running import DONE, FAILED, run
 from phonesys.cli.terminal import print_info
-from phonesys.errors import ConfigError
+from phonesys.errors import ConfigError, UsageError
 from phonesys.http.validation import validate_base_url
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
     from typing import Any
 
+    from phonesys.oauth import Token
     from phonesys.secret import Secret
 
 SECRET_VARIABLE = "PHONESYS_CLIENT_SECRET"  # noqa: S105 -- the name of a variable
@@ -49,6 +61,69 @@ class ConsentLevel(StrEnum):
 @app.callback()
 def auth() -> None:
     """Authorize an app of yours with LeadConnector."""
+
+
+class TokenRow(msgspec.Struct, frozen=True):
+    """One token of an app. It holds no secret."""
+
+    backend: str
+    subject: str
+    """The agency or location that authorized the app."""
+    state: str
+    """`valid`, `renewable`, `expired` or `missing`."""
+    expires_at: datetime | None
+    scopes: tuple[str, ...]
+    store: str
+
+
+@app.command()
+def status(
+    *, config: ConfigOption = None, format_: FormatOption = Format.TABLE, verbose: VerboseOption = False
+) -> None:
+    """Show the tokens of configured apps: for whom, until when, and with which scopes.
+
+    Nothing is sent. The status is 1 if a login is needed.
+    """
+
+    def prepare() -> Coroutine[Any, Any, int]:
+        settings = read_settings(config)
+        apps = [one for name in settings.sections for one in read_subjects(settings.section(name))]
+        if not apps:
+            raise UsageError(f"{settings.source}: no backend has an [….oauth] table")
+        return _show(apps, format_)
+
+    run(prepare, verbose=verbose)
+
+
+async def _show(apps: list[AppSubject], format_: Format) -> int:
+    found = [_token_row(one, await one.store.load(one.key)) for one in apps]
+    with destination(None) as stdout:
+        if format_ is Format.TABLE:
+            await write_table(_table(found), stdout)
+        else:
+            await rows.write(TokenRow, found, format_, stdout)
+    return FAILED if any(row.state in {"missing", "expired"} for row in found) else DONE
+
+
+def _token_row(app: AppSubject, token: Token | None) -> TokenRow:
+    if token is None:
+        return TokenRow(app.backend, app.subject, "missing", None, (), (app.path))
+    is_valid = token.expires_at is None or time.time() < token.expires_at
+    state = "valid" if is_valid else "expired" if token.refresh is None else "renewable"
+    expires = None if token.expires_at is None else datetime.fromtimestamp(token.expires_at, UTC)
+    return TokenRow(app.backend, app.subject, state, expires, tuple(token.scope.split()), (app.path))
+
+
+def _table(found: list[TokenRow]) -> ColumnTable:
+    return ColumnTable(
+        {
+            "backend": [row.backend for row in found],
+            "subject": [row.subject for row in found],
+            "state": [row.state for row in found],
+            "expires_at": [f"{row.expires_at:%Y-%m-%d %H:%M}Z" if row.expires_at else "" for row in found],
+            "scopes": [" ".join(row.scopes) for row in found],
+        }
+    )
 
 
 @app.command()

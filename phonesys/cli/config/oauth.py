@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
+from phonesys.backends.leadconnector.oauth.credential import store_key
 from phonesys.cli.config.options import read_options
 from phonesys.errors import ConfigError, InvalidArgument
 from phonesys.oauth import FileTokenStore
@@ -61,6 +62,39 @@ def read_oauth(section: Section, info: OAuthInfo) -> Auth:
 
 def _is_url(where: str) -> bool:
     return "://" in where
+
+
+class AppSubject(NamedTuple):
+    """An agency or a location that authorized a configured app, and the store of its token."""
+
+    backend: str
+    subject: str
+    key: str
+    store: TokenStore
+    path: str
+
+
+def read_subjects(section: Section) -> list[AppSubject]:
+    """Return the agency or the locations of an app; nothing for a section without `oauth`."""
+    if KEY not in section.values:
+        return []
+    table = section.table(KEY, f"a table, as in [{section.name}.{KEY}]")
+    assert table is not None  # noqa: S101 -- it is in the section
+    client_id, company_id = table.string("client_id") or "", table.string("company_id")
+    subjects = (
+        [f"location/{id_}" for id_ in table.strings("location_ids") or ()]
+        if company_id is None
+        else [f"company/{company_id}"]
+    )
+    path = table.string("store") or DEFAULT_STORE
+    tokens = open_token_store(
+        path,
+        table.secret_from_env(_STORE_KEY) if _STORE_KEY in table else None,
+        folder=table.folder,
+        store_name=table.where("store"),
+        key_name=table.where(_STORE_KEY),
+    )
+    return [AppSubject(section.name, one, store_key(client_id, one), tokens, path) for one in subjects]
 
 
 def open_token_store(
