@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from types import SimpleNamespace
@@ -104,3 +105,27 @@ def test_a_clock_that_is_wrong_is_named(
     """It is compared with the vendor's."""
     monkeypatch.setattr(clock, "time", SimpleNamespace(time=lambda: time.time() + offset))
     assert expected in checks(1)["clock"]["state"]
+
+
+async def test_the_clock_check_sends_no_password_of_netrc(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A proxy of the environment is used, but ~/.netrc is never read."""
+    write(tmp_path / "netrc", "machine vendor.test login me password secret")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    seen: list[str] = []
+
+    async def respond(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        seen.append((await reader.readuntil(b"\r\n\r\n")).decode())
+        writer.write(b"HTTP/1.1 200 OK\r\nDate: Thu, 01 Jan 1970 00:00:10 GMT\r\nContent-Length: 0\r\n\r\n")
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(respond, "127.0.0.1", 0) as proxy:
+        port = proxy.sockets[0].getsockname()[1]
+        monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{port}")
+        monkeypatch.delenv("no_proxy", raising=False)
+        monkeypatch.setattr(clock, "time", SimpleNamespace(time=lambda: 15.0))
+        assert await clock.clock_offset("http://vendor.test/v2") == 5.0
+    assert seen[0].startswith("HEAD http://vendor.test/")
+    assert "authorization" not in seen[0].lower()
