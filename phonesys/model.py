@@ -67,6 +67,11 @@ class PhoneNumber(Protocol):
         ...
 
     @property
+    def backend(self) -> str:
+        """The name of the backend that holds it."""
+        ...
+
+    @property
     def account(self) -> str:
         """The location or organization that holds it."""
         ...

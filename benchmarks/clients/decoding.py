@@ -26,7 +26,7 @@ def phonesys_unified(job: Job) -> Outcome:
 
     def unify(body: bytes) -> Any:
         listing = decode_listing(body)
-        _fill_in(listing, "location", {})
+        _fill_in(listing, "leadconnector", "location", {})
         return listing.numbers
 
     return _time(job, unify)
@@ -39,7 +39,7 @@ def phonesys_every_attribute(job: Job) -> Outcome:
 
     def unify(body: bytes) -> Any:
         listing = decode_listing(body)
-        _fill_in(listing, "location", {})
+        _fill_in(listing, "leadconnector", "location", {})
         for n in listing.numbers:
             _ = (n.provider, n.account, n.id, n.number, n.label, n.country)
             _ = (n.kind, n.capabilities, n.status, n.assignee, n.created_at, n.updated_at)

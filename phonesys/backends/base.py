@@ -139,7 +139,10 @@ class WritingBackend(HttpBackend, ABC, Generic[N]):
         """
         write = write_of(lost, self.name, self.write_kinds)
         lookup = self._lookup(OutcomeEvaluator(write, clock_skew))
-        return await poll_until_done(lookup, write, grace_period)
+        found = await poll_until_done(lookup, write, grace_period)
+        for number in filter(None, (found.number, *found.candidates)):
+            self._with_account(number, write.account)
+        return found
 
     @abstractmethod
     def _get_call(self, number_id: str, account: str) -> Call[N]: ...
@@ -155,6 +158,7 @@ class WritingBackend(HttpBackend, ABC, Generic[N]):
 
     def _with_account(self, number: N, account: str | None) -> N:
         number.account = self._account_or_default(account)
+        number.backend = self.name
         return number
 
 

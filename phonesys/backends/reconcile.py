@@ -33,9 +33,10 @@ class Timestamped(Protocol):
 
 
 class AccountNumber(Timestamped, Protocol):
-    """A number whose account is filled in by its backend."""
+    """A number whose account and backend are filled in by its backend."""
 
     account: str
+    backend: str
 
 
 N = TypeVar("N", bound=Timestamped)

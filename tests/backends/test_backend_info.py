@@ -14,6 +14,7 @@ from phonesys import (
     LeadConnector,
     Leadping,
     MemoryTokenStore,
+    PhoneSystem,
     Secret,
 )
 from phonesys.backends.leadconnector.oauth import AgencyTokens
@@ -104,3 +105,22 @@ def test_an_unknown_word_means_what_was_said_for_those() -> None:
     """So does None."""
     colours = Vocabulary({"Light Blue": 1}, 0)
     assert [colours(word) for word in ("light-blue", "Light Blue", "blue", None)] == [1, 1, 0, 0]
+
+
+async def test_every_number_names_its_backend() -> None:
+    """Two backends of one kind are told apart by their numbers, from wherever those come."""
+    async with Sandbox(locations=2, numbers=3, not_connected=0, leadping=5, agents=4) as sandbox:
+        made: list[Any] = [
+            backend.from_sandbox(sandbox, name=f"{backend.__name__}-{place}")
+            for backend in BACKENDS
+            for place in ("east", "west")
+        ]
+        async with PhoneSystem(*made) as phones:
+            found = await phones.numbers()
+            held = [number.backend for number in await phones.find(found[0].number)]
+            for backend in made[2:]:
+                number = next(number for number in found if number.backend == backend.name)
+                assert (await backend.get(number.id)).backend == backend.name
+    assert {number.backend for number in found} == {backend.name for backend in made}
+    kind = found[0].backend.partition("-")[0]
+    assert sorted(held) == [f"{kind}-east", f"{kind}-west"]

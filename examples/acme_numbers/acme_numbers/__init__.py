@@ -32,6 +32,8 @@ class AcmeLine(msgspec.Struct, kw_only=True, rename={"number": "e164", "created_
     created_at: datetime | None = None
     account: str = ""
     """Filled in by the backend: Acme says it in the path only."""
+    backend: str = ""
+    """Filled in by the backend: its name in this system."""
 
     provider = "acme"
     country = None
@@ -107,6 +109,7 @@ class Acme:
         answer = await self._http.send(call)
         for line in answer.lines:
             line.account = account
+            line.backend = self.name
         return Page(
             account=account,
             provider=self.name,

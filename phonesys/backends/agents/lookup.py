@@ -63,8 +63,6 @@ class AgentLookup(WriteLookup[AgentNumber]):
 
     def _evaluate_assigned(self, pages: Pages, *, complete: bool) -> Reconciled[AgentNumber]:
         rows = [row for page in pages for row in page.rows if self._may_match(row)]
-        for row in rows:
-            row.account = self._write.account
         with_id = {row.row_id: row for row in rows if row.row_id is not None}.values()
         without_id = [row for row in rows if row.row_id is None]
         candidates = [Candidate(row, self._matches_request(row)) for row in (*with_id, *without_id)]

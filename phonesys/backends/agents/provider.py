@@ -131,6 +131,7 @@ class AgentNumbers(WritingBackend[AgentNumber]):
         response = await self._fetch(account, position)
         for row in response.rows:
             row.account = account
+            row.backend = self.name
         rows = _row_count(response)
         size = _page_size(position, response)
         offset = (position.number - 1) * size
@@ -158,6 +159,7 @@ class AgentNumbers(WritingBackend[AgentNumber]):
         response = await self._send_listing(account, Position(page + 1, size))
         for row in response.rows:
             row.account = account
+            row.backend = self.name
         rows, paging = _row_count(response), response.paging
         offset = page * effective_page_size(size, paging.limit)
         total = plausible_total(paging.total, offset + rows)

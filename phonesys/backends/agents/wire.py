@@ -60,6 +60,7 @@ _status_of = Vocabulary(
 
 _RENAMED = {
     "account": "phonesys:account",
+    "backend": "phonesys:backend",
     "row_id": "id",
     "number": "phoneNumber",
     "agent_id": "agentId",
@@ -84,6 +85,8 @@ class AgentNumber(msgspec.Struct, rename=_RENAMED, gc=False, kw_only=True):
     updated: Untyped = None
 
     account: str = ""
+    backend: str = ""
+    """The name of the backend that holds it."""
 
     @property
     def provider(self) -> str:

@@ -423,7 +423,7 @@ class LeadConnector(HttpBackend):
     ) -> LeadConnectorPage:
         pooled = self.with_pools and listing.numbers
         pools = await self._pools_by_number(account, again=offset == 0) if pooled else _NO_POOLS
-        _fill_in(listing, account, pools)
+        _fill_in(listing, self.name, account, pools)
         return LeadConnectorPage(
             account=account,
             provider=self.name,
@@ -463,10 +463,11 @@ def _row_count(listing: Listing) -> int:
     return len(listing.numbers) + len(listing.rejected)
 
 
-def _fill_in(listing: Listing, account: str, pools: Mapping[str, NumberPool]) -> None:
+def _fill_in(listing: Listing, backend: str, account: str, pools: Mapping[str, NumberPool]) -> None:
     """Set on each number what the vendor says once for the whole page."""
     for number in listing.numbers:
         number.account = account
+        number.backend = backend
     if listing.account_status not in {None, "active"}:  # rare, and each attribute costs a big page 3 %
         for number in listing.numbers:
             number.account_status = listing.account_status

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 # Account, account status and pool are not on the wire, so they get names that no vendor would use.
 _RENAMED = {
     "account": "phonesys:account",
+    "backend": "phonesys:backend",
     "account_status": "phonesys:account-status",
     "pool": "phonesys:pool",
     "number": "phoneNumber",
@@ -94,6 +95,8 @@ class LeadConnectorNumber(msgspec.Struct, rename=_RENAMED, gc=False, kw_only=Tru
     """`twilio`, `hosted` or `ported`."""
 
     account: str = ""
+    backend: str = ""
+    """The name of the backend that holds it."""
     account_status: str | None = None
     """State of the location's phone system unless it is `active`: `suspended` or `closed`."""
     pool: NumberPool | None = None

@@ -118,6 +118,7 @@ class Leadping(WritingBackend[LeadpingNumber]):
     def _page(self, account: str, cursor: Cursor | None, listing: Listing) -> Page[LeadpingRow]:
         for row in listing.rows:
             row.account = account
+            row.backend = self.name
         return Page(
             account=account,
             provider=self.name,

@@ -97,6 +97,7 @@ class LeadpingRow(
     msgspec.Struct,
     rename={
         "account": "phonesys:account",
+        "backend": "phonesys:backend",
         "row_id": "id",
         "label": "name",
         "organization_id": "organizationId",
@@ -137,6 +138,8 @@ class LeadpingRow(
     """Place of the number, as text."""
 
     account: str = ""
+    backend: str = ""
+    """The name of the backend that holds it."""
 
     @property
     def provider(self) -> str:
@@ -298,6 +301,7 @@ class Event(msgspec.Struct, rename="camel", frozen=True, kw_only=True):
 
 _RENAMED = {
     "account": "phonesys:account",
+    "backend": "phonesys:backend",
     "number_id": "id",
     "label": "name",
     "capability_flags": "capabilities",
@@ -387,6 +391,8 @@ class LeadpingNumber(msgspec.Struct, rename=_RENAMED, kw_only=True):
     is_demo: bool | None = None
 
     account: str = ""
+    backend: str = ""
+    """The name of the backend that holds it."""
 
     @property
     def provider(self) -> str:
