@@ -1,12 +1,13 @@
 """Counts how often an account is done and short of a number when rows move between its pages.
 
-Numbers are bought and released while an account is read. By the place of a row alone nobody can tell
-everything: a row that goes from a page that is unread to one that was read is missed, and where another row
-comes for it, no total tells. What is left is counted here, for each backend and each way of moving, with
-`verify` (the account is read again where its pages do not add up, and fails where they never do) and without.
+Numbers are bought and released while an account is read. A row that slips from a page that was not read yet
+to one that was is missed, and if another row takes its place, no total shows it. Missed rows are counted here,
+for each backend and each way of moving, with `verify` (an account is read again if its pages are not
+consistent, and fails if they never are) and without.
 
     python -m tests.chaos.moving --rounds 30
     python -m tests.chaos.moving --rounds 30 --rate 0.1     # a row moves before one request in ten
+    python -m tests.chaos.moving --rounds 30 --once         # a row moves once while an account is read
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from itertools import product
 from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
+
+import msgspec
 
 from phonesys import AgentNumbers, HttpOptions, LeadConnector, Leadping, Outcome, PhoneSystem
 from phonesys.sandbox import FaultPlan, Sandbox, faults
@@ -34,15 +37,13 @@ Where: TypeAlias = Literal["front", "end", "anywhere"]
 Vendor: TypeAlias = Literal[
     "leadconnector, 2021-07-28", "leadconnector, v3", "leadping", "agents, no total", "agents, total"
 ]
-COUNTED = frozenset({"leadconnector, v3", "agents, total"})
-"""The vendors that say how many rows there are."""
 _LOCATIONS = 20
 _HASTY = HttpOptions(backoff=0.0)
 
 
 @dataclass
 class Tally:
-    """What came of the accounts that changed while they were read."""
+    """The outcomes of the accounts that changed while they were read."""
 
     outcomes: Counter[Outcome] = field(default_factory=Counter[Outcome])
     short: int = 0
@@ -121,12 +122,23 @@ async def counted(
 
 
 async def survey(
-    vendor: Vendor, rule: faults.MovingRows, *, verify: bool, rounds: int, first_seed: int = 1
+    vendor: Vendor,
+    rule: faults.MovingRows,
+    *,
+    verify: bool,
+    rounds: int,
+    first_seed: int = 1,
+    once: bool = False,
 ) -> Tally:
-    """Sum up so many sandboxes; those with one account in them come in tens."""
+    """Sum up so many sandboxes; those with one account in them come in tens.
+
+    With `once`, rows move before one request of each account, which differs from sandbox to sandbox.
+    """
     total = Tally()
     times = rounds if vendor.startswith("leadconnector") else rounds * 10
     for seed in range(first_seed, first_seed + times):
+        if once:
+            rule = msgspec.structs.replace(rule, requests=(2 + seed % 5,))
         one = await counted(vendor, rule, verify=verify, seed=seed)
         total.outcomes += one.outcomes
         total.short += one.short
@@ -134,8 +146,9 @@ async def survey(
     return total
 
 
-def lines(rounds: int, rate: float, seed: int) -> Iterator[str]:
-    yield f"rows move before {rate:.0%} of the requests for later pages"
+def lines(rounds: int, rate: float, seed: int, *, once: bool = False) -> Iterator[str]:
+    which = "one request of each account" if once else f"{rate:.0%} of the requests for later pages"
+    yield f"rows move before {which}"
     yield f"{'':46} {'moved':>6} {'failed':>7} {'whole':>6} {'short':>6} {'requests':>9}"
     for verify, vendor in product((False, True), get_args(Vendor)):
         yield f"{vendor}{'' if verify else ', without verify'}"
@@ -143,7 +156,9 @@ def lines(rounds: int, rate: float, seed: int) -> Iterator[str]:
             for where in get_args(Where):
                 rule = faults.MovingRows(direction=direction, where=where, rate=rate)
                 with asyncio.Runner(loop_factory=JumpingLoop) as runner:
-                    tally = runner.run(survey(vendor, rule, verify=verify, rounds=rounds, first_seed=seed))
+                    tally = runner.run(
+                        survey(vendor, rule, verify=verify, rounds=rounds, first_seed=seed, once=once)
+                    )
                 yield tally.line(f"  {direction}, {where}")
 
 
@@ -151,9 +166,10 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     options.add_argument("--rounds", type=int, default=10)
     options.add_argument("--rate", type=float, default=1.0)
+    options.add_argument("--once", action="store_true", help="rows move once while an account is read")
     options.add_argument("--seed", type=int, default=1)
-    given = options.parse_args()
-    for line in lines(given.rounds, given.rate, given.seed):
+    arguments = options.parse_args()
+    for line in lines(arguments.rounds, arguments.rate, arguments.seed, once=arguments.once):
         print(line, flush=True)  # noqa: T201
 
 
