@@ -18,7 +18,7 @@ import pytest
 
 from phonesys.errors import CallError, PhonesysError, UsageError
 from phonesys.model import Capabilities, NumberKind, NumberStatus, Page, PhoneNumber
-from phonesys.provider import NumberProvider
+from phonesys.provider import NumberProvider, OverlapsPages
 from phonesys.sweep import Outcome
 from phonesys.system import PhoneSystem
 from phonesys.testing.backend import FailureMode
@@ -143,6 +143,24 @@ class ProviderConformance:
         async with self._open() as (bench, provider):
             for account, truth in bench.truth.items():
                 check_complete(await walk(provider, account, last_first=True), truth)
+
+    @in_a_loop
+    async def test_overlapping_pages_hold_the_same_rows(self) -> None:
+        """Neighbours agree on the rows that they share, and all pages together hold every number once."""
+        async with self._open() as (bench, provider):
+            if not isinstance(provider, OverlapsPages):
+                pytest.skip("this backend has no pages that overlap: overlapping_page()")
+            for account, truth in bench.truth.items():
+                rows: list[str] = []
+                for page in await overlapping(provider, account):
+                    numbers = [number.number for number in page.numbers]
+                    assert page.offset is not None, f"{account}: a page does not state its offset"
+                    assert page.offset + page.overlap <= len(rows), (
+                        f"{account}: there is a hole between pages"
+                    )
+                    assert rows[page.offset :] == numbers[: len(rows) - page.offset]
+                    rows += numbers[len(rows) - page.offset :]
+                assert sorted(rows) == sorted(truth)
 
     @in_a_loop
     async def test_a_page_is_safe_to_repeat(self) -> None:
@@ -308,6 +326,18 @@ async def walk(
             waiting.append(following)
         assert len(pages) < _MOST_PAGES, f"{account}: the pages do not end"
     return pages
+
+
+async def overlapping(provider: OverlapsPages, account: str) -> list[AnyPage]:
+    """Read all overlapping pages of an account that hold rows, in the order of their offsets."""
+    waiting: list[Cursor | None] = [None]
+    pages: list[AnyPage] = []
+    while waiting:
+        page = await provider.overlapping_page(account, waiting.pop())
+        pages.append(page)
+        waiting += page.next
+        assert len(pages) < _MOST_PAGES, f"{account}: the pages do not end"
+    return sorted((page for page in pages if page.numbers), key=lambda page: page.offset or 0)
 
 
 def check_complete(pages: Sequence[tuple[Cursor | None, AnyPage]], truth: Any) -> None:

@@ -1,7 +1,7 @@
 """Counts how often an account is done and short of a number when rows move between its pages.
 
 Numbers are bought and released while an account is read. A row that slips from a page that was not read yet
-to one that was is missed, and if another row takes its place, no total shows it. Missed rows are counted here,
+to one that was is missed, and if another row takes its place, no total shows it. This counts the rows missed,
 for each backend and each way of moving, with `verify` (an account is read again if its pages are not
 consistent, and fails if they never are) and without.
 

@@ -6,6 +6,7 @@ import asyncio
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 from _pytest.outcomes import Failed
 
@@ -118,6 +119,45 @@ class SwallowsCancellation(Good):
             return self.make(account, cursor, 0)
 
 
+class Overlapping(Good):
+    """Good, with pages of five that share a row each."""
+
+    overlaps = True
+
+    async def overlapping_page(self, account: str, cursor: Cursor | None = None) -> Page[Any]:
+        start = int(cursor or 0)
+        rows = tuple(number(text) for text in NUMBERS[start : start + 5])
+        following = (start + 4,) if len(rows) == 5 else ()
+        return self.state(
+            Page(
+                account=account,
+                provider=self.name,
+                numbers=rows,
+                next=following,
+                offset=start,
+                overlap=min(start, 1),
+            )
+        )
+
+    def state(self, page: Page[Any]) -> Page[Any]:
+        return page
+
+
+class StatesAnotherOffset(Overlapping):
+    def state(self, page: Page[Any]) -> Page[Any]:
+        return msgspec.structs.replace(page, offset=(page.offset or 0) // 2)
+
+
+class StatesNoOffset(Overlapping):
+    def state(self, page: Page[Any]) -> Page[Any]:
+        return msgspec.structs.replace(page, offset=None)
+
+
+class LeavesAHole(Overlapping):
+    def state(self, page: Page[Any]) -> Page[Any]:
+        return msgspec.structs.replace(page, numbers=page.numbers[:3])
+
+
 class Kit(ProviderConformance):
     __test__ = False
     backend: type[Good] = Good
@@ -154,6 +194,9 @@ CASES: list[tuple[type[Good], str, tuple[Any, ...]]] = [
     (ShowsItsKey, "test_secrets_are_never_shown", ()),
     (LeavesTasks, "test_cancelling_leaves_nothing", (1,)),
     (SwallowsCancellation, "test_cancelling_leaves_nothing", (1,)),
+    (StatesAnotherOffset, "test_overlapping_pages_hold_the_same_rows", ()),
+    (StatesNoOffset, "test_overlapping_pages_hold_the_same_rows", ()),
+    (LeavesAHole, "test_overlapping_pages_hold_the_same_rows", ()),
 ]
 
 
@@ -162,10 +205,11 @@ CASES: list[tuple[type[Good], str, tuple[Any, ...]]] = [
 )
 def test_a_broken_backend_fails(backend: type[Good], test: str, arguments: tuple[Any, ...]) -> None:
     """With the test that is about what it breaks, which a good one passes."""
+    good = Overlapping if issubclass(backend, Overlapping) else Good
     if test == "test_no_account_leaves_its_path":
         with pytest.raises(pytest.skip.Exception):  # it does not say which paths were asked for
-            attempt(Good, test, *arguments)
+            attempt(good, test, *arguments)
     else:
-        attempt(Good, test, *arguments)
+        attempt(good, test, *arguments)
     with pytest.raises((AssertionError, Failed, KeyError)):
         attempt(backend, test, *arguments)

@@ -171,7 +171,7 @@ class AgentNumbers(WritingBackend[AgentNumber]):
             provider=self.name,
             cursor=cursor,
             offset=offset,
-            overlap=position.overlap,
+            overlap=min(position.overlap, rows),
             numbers=response.rows,
             next=position.following(rows, None if is_contradicted else total, more=more),
             total=total,

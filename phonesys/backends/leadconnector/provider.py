@@ -250,7 +250,9 @@ class LeadConnector(HttpBackend):
         more = True if total is not None and total > rows else None
         position = position.resized(rows, reported=listing.page_size, more=more)
         following = position.following(rows, total, lookahead=self.speculate)
-        return await self._as_page(account, cursor, listing, offset, following, total, position.overlap)
+        return await self._as_page(
+            account, cursor, listing, offset, following, total, min(position.overlap, rows)
+        )
 
     async def search(self, account: str, number: str, cursor: Cursor | None = None) -> LeadConnectorPage:
         """Fetch a page of the location's numbers that contain this one (`searchFilter`)."""
