@@ -202,7 +202,9 @@ def test_a_sweep_that_goes_on_counts_what_it_had_read(home: Path) -> None:
     slow = ("sweep", "--store", "s.db", "--sandbox", "--locations", "400", "--latency", "0.2", "-f", "jsonl")
     process = start(*slow, cwd=home)
     assert process.stdout is not None
-    process.stdout.readline()
+    accounts: set[str] = set()
+    while len(accounts) < 40:  # by then, the first ones were stored as read
+        accounts.add(json.loads(process.stdout.readline())["account"])
     process.send_signal(signal.SIGINT)
     done = end(process)
     assert done.status == 130, done
