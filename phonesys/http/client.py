@@ -31,6 +31,7 @@ from phonesys.http.options import HttpOptions
 from phonesys.http.ratelimit import registry
 from phonesys.http.ratelimit.limiter import RateLimiter
 from phonesys.http.ratelimit.window import UNLIMITED, RateLimit, SlidingWindow
+from phonesys.http.redaction import Redactor
 from phonesys.http.response import error_from_response, lacks_scope
 from phonesys.http.retry import RetryBudget, backoff, is_retryable
 from phonesys.http.transport.connector import SharedSession
@@ -38,8 +39,6 @@ from phonesys.http.transport.errors import (
     MAPPED_EXCEPTIONS,
     ConnectionLost,
     map_exception,
-    redact,
-    redact_decode_error,
 )
 from phonesys.http.transport.patching import is_patched
 from phonesys.http.transport.proxy import proxy_for
@@ -280,6 +279,9 @@ class HttpClient:
             signed = self.auth.sign(call) or signed  # the credential may have been refreshed meanwhile
         try:
             response = await self._exchange(call, signed, deadline)
+        except CallError as failure:
+            Redactor(signed, call.secrets).error(failure)
+            raise
         finally:
             window.complete(self._loop.time())
         limiter.update(key, window, response.headers)
@@ -287,14 +289,15 @@ class HttpClient:
             try:
                 result = call.decode(response.body)
             except DecodeError as failure:
-                error: CallError = redact_decode_error(failure, signed)
+                error: CallError = failure.with_traceback(None)  # its frames hold the response
+                error.__context__ = None
             else:
                 self._budget.deposit()
                 return result
         else:
             error = self._status_error(call, key, window, signed, response)
         del response  # it may echo the credential, and tracebacks may show locals
-        raise error
+        raise Redactor(signed, call.secrets).error(error)
 
     async def _exchange(self, call: Call[Any], signed: Mapping[str, str], deadline: float) -> RawResponse:
         """Send one request and return its response, in the time that is left."""
@@ -329,9 +332,7 @@ class HttpClient:
         response: RawResponse,
     ) -> CallError:
         """Return the error for a status that is not success, after what follows from it for later calls."""
-        error = error_from_response(
-            response.status, response.headers, redact(response.body, signed, call.secrets)
-        )
+        error = error_from_response(response.status, response.headers, response.body)
         if isinstance(error, Unauthorized):
             lacking = lacks_scope(error, response.headers)
             error.renewable = not lacking and self.auth.on_unauthorized(call, signed)

@@ -11,7 +11,6 @@ from phonesys.errors import (
     AttemptTimeout,
     CallError,
     ConnectError,
-    DecodeError,
     NotOpen,
     ResponseTooLarge,
     TransportError,
@@ -19,11 +18,7 @@ from phonesys.errors import (
 from phonesys.http.response import BODY_EXCERPT_BYTES, MESSAGE_EXCERPT_CHARS, one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
     from aiohttp import ClientHandlerType, ClientRequest, ClientResponse, StreamReader
-
-    from phonesys.secret import Secret
 
 
 class RequestNotSent(aiohttp.ClientError):
@@ -140,26 +135,4 @@ def _without_tracebacks(failure: BaseException) -> BaseException:
         cause = link.__cause__
         link.__context__ = None
         link = cause
-    return failure
-
-
-_MASK = b"***"
-
-
-def redact(body: bytes, signed: Mapping[str, str], secrets: Iterable[Secret] = ()) -> bytes:
-    """Mask the credential, and the secrets in the request's body, in a response that echoes them."""
-    for value in signed.values():
-        credential = value.rpartition(" ")[2].encode()
-        body = body.replace(credential, _MASK)
-    for secret in secrets:
-        body = body.replace(secret.reveal().encode(), _MASK)
-    return body
-
-
-def redact_decode_error(failure: DecodeError, signed: Mapping[str, str]) -> DecodeError:
-    """Mask the credential in a decoder's error, and drop its frames, which hold the whole response."""
-    failure.body = redact(failure.body, signed)
-    failure.message = redact(failure.message.encode(), signed).decode()
-    failure.args = (failure.message,)
-    failure.__traceback__ = None
     return failure
