@@ -83,8 +83,10 @@ class AccountProgress(msgspec.Struct, eq=False):
         many ways. Such a failure does not matter if the other pages prove to be the whole account.
         """
         listing = self.listing_pass
-        if listing is None or listing.sequential or listing.totals or not listing.by_start:
+        if listing is None or listing.totals or not listing.by_start:
             return False
+        if listing.sequential and not listing.is_whole:
+            return False  # in order, a page that fails before the end is seen to be one of the account's
         self.failures = [*(self.failures or ()), failure]
         return True
 

@@ -93,6 +93,8 @@ class SweepReport(Counts):
     waits: int = 0
     """The number of times a call had to wait."""
     duplicates: int = 0
+    mended: Counter[tuple[str, str]] = field(default_factory=Counter[tuple[str, str]])
+    """By (provider, field): values of another type than documented. They were converted, or dropped alone."""
     failures: list[Failure] = field(default_factory=list[Failure])
     elapsed: float = 0.0
     """Seconds."""
@@ -104,6 +106,12 @@ class SweepReport(Counts):
         """True if every row of every account was read; accounts that are not connected do not count."""
         missing = self.failures or self.outcomes[Outcome.NOT_REACHED] or self.rejected
         return not (missing or self.timed_out)
+
+    def add(self, page: Page[PhoneNumber]) -> None:
+        """Count a page."""
+        super().add(page)
+        for mended in page.mended:
+            self.mended[page.provider, mended.field] += mended.count
 
     def record(self, provider: str, account: str, result: AccountReport, *, keep: bool = True) -> None:
         """Record the result of an account."""

@@ -221,7 +221,7 @@ class ListingPass(msgspec.Struct, eq=False):
 
         Small overlapping pages may hold nothing new once their rows have moved. Then another pass is needed.
         """
-        if not self.has_overlaps or (page.next and not self.sequential):
+        if self.is_whole or not self.has_overlaps or (page.next and not self.sequential):
             raise RepeatedPage("a page came again: none of its numbers is new")
         self.row_moved = True
         return msgspec.structs.replace(page, next=())

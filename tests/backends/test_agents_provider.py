@@ -61,10 +61,11 @@ def following_of(number: int, page_size: int, answer: Rows[AgentNumber]) -> tupl
         (1, rows(4, bad=6), (2,)),
         (7, rows(10), (8,)),
         (7, rows(3), ()),
-        # How many pages there are is said: the first names all others.
-        (1, rows(10, pages=4), (2, 3, 4)),
-        (1, rows(3, pages=4), (2, 3, 4)),
-        (2, rows(10, pages=4), ()),
+        # A count of pages: each names the next, since the page size behind the count is not sure.
+        (1, rows(10, pages=4), (2,)),
+        (1, rows(3, pages=4), (2,)),
+        (2, rows(10, pages=4), (3,)),
+        (4, rows(10, pages=4), (5,)),
         (4, rows(3, pages=4), ()),
         (1, rows(0, pages=0), ()),
         # How many numbers there are is said; the vendor's own page size counts.
@@ -94,7 +95,7 @@ def following_of(number: int, page_size: int, answer: Rows[AgentNumber]) -> tupl
     ],
 )
 def test_where_next(number: int, answer: Rows[AgentNumber], following: tuple[int, ...]) -> None:
-    """All pages are named at once if the vendor counts, else each page names the next."""
+    """All pages are named at once if the vendor counts rows, else each page names the next."""
     assert following_of(number, 10, answer) == following
 
 

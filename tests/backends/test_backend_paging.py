@@ -58,6 +58,8 @@ class Vendor:
         start = index * size
         if start <= self.broken < start + size:
             raise ServerError("broken row", status=500)
+        if start >= len(self.numbers) and self.beyond in {"first", "last"} and self.numbers:
+            start = 0 if self.beyond == "first" else (len(self.numbers) - 1) // size * size
         found = self.numbers[start : start + size]
         if not found and index and self.beyond != EMPTY:
             if isinstance(self.beyond, int):
@@ -160,7 +162,7 @@ async def test_any_statement_leads_to_every_number(spelling: str, cap: int, coun
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("beyond", BEYOND)
+@pytest.mark.parametrize("beyond", [*BEYOND, "first", "last"])
 @pytest.mark.parametrize("count", [3, 9, 10, 20, 40, 41])
 async def test_an_account_is_complete_whatever_lies_beyond_its_end(
     backend: type[Backend], count: int, beyond: str | int
@@ -204,16 +206,28 @@ async def test_certainty_costs_one_request_where_it_is_needed(
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("repeats", ["first", "last"])
-async def test_a_vendor_that_repeats_a_page_has_no_more(backend: type[Backend], repeats: str) -> None:
-    """Asking once more finds nothing new, whichever page comes back."""
+@pytest.mark.parametrize("beyond", ["first", "last"])
+async def test_a_vendor_that_repeats_a_page_has_no_more(backend: type[Backend], beyond: str) -> None:
+    """The request after a short page finds nothing new, whichever page comes again."""
+    assert await listed(backend(Vendor(20, 1000, beyond=beyond))) == NUMBERS[:20]
 
-    class Repeating(Vendor):
-        def answer(self, index: int, size: int, key: str) -> bytes:
-            last = max(0, (len(self.numbers) - 1) // size)
-            return super().answer(0 if repeats == "first" and index > last else min(index, last), size, key)
 
-    assert await listed(backend(Repeating(20, 1000))) == NUMBERS[:20]
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize(
+    ("beyond", "verify"),
+    [*((beyond, verify) for beyond in BEYOND for verify in (True, False)), ("first", True), ("last", True)],
+)
+@pytest.mark.parametrize("cap", [25, 50])
+async def test_a_capped_account_is_swept_whole(
+    backend: type[Backend], cap: int, beyond: str | int, *, verify: bool
+) -> None:
+    """Refusals beyond the end cost nothing; repeated pages are told from others by verification."""
+    for count in (10, 25, 50, 63, 100):
+        async with PhoneSystem(backend(Vendor(count, cap, beyond=beyond))) as phones:
+            async with phones.sweep(verify=verify) as sweep:
+                found = [number.number async for page in sweep for number in page.numbers]
+        assert sweep.report.complete, (count, sweep.report.failures)
+        assert sorted(found) == NUMBERS[:count]
 
 
 @pytest.mark.parametrize(

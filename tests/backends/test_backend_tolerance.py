@@ -327,6 +327,11 @@ async def test_numbers_without_digits_are_all_swept(backend: Any, key: str, numb
     backend.body = msgspec.json.encode({key: rows})
     async with PhoneSystem(backend) as phones:
         assert sorted(found.id for found in await phones.numbers()) == ["a", "b", "c", "d"]
+        async with phones.sweep() as sweep:
+            async for _ in sweep:
+                pass
+    assert sweep.report.complete
+    assert sweep.report.mended == {(backend.name, number): 1}
     (account,) = [account async for account in backend.accounts()]
     page = await backend.page(account)
     assert page.mended == (MendedField(number, 1, b"12345"),)

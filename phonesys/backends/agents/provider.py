@@ -471,10 +471,10 @@ def _next_pages(position: Position, size: int, response: Rows[Any]) -> tuple[Pos
     following = (Position(number + 1, size),)
     if count is None:
         return following if (rows >= size if paging.has_more is None else paging.has_more) else ()
-    if number == 1:
-        return tuple(Position(other, size) for other in range(2, count + 1))
-    # A count of pages may be by another page size than the one that the first page showed.
-    return following if number == count and paging.total is None and rows >= size else ()
+    if paging.total is None:
+        # A count of pages may be by another page size than the one that the first page showed.
+        return following if number < count or (number == count and rows >= size) else ()
+    return tuple(Position(other, size) for other in range(2, count + 1)) if number == 1 else ()
 
 
 def _may_continue(size: int, response: Rows[Any]) -> bool:

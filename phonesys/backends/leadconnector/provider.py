@@ -263,7 +263,7 @@ class LeadConnector(HttpBackend):
         listing = await self._send_listing(self._listing_call(account, Position(offset, 1)))
         if _row_count(listing) > 1:
             return True  # the vendor ignores the page size
-        return [number.number for number in listing.numbers] == [row]
+        return [number.number or number.id for number in listing.numbers] == [row]
 
     async def pools(self, location_id: str) -> tuple[NumberPool, ...]:
         """Fetch the number pools of a location."""
