@@ -24,6 +24,7 @@ _SETTINGS: dict[str, Any] = {
     "pretty_exceptions_enable": False,
     "context_settings": {"help_option_names": ["--help", "-h"]},
 }
+_PLAIN_SETTINGS: dict[str, Any] = {**_SETTINGS, "rich_markup_mode": None, "add_completion": True}
 
 
 class CommandEntry(NamedTuple):
@@ -144,7 +145,7 @@ def load_command(name: str) -> Any:
 app = typer.Typer(
     no_args_is_help=True,
     cls=_LazyGroup,
-    **{**_SETTINGS, "rich_markup_mode": None, "add_completion": True},
+    **_PLAIN_SETTINGS,
 )
 
 

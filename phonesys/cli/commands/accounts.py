@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from phonesys.cli import rows, sweeping
+from phonesys.cli.accounts import AccountFile
 from phonesys.cli.columns import ColumnTable
 from phonesys.cli.config import ConfiguredBackend, load_backends
 from phonesys.cli.options import (  # noqa: TC001 -- typer reads the annotations
@@ -76,12 +77,12 @@ async def _list(backends: list[ConfiguredBackend], format_: Format, output: Path
 
 
 async def _rows(backend: ConfiguredBackend) -> AsyncGenerator[AccountRow]:
-    provider: Any = backend.provider
-    if isinstance(backend.accounts, tuple | list):
-        for account in backend.accounts:
+    provider = backend.provider
+    if isinstance(backend.accounts, AccountFile):
+        async for account in backend.accounts:
             yield AccountRow(backend.name, account, None)
     elif backend.accounts is not None:
-        async for account in backend.accounts:  # type: ignore[union-attr]
+        for account in backend.accounts:
             yield AccountRow(backend.name, account, None)
     elif isinstance(provider, AccountsWithNames):
         async for account, name in provider.accounts_with_names():

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import msgspec
 import typer
 
-from phonesys._validation import validate_e164
+from phonesys._validation import is_object, validate_e164
 from phonesys.cli.arguments import bind_options
 from phonesys.cli.columns import ColumnTable
 from phonesys.cli.config import ConfiguredBackend, load_backend
@@ -87,7 +87,7 @@ def _show(
 ) -> Coroutine[Any, Any, int]:
     if format_ is Format.CSV:
         raise UsageError("--format csv: metrics are nested; use table or jsonl")
-    method = getattr(type(backend.provider), operation, None)
+    method: Callable[..., Coroutine[Any, Any, Any]] | None = getattr(type(backend.provider), operation, None)
     if not callable(method):
         can = ", ".join(("list numbers", *abilities(backend.provider)))
         raise Unsupported(f"backend {backend.name!r} cannot show the {operation} of a number; it can {can}")
@@ -116,7 +116,7 @@ def _facts(values: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:
     """Flatten nested objects to dotted names, without what is not known."""
     found: list[tuple[str, str]] = []
     for name, value in values.items():
-        if isinstance(value, dict):
+        if is_object(value):
             found += _facts(value, f"{prefix}{name}.")
         elif value is not None and not isinstance(value, list):
             found.append((f"{prefix}{name}", str(value)))
