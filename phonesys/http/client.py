@@ -40,6 +40,7 @@ from phonesys.http.transport.errors import (
     ConnectionLost,
     map_exception,
 )
+from phonesys.http.transport.files import available_files, is_out_of_files
 from phonesys.http.transport.patching import is_patched
 from phonesys.http.transport.proxy import proxy_for
 from phonesys.http.transport.select import choose_transport
@@ -166,7 +167,8 @@ class HttpClient:
 
     async def _open(self) -> None:
         options = self.options
-        self._connections = Semaphore(int(min(options.connections, self._session.pool_size())))
+        self._max_connections = int(min(options.connections, self._session.pool_size(), available_files()))
+        self._connections = Semaphore(self._max_connections)
         self._timeouts = TimeoutScheduler(self._loop)
         self._timeout = inf if options.timeout is None else options.timeout
         self._deadline = inf if options.deadline is None else options.deadline
@@ -317,11 +319,19 @@ class HttpClient:
             raise
         except MAPPED_EXCEPTIONS as failure:
             error = map_exception(failure)
+            if is_out_of_files(failure):
+                self._drop_connection()
         finally:
             self._connections.release()
         if isinstance(error, AttemptTimeout) and self._loop.time() >= deadline:
             error = DeadlineExceeded("the deadline passed before the response arrived")
         raise error  # outside of `except`: aiohttp's exceptions hold the signed request
+
+    def _drop_connection(self) -> None:
+        """Use one connection less from now on: others of this process have opened too many files."""
+        if self._max_connections > 1:
+            self._max_connections -= 1
+            self._connections.force_acquire()
 
     def _status_error(
         self,

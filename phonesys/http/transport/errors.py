@@ -16,6 +16,7 @@ from phonesys.errors import (
     TransportError,
 )
 from phonesys.http.response import BODY_EXCERPT_BYTES, MESSAGE_EXCERPT_CHARS, one_line
+from phonesys.http.transport.files import is_out_of_files
 
 if TYPE_CHECKING:
     from aiohttp import ClientHandlerType, ClientRequest, ClientResponse, StreamReader
@@ -100,6 +101,8 @@ def map_exception(failure: Exception) -> CallError | NotOpen:
 
 def _error_for(failure: Exception) -> CallError | NotOpen:
     reason = _excerpt(str(failure)) or type(failure).__name__
+    if is_out_of_files(failure):
+        return ConnectError(f"could not connect: {reason}")
     for kinds, error, prefix in _ERRORS:
         if isinstance(failure, kinds):
             return error(prefix + reason)
