@@ -123,7 +123,7 @@ async def _from_sweep(backends: list[ConfiguredBackend]) -> AsyncGenerator[Recor
         shown = sweeping.progress_of(sweep.report, backends, live=True) if live else nullcontext()
         async with shown, sweep:
             yield RecordSource(
-                sweep_records(unreadable.pages(sweep)),
+                sweep_records(unreadable.pages(sweep), sweep.report.account_names),
                 account_outcomes(sweep.report),
                 context,
                 lambda allowed: report_sweep(sweep.report, backends, unreadable, allow_incomplete=allowed),

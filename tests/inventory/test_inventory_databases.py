@@ -20,6 +20,7 @@ from phonesys.backends.leadconnector import LeadConnectorNumber
 from phonesys.inventory import Inventory, InventoryError, NoSnapshot
 from phonesys.inventory.store.migrations import _LOCK
 from phonesys.inventory.store.urls import connect_arguments, parse_url
+from tests.inventory.pooler import pooler
 from tests.sweep.memory import Memory, number, simple
 
 if TYPE_CHECKING:
@@ -141,6 +142,29 @@ async def test_no_prepared_statement_is_left_behind(postgresql: str) -> None:
         assert [one async for one in inventory.diff()] == []
         assert await _rows(inventory, "SELECT name FROM pg_prepared_statements") == []
         assert await _rows(inventory, "SELECT current_setting('lock_timeout')") == [("0",)]
+
+
+async def test_a_pooler_in_transaction_mode_works(postgresql: str) -> None:
+    """Sweeping and reading work if each transaction runs on another connection. Named statements do not."""
+    asyncpg = pytest.importorskip("asyncpg")
+    url = parse_url(postgresql)
+    socket = f"{url.query['host']}/.s.PGSQL.5432"
+    async with pooler(socket, str(url.username), str(url.database)) as (pool, port):
+        through = f"postgresql://{url.username}@127.0.0.1:{port}/{url.database}"
+        async with Inventory(f"{through}?schema=pooled") as inventory:
+            for count in (40, 41):
+                async with PhoneSystem(simple(count)) as phones:
+                    await inventory.collect(phones)
+            assert [change.kind async for change in inventory.diff()] == ["added"]
+            assert len([one async for one in (await inventory.snapshot()).records()]) == 41
+            assert await inventory.prune(keep=1) == 1
+        assert pool.transactions > 10
+        other = await asyncpg.connect(through)
+        statement = await other.prepare("SELECT 1")
+        assert await statement.fetchval() == 1
+        with pytest.raises(asyncpg.PostgresError, match="does not exist"):
+            await statement.fetchval()
+        await other.close()
 
 
 async def test_a_role_that_can_only_read_can_read(postgresql: str) -> None:

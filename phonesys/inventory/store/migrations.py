@@ -112,10 +112,10 @@ _NAMES = (
     """CREATE VIEW inventory AS
         SELECT held.sweep_id, held.backend, held.account, n.number, n.status, {texts}, {switches}, {moments},
             a.name AS account_name
-        FROM sweep_pages AS held JOIN numbers AS n
-            ON n.key >= held.page_id * 4294967296 AND n.key < (held.page_id + 1) * 4294967296
-        LEFT JOIN accounts AS a
-            ON a.sweep_id = held.sweep_id AND a.backend = held.backend AND a.account = held.account""",
+        FROM sweep_pages AS held LEFT JOIN accounts AS a
+            ON a.sweep_id = held.sweep_id AND a.backend = held.backend AND a.account = held.account
+        JOIN numbers AS n
+            ON n.key >= held.page_id * 4294967296 AND n.key < (held.page_id + 1) * 4294967296""",
 )
 
 MIGRATIONS: tuple[tuple[str, ...], ...] = (_TABLES, _VIEW, _NAMES)

@@ -137,7 +137,8 @@ async def read_records(
     Raises InventoryError at the end if they are not as many as were stored.
     """
     query = select(*_HELD, accounts.c.name, _RECORD).select_from(
-        sweep_pages.join(numbers, _is_on(sweep_pages.c.page_id)).outerjoin(accounts, _SAME_ACCOUNT)
+        # Accounts before numbers: SQLite looks up the account once per page, not once per number.
+        sweep_pages.outerjoin(accounts, _SAME_ACCOUNT).join(numbers, _is_on(sweep_pages.c.page_id))
     )
     query = query.where(*_filter(sweep_pages, sweep_id, backend, account))
     count = select(_sum(accounts.c.numbers)).where(*_filter(accounts, sweep_id, backend, account))
