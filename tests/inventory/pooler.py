@@ -99,9 +99,9 @@ async def _copy_until_idle(reader: asyncio.StreamReader, writer: asyncio.StreamW
 
 @asynccontextmanager
 async def pooler(socket: str, user: str, database: str) -> AsyncGenerator[tuple[Pooler, int]]:
-    """Run a pooler with two server connections on loopback, and yield it and its port."""
+    """Run a pooler with three server connections on loopback, and yield it and its port."""
     made = Pooler(socket, user, database)
-    await made.start(2)
+    await made.start(3)  # odd: every second transaction is the ping of a pool
     async with await asyncio.start_server(made.serve, "127.0.0.1", 0) as server:
         yield made, server.sockets[0].getsockname()[1]
     made.close()
