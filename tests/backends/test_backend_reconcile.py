@@ -450,3 +450,48 @@ def test_not_every_number_of_a_common_name_is_fetched() -> None:
     world.steps = [("add", 0, OTHER, "Desk", "", False)] * 3
     assert look(FakeLeadping(world), creation(None)).outcome is UNCLEAR
     assert len(world.steps) == 2  # one answer, the list
+
+
+# Other spellings
+
+TAILS = ["4155552671", "(415) 555-2671", "5552671", "0 415 555 2671", "0014155552671", ""]
+
+
+@pytest.mark.parametrize("spelling", TAILS)
+@pytest.mark.parametrize("backend", [FakeLeadping, FakeAgents])
+def test_the_tail_of_the_number_may_be_the_number(
+    backend: type[FakeLeadping | FakeAgents], spelling: str
+) -> None:
+    """National spellings, and numbers that have no digits yet, are for people to decide."""
+    world = World()
+    world.add(spelling, "Line", "a", OURS, 1.0)
+    found = look(backend(world), creation() if backend is FakeLeadping else ASSIGNMENT)
+    assert (found.outcome, [number.number for number in found.candidates]) == (UNCLEAR, [spelling])
+
+
+@pytest.mark.parametrize("number", ["+1 415-555-2671", "tel:+14155552671", "14155552671"])
+@pytest.mark.parametrize("backend", [FakeLeadping, FakeAgents])
+def test_the_same_digits_are_the_same_number(backend: type[FakeLeadping | FakeAgents], number: str) -> None:
+    """E.164 that was sent may come back in another spelling."""
+    world = World()
+    world.add(number, "Line", "a", OURS, 1.0)
+    assert look(backend(world), creation() if backend is FakeLeadping else ASSIGNMENT).outcome is DONE
+
+
+@pytest.mark.parametrize(("made", "outcome"), [(1.0, UNCLEAR), (-250.0, NOT_DONE)])
+def test_a_new_number_of_the_name_may_be_ours(made: float, outcome: WriteOutcome) -> None:
+    """A vendor may hand out another number than the requested one; an older one of the name is not ours."""
+    world = World()
+    world.add(OTHER, "Line", "a", OURS, made)
+    assert look(FakeLeadping(world), creation()).outcome is outcome
+    named = msgspec.structs.replace(ASSIGNMENT, wanted={"agent_id": "a", "friendly_name": "Line"})
+    assert look(FakeAgents(world), named).outcome is outcome
+
+
+@pytest.mark.parametrize("number", ["671", "+14155552672", "+4955552671", "5552672"])
+def test_another_number_is_not_ours(number: str) -> None:
+    """Neither its name nor its digits match."""
+    world = World()
+    world.add(number, "Desk", "a", THEIRS, 1.0)
+    assert look(FakeLeadping(world), creation()).outcome is NOT_DONE
+    assert look(FakeAgents(world), ASSIGNMENT).outcome is NOT_DONE

@@ -148,7 +148,7 @@ HELD: dict[str, Any] = {"id": "pn_1", "name": "x" * 300, "number": "(415) 555-26
 
 @pytest.mark.parametrize("number", ["(415) 555-2671", "72671", "PHONESYS", None])
 async def test_an_update_checks_only_the_given_fields(number: str | None) -> None:
-    """What the vendor holds is sent back as it is, in a spelling that no caller may use."""
+    """The vendor's own values are sent back as they are, in a spelling that no caller may use."""
     held = HELD | {"number": number}
     backend = Organization("sk_1").script(get_number=held, update_number=lambda call: call.body)
     await backend.update("pn_1", enabled=False)
@@ -296,7 +296,7 @@ async def test_a_number_is_found_and_bought_on_the_sandbox() -> None:
 
 
 async def test_leadping_searches_by_place() -> None:
-    """What is not given is not sent, and the search is told from that among held numbers."""
+    """Only the given fields are sent."""
     backend = Organization("sk_1").script(search_purchasable={"numbers": [{"number": NUMBER, "location": 5}]})
     (found,) = await backend.search_purchasable(state="CA", country_code="US")
     assert (found.number, found.location) == (NUMBER, None)

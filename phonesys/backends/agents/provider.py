@@ -24,7 +24,7 @@ from phonesys.backends.paging import (
     plausible_total,
     position_of,
 )
-from phonesys.backends.reconcile import drop_none
+from phonesys.backends.reconcile import drop_none, same_number
 from phonesys.backends.windows import WindowPosition
 from phonesys.errors import BadRequest, CallError, DecodeError, NotFound, OutcomeUnknown, RepeatedPage
 from phonesys.http.auth import ApiKey, Auth
@@ -249,7 +249,7 @@ class AgentNumbers(WritingBackend[AgentNumber]):
         """Return an assignment that was just made; if it cannot be found, as it was requested."""
         with contextlib.suppress(CallError):  # the assignment was made all the same
             for number in await self.of_agent(agent_id, account=account):
-                if number.number == phone_number:
+                if same_number(phone_number, number.number):
                     return number
         return AgentNumber(number=phone_number, agent_id=agent_id, label=friendly_name)
 

@@ -189,11 +189,12 @@ class LeadConnector(HttpBackend):
     @classmethod
     def from_sandbox(cls, sandbox: Sandbox, /, **options: Any) -> Self:
         """Make a backend that talks to the sandbox and knows its locations and their pools."""
+        options.setdefault("with_pools", True)
         return cls(
             sandbox.leadconnector_token,
             base_url=sandbox.leadconnector_url,
             locations=sandbox.location_ids,
-            **{"with_pools": True, **options},
+            **options,
         )
 
     async def accounts(self) -> AsyncIterator[str]:
