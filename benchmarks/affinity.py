@@ -1,4 +1,4 @@
-"""Which core runs what: the server on one, every client on another, where there are two."""
+"""Assignment of cores: the server on one, every client on another, if there are two."""
 
 from __future__ import annotations
 

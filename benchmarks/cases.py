@@ -26,7 +26,7 @@ class Entry(msgspec.Struct, frozen=True):
     """Its module under `benchmarks.clients`."""
     task: str
     needs: tuple[str, ...] = ()
-    """What must be installed."""
+    """Packages that must be installed."""
     job: dict[str, Any] = {}
     """Where its work differs from the case's."""
     ceiling: bool = False
@@ -47,7 +47,7 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     serving: Serving | None = None
     unit: Unit = "request"
     loader: str | None = None
-    """What the loader fetches, to show what the server can do."""
+    """The path that the loader fetches, to show the capacity of the server."""
     long: bool = False
     least_rounds: int = 1
     bound: float | None = None

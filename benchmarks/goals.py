@@ -1,4 +1,4 @@
-"""What is to be reached, as ratios of medians of one run; never a test, since machines are noisy."""
+"""Goals, as ratios of medians of one run. They are never tests, since machines are noisy."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ class Verdict(msgspec.Struct):
 
 
 class Goal(msgspec.Struct):
-    """What a case is to reach; `measure` answers None where the run did not measure it."""
+    """A goal of a case. `measure` returns None if the run did not measure it."""
 
     case: str
     text: str
     target: float
     measure: Callable[[CaseResult, Run], float | None]
     most: bool = False
-    """Whether the target is a ceiling and not a floor."""
+    """True if the target is a ceiling and not a floor."""
 
     def verdict(self, run: Run) -> Verdict | None:
         """Judge a run."""

@@ -1,4 +1,4 @@
-"""What a client is asked to do, and what it says it did: data that crosses to its process and back."""
+"""The work of a client, and its result: data that crosses to its process and back."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Job(msgspec.Struct, kw_only=True, frozen=True):
     rows: int = 8
     concurrency: int = 64
     warm_up: int = 0
-    """How many locations to sweep before the clock starts: imports, connections, caches."""
+    """The number of locations to sweep before the clock starts: imports, connections, caches."""
     least_seconds: float = 0.0
     """Repeat the work until it took as long in total."""
     certificate: str | None = None
@@ -60,12 +60,12 @@ class Job(msgspec.Struct, kw_only=True, frozen=True):
         )
 
     def ids(self, prefix: str = "loc") -> Iterator[str]:
-        """Name the locations, one by one: a hundred thousand are no list in anybody's memory."""
+        """Name the locations, one by one: a hundred thousand are not kept in a list."""
         return (f"{prefix}{place:016}" for place in range(self.locations))
 
 
 class Outcome(msgspec.Struct, kw_only=True):
-    """What doing it took."""
+    """The result of a job, and what it took."""
 
     seconds: float
     cpu: float

@@ -1,4 +1,4 @@
-"""What the server can do at all: `wrk`, a loader in C, where it is installed."""
+"""The capacity of the server, measured with `wrk`, a loader in C, if it is installed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from benchmarks.affinity import run_pinned
 
 
 def available() -> bool:
-    """Say whether there is a loader."""
+    """Return True if the loader is installed."""
     return shutil.which("wrk") is not None
 
 

@@ -1,4 +1,4 @@
-"""What the figures were measured on, without saying whose it is."""
+"""Description of the machine, without its owner."""
 
 from __future__ import annotations
 

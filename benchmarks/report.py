@@ -1,4 +1,4 @@
-"""What a run says: a table for the terminal, Markdown for the README, JSON for everything else."""
+"""The report of a run: a table for the terminal, Markdown for the README, JSON for everything else."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def _extras(case: CaseResult, row: Row) -> Iterator[str]:
 
 
 def about_server(case: CaseResult) -> str | None:
-    """Say how much faster the server is than the fastest client."""
+    """Describe how much faster the server is than the fastest client."""
     margin = case.server_margin()
     if case.loader is None or margin is None:
         return None

@@ -1,4 +1,4 @@
-"""What was measured: samples of each client in each case, and the figures that they come to."""
+"""Samples of each client in each case, and the figures computed from them."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ class Row(msgspec.Struct, kw_only=True):
 
     label: str
     units: float
-    """How many of the case's unit one pass of the work is."""
+    """The number of the case's units in one pass of the work."""
     ceiling: bool = False
-    """It leaves out part of the work: nobody could be faster."""
+    """True if it leaves out part of the work: no client could be faster."""
     note: str = ""
     samples: list[Outcome] = []
 
@@ -58,14 +58,14 @@ class CaseResult(msgspec.Struct, kw_only=True):
     rows: dict[str, Row] = {}
 
     def ratio(self, other: str, figure: Figure = "seconds", of: str = "phonesys") -> float | None:
-        """Say how many times as long `other` takes as `of`; None where either was not measured."""
+        """Return the time of `other` as a multiple of that of `of`; None if either was not measured."""
         if other not in self.rows or of not in self.rows:
             return None
         mine, theirs = self.rows[of].per_unit(figure), self.rows[other].per_unit(figure)
         return theirs / mine if mine else None
 
     def server_margin(self) -> float | None:
-        """Say how many times as fast the server is as the fastest client that does the whole work."""
+        """Return the server's speed as a multiple of the fastest client's that does the whole work."""
         whole = [row for row in self.rows.values() if not row.ceiling]
         if self.loader is None or not whole:
             return None
@@ -81,4 +81,4 @@ class Run(msgspec.Struct, kw_only=True):
     figure: Figure = "seconds"
     cases: dict[str, CaseResult] = {}
     skipped: list[str] = []
-    """What was not measured, and why."""
+    """The measurements that were left out, and why."""

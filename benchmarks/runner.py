@@ -74,7 +74,7 @@ class Runner:
             certificate=str(self.certificate) if case.serving and case.serving.certificate else None,
         )
         if url is not None and case.serving is not None and case.serving.certificate is None:
-            stats(url)  # start counting anew
+            stats(url)  # reset the counts
             outcome = run(job)
             seen = stats(url)
             outcome.extra |= {"answered": seen.requests, "refused": seen.refused, "ideal": seen.ideal,

@@ -39,7 +39,7 @@ _COMPANY = (
 
 
 class Serving(msgspec.Struct, kw_only=True):
-    """What a server answers, and how."""
+    """The behaviour of a server."""
 
     core: int | None = None
     pages: int = 1
@@ -50,21 +50,21 @@ class Serving(msgspec.Struct, kw_only=True):
     latency: float = 0.0
     gzip: bool = False
     window: int | None = None
-    """How many requests of one location are allowed in any `per` seconds; more are answered with 429."""
+    """The most requests of one location in any `per` seconds; others are answered with 429."""
     per: float = 1.0
     certificate: str | None = None
     """A PEM file with key and certificate: the server speaks TLS."""
 
 
 class Started(msgspec.Struct):
-    """What the server prints once it listens."""
+    """The line that the server prints once it listens."""
 
     port: int
     engine: str
 
 
 class Stats(msgspec.Struct):
-    """What the server saw since it was last asked."""
+    """The requests that the server saw since it was last asked."""
 
     requests: int = 0
     refused: int = 0

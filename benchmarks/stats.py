@@ -23,7 +23,7 @@ def spread(values: Sequence[float]) -> float:
 
 
 def interleaved(things: Sequence[T], rounds: int) -> Iterator[tuple[int, T]]:
-    """Yield A B C, B C A, C A B, …: nobody always runs first, nor always after the same one."""
+    """Yield A B C, B C A, C A B, …: no client always runs first, nor always after the same one."""
     for number in range(rounds):
         start = number % len(things) if things else 0
         for thing in (*things[start:], *things[:start]):

@@ -46,7 +46,7 @@ def small() -> CaseResult:
     )
 
 
-def test_rounds_are_interleaved_and_nobody_is_always_first() -> None:
+def test_rounds_are_interleaved_and_no_client_is_always_first() -> None:
     """Each round has everybody once, and begins with another."""
     order = [thing for _, thing in interleaved("ABC", 3)]
     assert order == list("ABCBCACAB")
@@ -82,7 +82,7 @@ def test_the_server_is_judged_by_the_fastest_client(small: CaseResult) -> None:
 
 
 def test_ceilings_are_no_rivals(small: CaseResult) -> None:
-    """Who leaves out part of the work does not count as the fastest client."""
+    """A client that leaves out part of the work does not count as the fastest one."""
     small.rows["bytes"] = msgspec.structs.replace(row(0.001, units=100), ceiling=True)
     assert small.server_margin() == pytest.approx(2.7)
 

@@ -90,7 +90,7 @@ def test_other_objects_are_phone_numbers_too() -> None:
 
 
 def test_pages_are_values() -> None:
-    """Frozen, equal by content, and empty of what nobody said."""
+    """Frozen, equal by content, and None where nothing was said."""
     page: Page[AgentNumber] = Page(account="a", numbers=())
     assert (page.next, page.provider, page.cursor, page.total, page.rejected) == ((), "", None, None, ())
     assert page == Page(account="a", numbers=())

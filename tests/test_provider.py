@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
 
 class Minimal:
-    """Somebody else's backend, with nothing but what is required."""
+    """A third party's backend, with nothing but what is required."""
 
     name = "minimal"
 
@@ -161,7 +161,7 @@ def test_less_than_three_names_is_no_backend(missing: str) -> None:
         PhoneSystem(backend)
 
 
-async def test_somebody_elses_backend_is_swept_like_ours() -> None:
+async def test_a_third_partys_backend_is_swept_like_ours() -> None:
     """Three names are enough, also to find a number."""
     async with PhoneSystem(Minimal()) as phones:
         numbers = await phones.numbers()

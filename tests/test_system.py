@@ -266,7 +266,7 @@ async def test_a_static_token_does_not_know_its_locations(sandbox: Sandbox) -> N
 
 
 async def test_writes_are_seen_by_the_next_sweep(sandbox: Sandbox) -> None:
-    """What is created, assigned, updated and deleted is what the next sweep finds."""
+    """The next sweep finds what was created, assigned, updated and deleted."""
     async with system(sandbox) as phones:
         made = await phones["leadping"].create(name="Front desk", number="+14155550123")
         assert (made.number, made.label, made.provider, made.account) == (
@@ -324,7 +324,7 @@ async def test_a_sweep_keeps_inside_the_vendors_limits() -> None:
 
 
 async def test_a_system_opens_and_closes_what_it_is_made_of(sandbox: Sandbox) -> None:
-    """Once at a time; backends stay usable by whoever else opened them; sweeps can run at the same time."""
+    """Once at a time; backends stay usable by others that opened them; sweeps can run at the same time."""
     phones = system(sandbox)
     async with phones["agents"]:
         async with phones:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Capabilities(msgspec.Struct):
-    """What a number can carry."""
+    """The traffic that a number can carry."""
 
     voice: bool | None = None
     sms: bool | None = None
@@ -30,7 +30,7 @@ class Capabilities(msgspec.Struct):
 
 
 class Service(msgspec.Struct):
-    """What answers a call."""
+    """The service that takes a call."""
 
     type: str | None = None
     value: str | None = None
@@ -69,7 +69,7 @@ class Listing(msgspec.Struct, rename="camel"):
 
 
 class Warmup(msgspec.Struct, rename="camel"):
-    """How far a Leadping number is warmed up."""
+    """The warm-up of a Leadping number."""
 
     enabled: bool | None = None
     state: str | None = None
@@ -119,7 +119,7 @@ class Loop:
         self.session = session
         self.rows = rows
         self.numbers = 0
-        self.take: Callable[[str, Listing], int] = self._count
+        self.handle: Callable[[str, Listing], int] = self._count
         self.headers: Callable[[str], Awaitable[dict[str, str] | None]] = _no_headers
 
     async def sweep(self, ids: Iterator[str], concurrency: int) -> int:
@@ -136,7 +136,7 @@ class Loop:
             page, more = 0, True
             while more:
                 # No name for the page: it would live on while its worker waits for the next one.
-                count = self.take(location, await self.page(location, page, headers))
+                count = self.handle(location, await self.page(location, page, headers))
                 page, more = page + 1, count == self.rows
 
     async def page(self, location: str, page: int, headers: dict[str, str] | None = None) -> Listing:
@@ -177,7 +177,7 @@ async def exchanged(job: Job) -> Outcome:
     """Sweep locations, each with a token of its own, which the agency's token is exchanged for."""
 
     async def work(job: Job) -> int:
-        async with opened(job) as loop:  # anew for each pass, as phonesys is
+        async with opened(job) as loop:  # a new one for each pass, as for phonesys
 
             async def exchange(location: str) -> dict[str, str]:
                 form = {"companyId": "company", "locationId": location}
@@ -223,7 +223,7 @@ async def to_file(job: Job) -> Outcome:
 
         async def work(work: Job) -> int:
             with Path(str(job.file)).open("wb") as file:  # noqa: ASYNC230 -- a local file, as one would
-                loop.take = lambda location, listing: write(location, listing, file)
+                loop.handle = lambda location, listing: write(location, listing, file)
                 return await loop.sweep(work.ids(), work.concurrency)
 
         return await passes(job, work)
@@ -241,11 +241,11 @@ async def stopping(job: Job) -> Outcome:
     async with opened(job) as loop:
         first = asyncio.Event()
 
-        def take(_location: str, listing: Listing) -> int:
+        def write(_location: str, listing: Listing) -> int:
             first.set()
             return len(listing.numbers)
 
-        loop.take = take
+        loop.handle = write
         sweep = asyncio.create_task(loop.sweep(job.ids(), job.concurrency))
         await first.wait()
         began = time.perf_counter()

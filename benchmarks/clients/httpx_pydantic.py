@@ -25,7 +25,7 @@ class Model(BaseModel):
 
 
 class Capabilities(Model):
-    """What a number can carry."""
+    """The traffic that a number can carry."""
 
     voice: bool | None = None
     sms: bool | None = None
@@ -34,7 +34,7 @@ class Capabilities(Model):
 
 
 class Service(Model):
-    """What answers a call."""
+    """The service that takes a call."""
 
     type: str | None = None
     value: str | None = None

@@ -53,7 +53,7 @@ def dlt(job: Job) -> Outcome:
 
 
 def _time(job: Job, imports: str) -> Outcome:
-    """Take the median of a few imports, after one that compiles."""
+    """Return the median of a few imports, after one that compiles."""
     times = [_once(imports) for _ in range(job.locations + 1)][1:]
     walls, cpus = zip(*times, strict=True)
     return Outcome(seconds=median(walls), cpu=median(cpus), passes=len(times))

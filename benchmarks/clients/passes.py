@@ -1,4 +1,4 @@
-"""How every client is driven: a warm-up, then the same work again until it took long enough to be timed."""
+"""Repetition of a client's work: a warm-up, then passes until they took long enough to be timed."""
 
 from __future__ import annotations
 

@@ -86,7 +86,7 @@ async def exchanged(job: Job) -> Outcome:
     from phonesys.oauth import MemoryTokenStore
 
     async def work(job: Job) -> int:
-        # Anew for each pass: tokens are reused otherwise. The exchanges have the company's rate window.
+        # New ones for each pass: tokens are reused otherwise. The exchanges have the company's rate window.
         tokens = AgencyTokens(
             "app-client", TOKEN, company_id="company", store=MemoryTokenStore(), refresh_token=TOKEN
         )

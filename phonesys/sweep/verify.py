@@ -351,8 +351,10 @@ def _agree(first: PassPage, second: PassPage, overlap: int) -> bool:
     if first.unreadable or second.unreadable:
         shared = len(set(first.ids).intersection(second.ids))
         return overlap - len(first.unreadable) - len(second.unreadable) <= shared <= overlap
-    offset = second.start - first.start
-    return len(second.ids) >= overlap and first.ids[offset:] == second.ids[:overlap]
+    # A second page that ends within the first was the end of the list when it was read: rows were appended or
+    # removed since. Rows keep their order, so the rows that both pages share show that no other was missed.
+    offset, shared = second.start - first.start, second.ids[:overlap]
+    return bool(shared) and first.ids[offset : offset + len(shared)] == shared
 
 
 def _take_one(counts: Counter[bytes], key: bytes) -> bool:

@@ -86,21 +86,21 @@ class Broken(AssertionError):
 
 
 class Mine(Exception):
-    """What the consumer of a sweep raises."""
+    """The exception that the consumer of a sweep raises."""
 
 
 @dataclass
 class Orders:
-    """What the consumer of a sweep is to do at its next page, and what it got so far."""
+    """The consumer's orders for its next page, and the pages that it got so far."""
 
     way: str = ""
     pages: list[Page[Any]] = field(default_factory=list["Page[Any]"])
     report: SweepReport | None = None
     reads_ahead: bool = False
-    """Whether the report is ahead of the consumer: pages are counted before they are stored."""
+    """True if the report is ahead of the consumer: pages are counted before they are stored."""
 
     async def consume(self, sweep: Any) -> None:
-        """Take pages until told otherwise."""
+        """Consume pages until told otherwise."""
         self.report = sweep.report
         async for page in sweep:
             self.pages.append(page)
@@ -113,12 +113,12 @@ class Orders:
 
 @dataclass
 class Tally:
-    """How often what was ended how, and what was left behind."""
+    """The number of ends by kind, and what was left behind."""
 
     tried: Counter[tuple[str, str]] = field(default_factory=Counter[tuple[str, str]])
     steps: Counter[str] = field(default_factory=Counter[str])
     in_time: int = 0
-    """How many ends came before what they were to end was over."""
+    """The number of ends that came in time."""
     broken: list[str] = field(default_factory=list[str])
 
     def __str__(self) -> str:
@@ -135,7 +135,7 @@ class Tally:
         return "\n".join([*rows, *self._kinds()])
 
     def _kinds(self) -> Iterator[str]:
-        """Show one of each kind, and how many there are of it."""
+        """Show one of each kind, and their number."""
         kinds: dict[str, list[str]] = {}
         for line in self.broken:
             kinds.setdefault(_VARIES.sub("_", line), []).append(line)
@@ -457,11 +457,11 @@ class Cut:
     way: str
     step: int
     again: int = 1
-    """How many steps later `twice` does it a second time."""
+    """The number of steps after which `twice` does it a second time."""
     hits: int = 0
 
     def arm(self, loop: Stepping, action: Callable[[], object]) -> None:
-        """Let the action happen at its step."""
+        """Carry out the action at its step."""
 
         def act() -> None:
             self.hits += 1
@@ -521,7 +521,7 @@ def _check_end(task: asyncio.Task[None], cut: Cut) -> None:
 
 
 async def _one_round(world: Sandbox, scene: Scene, cut: Cut) -> None:
-    """Cut one scene short, and see that nothing is left of it."""
+    """Cut one scene short, and check that nothing is left."""
     loop, open_before = _loop(), descriptors()
     await _fresh_windows()
     async with scene(world) as act:
@@ -539,7 +539,7 @@ _PRECIOUS = "task phonesys: token of company"
 
 
 async def _closed(before: int) -> None:
-    """Let the vendor notice which connections were closed, and count what is open."""
+    """Wait for the vendor to notice closed connections, and count the open ones."""
     for _ in range(200):
         if descriptors() <= before:
             return

@@ -1,4 +1,4 @@
-"""What a sweep must have kept to, whatever went wrong: each breach in words that name the account."""
+"""Claims that a sweep must keep, whatever went wrong: each breach in words that name the account."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _READ = frozenset({Outcome.DONE, Outcome.EMPTY})
 
 @dataclass
 class Found:
-    """What the pages of one account held, in the order in which they came."""
+    """The content of one account's pages, in the order in which they came."""
 
     numbers: list[str] = field(default_factory=list[str])
     ids: list[str] = field(default_factory=list[str])
@@ -69,7 +69,7 @@ class Evidence:
         return self.before[account] | self.after[account] | moved
 
     def may_be_short(self, account: Account) -> bool:
-        """Say whether numbers can be missed without a trace: where rows came and went, and it cancelled out.
+        """Return True if numbers can be missed without a trace: rows came and went, and it cancelled out.
 
         A token, as Leadping's, skips none.
         """
@@ -219,7 +219,7 @@ def _numbers(evidence: Evidence, account: Account, result: AccountReport) -> Ite
 
 
 def _unexplained(evidence: Evidence, account: Account, error: PhonesysError | None) -> Iterator[str]:
-    """Say what is wrong with the reason for a failure: it must be a fault that the account did meet."""
+    """Describe a failure whose reason is no fault that the account met."""
     if not isinstance(error, CallError):
         yield f"its error is {error!r}"
         return

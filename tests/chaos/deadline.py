@@ -135,7 +135,7 @@ async def _while_connected(source: asyncio.StreamReader, answering: Awaitable[No
 
 
 async def _eof(source: asyncio.StreamReader) -> None:
-    while not source.at_eof():  # noqa: ASYNC110 -- a stream tells only whoever reads it
+    while not source.at_eof():  # noqa: ASYNC110 -- a stream tells only its reader
         await asyncio.sleep(_DRIP)
 
 
@@ -360,14 +360,14 @@ def cases() -> list[tuple[str, str, Vendor, Bound]]:
 
 @dataclass
 class Punctuality:
-    """How late ends came, by what they were promised to."""
+    """The lateness of ends, by what they were promised to."""
 
     tried: Counter[str] = field(default_factory=Counter[str])
     latest: dict[str, float] = field(default_factory=dict[str, float])
     lag: float = 0.0
     """The longest that the event loop let anything wait."""
     excused: int = 0
-    """How many ends were late by no more than the loop was."""
+    """The number of ends that were late by no more than the loop was."""
     broken: list[str] = field(default_factory=list[str])
 
     def __str__(self) -> str:
@@ -392,7 +392,7 @@ class Punctuality:
 
 
 class Lag:
-    """How late the loop is with its own timers."""
+    """The lateness of the loop with its own timers."""
 
     def __init__(self) -> None:
         self.longest = 0.0

@@ -47,7 +47,7 @@ _LITTER = {_OUT, "phonesys.toml", "inventory.db", "inventory.db-wal", "inventory
 
 @dataclass
 class Signals:
-    """How programs ended that were told to, and what was wrong about it."""
+    """The ends of programs that were told to end, and what was wrong about them."""
 
     ended: Counter[tuple[str, str]] = field(default_factory=Counter[tuple[str, str]])
     slowest: float = 0.0
@@ -62,7 +62,7 @@ class Signals:
 
 @dataclass
 class _End:
-    """How one program ended."""
+    """The end of one program."""
 
     status: int
     out: str
@@ -98,7 +98,7 @@ class _Stage:
         )  # fmt: skip
 
     async def usual(self) -> tuple[float, float]:
-        """Measure how long it takes to begin, and then to sweep, when nobody ends it."""
+        """Measure how long it takes to begin, and then to sweep, when nothing ends it."""
         started = time.perf_counter()
         process = await self.start("to a file")
         first = await _first_word(process)
@@ -127,7 +127,7 @@ class _Stage:
         return _End(process.returncode, out.decode(), (first + err).decode(), time.perf_counter() - told)
 
     def complaints(self, end: _End, command: str, how: str) -> list[str]:
-        """Say what is wrong about an end, and about the folder."""
+        """Describe what is wrong about an end, and about the folder."""
         wrong = []
         if end.status not in {0, 128 + _SIGNALS[how]}:
             wrong.append(f"status {end.status}: {end.err[-400:]!r}")
@@ -176,7 +176,7 @@ def _is_json(line: str) -> bool:
 
 
 def _too_early(end: _End, moment: _Moment) -> bool:
-    """Whether the program had not begun: until `phonesys` is imported, a signal is Python's to answer.
+    """Return True if the program had not begun: until `phonesys` is imported, a signal is Python's to answer.
 
     msgspec's extension module crashes when an interrupt comes while it is being imported.
     """
@@ -186,8 +186,8 @@ def _too_early(end: _End, moment: _Moment) -> bool:
 
 
 def _is_bad(said: str, how: str) -> bool:
-    """Whether a person should not see that."""
-    if how == "Ctrl-C twice":  # cleaning up was cut short, which Python tells whoever asks for warnings
+    """Return True if a person should not see that."""
+    if how == "Ctrl-C twice":  # cleaning up was cut short, which Python shows if warnings are asked for
         return "Traceback" in said.partition("Exception ignored")[0]
     return any(word in said for word in ("Traceback", "ignored", "Warning"))
 
@@ -223,5 +223,5 @@ def _note(tally: Signals, stage: _Stage, command: str, how: str, moment: _Moment
 
 
 def can_signal() -> bool:
-    """Whether this system has the signals, as Windows has not."""
+    """True if this system has the signals, as Windows has not."""
     return os.name == "posix" and sys.platform != "emscripten"

@@ -51,7 +51,7 @@ def _demand(holds: bool, claim: str) -> None:
 
 @dataclass(frozen=True)
 class Terms:
-    """What a vendor allows, how far away it is, and what it tells."""
+    """A vendor's limits, its distance, and the headers that it sends."""
 
     requests: int
     per: float
@@ -60,7 +60,7 @@ class Terms:
     retry_after: str = "whole"
     """With a 429: the `exact` wait, `whole` seconds, or `none`."""
     headers: bool = False
-    """Whether each answer says what is left of the window."""
+    """True if each response states what is left of the window."""
     pages: int = 100
     """Of each location, with one number each."""
     blocked: str | None = None
@@ -75,7 +75,7 @@ class Terms:
 
 @dataclass
 class Seen:
-    """What the vendor counted, of one location or of all that share a window."""
+    """The vendor's counts, of one location or of all that share a window."""
 
     served: list[float] = field(default_factory=list[float])
     refused: list[float] = field(default_factory=list[float])
@@ -185,7 +185,7 @@ class Link(asyncio.Protocol):
         self._transport.abort()
 
     def data_received(self, data: bytes) -> None:
-        """Let each request arrive a little later."""
+        """Delay each request a little."""
         self._unread += data
         while (end := self._unread.find(_HEAD_END)) >= 0:
             target = self._unread[:end].split(b" ", 2)[1].decode()
@@ -214,7 +214,7 @@ def _page(location: str, page: int, pages: int) -> bytes:
 
 @dataclass(frozen=True)
 class Work:
-    """What one program does: so many sweeps of the same locations at once, and single calls among them."""
+    """The work of one program: so many sweeps of the same locations at once, and single calls among them."""
 
     url: str
     requests: int
@@ -230,7 +230,7 @@ class Work:
 
 @dataclass(frozen=True)
 class Done:
-    """What came of it."""
+    """The results of one program."""
 
     incomplete: int = 0
     """Sweeps that did not end with everything."""
@@ -300,7 +300,7 @@ async def in_a_process(work: Work) -> Done:
 
 @dataclass(frozen=True)
 class Alone:
-    """How one program used its windows."""
+    """One program's use of its windows."""
 
     terms: Terms
     requests: int
@@ -350,7 +350,7 @@ async def alone(
 
 @dataclass(frozen=True)
 class Shared:
-    """How several programs used one window."""
+    """Several programs' use of one window."""
 
     terms: Terms
     processes: int
@@ -425,7 +425,7 @@ async def shared(
 
 @dataclass(frozen=True)
 class Apart:
-    """What one account's trouble did to the others."""
+    """The effect of one account's trouble on the others."""
 
     name: str
     others: int
@@ -483,7 +483,7 @@ async def blocked(terms: Terms, *, others: int = 30, block: float = 300.0) -> Ap
 
 
 async def spent(terms: Terms, *, others: int = 30) -> Apart:
-    """Have one location's day spent in the middle of it.
+    """Exhaust one location's daily quota during a sweep.
 
     Raises Broken if anything is sent for it after that, if its error does not say until when, or if others
     are not read.
@@ -498,7 +498,7 @@ async def spent(terms: Terms, *, others: int = 30) -> Apart:
     assert isinstance(error, QuotaExhausted)
     _demand(error.resets_at is not None and str(error.resets_at.date()) in str(error), f"no time: {result}")
     _demand(report.outcomes[Outcome.DONE] == others, f"others were not read: {report.outcomes}")
-    # Those that were under way when the vendor counted the last one were sent before anybody could know.
+    # Those that were under way when the vendor counted the last one were sent before the client could know.
     _demand(len(vendor.seen[bad].served) <= terms.left + 64, "more was sent for it than was under way")
     return result
 

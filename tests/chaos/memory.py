@@ -80,7 +80,7 @@ class _Prepared(asyncio.Protocol):
 
 
 async def serve() -> None:
-    """Say where, and serve until nobody reads that any more."""
+    """Print the address, and serve until standard output is closed."""
     server = await asyncio.get_running_loop().create_server(_Prepared, "127.0.0.1", 0, backlog=1024)
     _tell({"url": f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"})
     await _until_told()
@@ -95,14 +95,14 @@ class Job(msgspec.Struct, kw_only=True):
     url: str
     locations: int
     slow: bool = False
-    """Whether the consumer is slower than the network."""
+    """True if the consumer is slower than the network."""
     keep_done: bool = True
     limit: bool = True
-    """Whether LeadConnector's rate windows are counted."""
+    """True if LeadConnector's rate windows are counted."""
 
 
 class Used(msgspec.Struct):
-    """What it took."""
+    """The resources that it took."""
 
     before: int
     """Kilobytes, before the first sweep."""
@@ -116,7 +116,7 @@ _PAUSE = 0.004
 
 
 async def sweep(job: Job) -> Used:
-    """Sweep that many locations, which nobody holds in a list."""
+    """Sweep that many locations, which are in no list."""
     http = HttpOptions(timeout=60.0)
     limit = _LIMIT if job.limit else RateLimit(2**62, per=1.0)
     before, started = _peak(), time.perf_counter()
@@ -145,7 +145,7 @@ def _peak() -> int:
 
 @dataclass
 class Compared:
-    """What sweeps of two sizes took."""
+    """The resources that sweeps of two sizes took."""
 
     rows: list[str] = field(default_factory=list[str])
     broken: list[str] = field(default_factory=list[str])
@@ -264,7 +264,7 @@ async def trouble() -> None:
 
 
 class Sample(msgspec.Struct):
-    """What this process had at a moment."""
+    """The resources of this process at a moment."""
 
     seconds: float
     resident: int
@@ -283,7 +283,7 @@ class Soak:
 
     @property
     def broken(self) -> list[str]:
-        """What grew."""
+        """Return the resources that grew."""
         first, last = self._thirds()
         found = []
         if _median(last, "resident") > 1.03 * _median(first, "resident"):

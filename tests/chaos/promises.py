@@ -1,4 +1,4 @@
-"""What can be promised for each kind of fault, and the faults of that kind for a seed.
+"""Promises for each kind of fault, and the faults of that kind for a seed.
 
 =================  =========================================================================================
 Kind               An account whose requests meet it
@@ -33,7 +33,7 @@ moving-rows        is not read twice, and has every row that was there all the t
                    be done and short: how often is counted
 =================  =========================================================================================
 
-Nobody can promise anything for an answer that is well-formed, adds up, and is wrong: a vendor that lists no
+No promise covers a response that is well-formed, consistent, and wrong: a vendor that lists no
 numbers for an account that has some is believed. No kind of fault here does that.
 """
 
@@ -64,14 +64,14 @@ if TYPE_CHECKING:
     from phonesys.sandbox.faults.answers import RetryAfter
 
 MOVING = frozenset({"moving-rows"})
-"""The kinds that change what is there to be read."""
+"""The kinds that change the data."""
 
 
 Errors: TypeAlias = "type[Exception] | tuple[type[Exception], ...] | None"
 
 
 class Fate(Enum):
-    """What comes of an account one of whose requests met a fault."""
+    """The fate of an account one of whose requests met a fault."""
 
     READ = "read all the same"
     AGAIN = "asked again"
@@ -126,7 +126,7 @@ def promised() -> set[str]:
 
 
 def fate(served: Served) -> tuple[Fate, Errors]:
-    """Say what a request that met a fault does to its account, and with which error if it fails it."""
+    """Return what a request that met a fault does to its account, and the error if it fails it."""
     if served.fault != "status":
         return _FATES[served.fault or ""]
     error = status_class(served.status or 0)

@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Generator
 
 ours: ContextVar[bool] = ContextVar("ours", default=False)
-"""Whether a task was started by what is tested, and not by the vendor that lives in the same loop."""
+"""Returns True for a task of the code under test, and not of the vendor in the same loop."""
 
 _DESCRIPTORS = Path("/proc/self/fd")
 
 
 class _Ready(deque[asyncio.Handle]):
-    """What the loop runs next; taking one callback out is a step, whoever put it there."""
+    """The callbacks that the loop runs next; removing one is a step."""
 
     def __init__(self, step: Callable[[], None]) -> None:
         super().__init__()
@@ -102,7 +102,7 @@ def descriptors() -> int:
 
 @contextmanager
 def overheard() -> Generator[list[str]]:
-    """Collect what Python says of things that nobody closed or awaited."""
+    """Collect what Python says of things that were not closed or awaited."""
     said: list[str] = []
 
     def show(message: Any, category: type[Warning], *_: Any, **__: Any) -> None:
@@ -121,7 +121,7 @@ def overheard() -> Generator[list[str]]:
 
 @contextmanager
 def quick_to_collect() -> Generator[None]:
-    """Let the collector look only at what is new, so that it can run after every round."""
+    """Freeze old objects, so that the collector can run after every round."""
     gc.collect()
     gc.freeze()
     try:

@@ -1,4 +1,4 @@
-"""Sweeps sandboxes in which everything goes wrong, and compares what was found with what is there.
+"""Sweeps sandboxes in which everything goes wrong, and compares what was found with the truth.
 
 Each seed is a sandbox of its own: all three backends over real sockets, with every kind of fault mixed so
 that a fifth of all requests meets one. What may be claimed for which kind is in `tests.chaos.promises`.
@@ -49,7 +49,7 @@ _EPOCH = 1_700_000_000.0
 
 @dataclass(frozen=True)
 class Options:
-    """What all seeds of a run have in common."""
+    """The settings that all seeds of a run have in common."""
 
     locations: int = 200
     kinds: tuple[str, ...] = STILL
@@ -59,7 +59,7 @@ class Options:
 
 @dataclass(frozen=True)
 class Scene:
-    """What a seed decides: the same one every time."""
+    """The choices of a seed: the same ones every time."""
 
     seed: int
     version: str
@@ -141,7 +141,7 @@ class Scene:
 
 @dataclass
 class Tally:
-    """What came of one seed, or of many."""
+    """The results of one seed, or of many."""
 
     seeds: int = 0
     outcomes: Counter[tuple[str, str]] = field(default_factory=Counter[tuple[str, str]])
@@ -149,13 +149,13 @@ class Tally:
     requests: int = 0
     numbers: int = 0
     unlisted: int = 0
-    """How often the list of accounts itself could not be read."""
+    """The number of times that the list of accounts itself could not be read."""
     moved: int = 0
-    """How many accounts changed while they were read."""
+    """The number of accounts that changed while they were read."""
     short: Counter[str] = field(default_factory=Counter[str])
-    """How many of those are done without numbers that were there all the time, by backend."""
+    """The number of those that are done without numbers that were there all the time, by backend."""
     given_up: int = 0
-    """How many accounts failed before their retries were used up, since the client had no more."""
+    """The number of accounts that failed before their retries were used up: the client had no more."""
     errors: Counter[str] = field(default_factory=Counter[str])
     broken: list[str] = field(default_factory=list[str])
 
@@ -205,10 +205,10 @@ class Tally:
 
 
 def run_seed(seed: int, options: Options) -> Tally:
-    """Sweep one sandbox; what nobody retrieved, and warnings, break a claim like anything else."""
+    """Sweep one sandbox. Exceptions that were not retrieved and warnings break a claim, too."""
     loud: list[str] = []
     before = sys.unraisablehook
-    sys.unraisablehook = lambda unraisable: loud.append(f"nobody could catch {unraisable.exc_value!r}")
+    sys.unraisablehook = lambda unraisable: loud.append(f"not to be caught: {unraisable.exc_value!r}")
     try:
         with warnings.catch_warnings(record=True) as warned:
             warnings.simplefilter("always")
@@ -250,11 +250,11 @@ async def witness(scene: Scene, options: Options) -> Evidence:
 
 async def _swept(scene: Scene, options: Options, loud: list[str]) -> Tally:
     loop = asyncio.get_running_loop()
-    loop.set_exception_handler(lambda _, context: loud.append(f"nobody retrieved {context}"))
+    loop.set_exception_handler(lambda _, context: loud.append(f"not retrieved: {context}"))
     mine = asyncio.all_tasks()
     evidence = await witness(scene, options)
     loud += [f"left a task behind: {task}" for task in asyncio.all_tasks() - mine]
-    gc.collect()  # tells of exceptions that nobody retrieved, while the handler is there
+    gc.collect()  # reports exceptions that were not retrieved, while the handler is there
     return _tally(scene, evidence)
 
 

@@ -43,16 +43,16 @@ async def test_a_program_ends_when_it_is_told_to() -> None:
 
 
 class Crowded:
-    """A sweep in which no place comes free for whoever has waited."""
+    """A sweep in which no slot comes free for a call that has waited."""
 
     def __init__(self) -> None:
         self.came_back = asyncio.Event()
 
     def on_request(self) -> None:
-        """Nobody counts."""
+        """Count nothing."""
 
     def on_retry(self) -> None:
-        """Nobody counts."""
+        """Count nothing."""
 
     @asynccontextmanager
     async def waiting(self) -> AsyncGenerator[None]:

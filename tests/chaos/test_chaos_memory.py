@@ -9,7 +9,7 @@ import pytest
 from tests.chaos.memory import Compared, Job, Sample, Soak, Used, compared, soak
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="nobody tells the peak there")
+@pytest.mark.skipif(sys.platform == "win32", reason="the peak is not known there")
 async def test_ten_times_the_accounts_take_no_more_memory() -> None:
     """To within a tenth, the report of all accounts included."""
     found = await compared((300, 3_000), [(False, True, True)])

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from phonesys.sandbox.state import Account
 
 
-def test_whoever_is_done_was_read_whole() -> None:
+def test_an_account_that_is_done_was_read_whole() -> None:
     """A fifth of all requests meets one of all kinds of faults, and every claim holds."""
     tally = run(range(1, 6), Options(locations=50))
     assert tally.broken == []
@@ -55,7 +55,7 @@ def test_every_kind_has_a_promise() -> None:
 
 
 def test_a_seed_is_the_same_plan_every_time() -> None:
-    """What a seed found can be looked at again."""
+    """A seed that found something can be run again."""
     options = Options()
     scenes = [Scene.of(seed, options) for seed in range(20)]
     assert scenes == [Scene.of(seed, options) for seed in range(20)]
@@ -148,7 +148,7 @@ WRONG: list[tuple[Callable[[Evidence, Account], Evidence], str]] = [
 
 
 def test_a_quiet_sweep_breaks_no_claim() -> None:
-    """What follows is seen because it is wrong, and not always."""
+    """A breach is found because it is one, and a good sweep has none."""
     assert list(breaches(quiet())) == []
     assert Counter(result.outcome for result in quiet().report.accounts.values())[Outcome.NOT_CONNECTED] == 1
 

@@ -1,4 +1,4 @@
-"""Writes many times under every kind of fault at once, and compares what became of it with what was said.
+"""Writes many times under every kind of fault at once, and compares their effects with their outcomes.
 
 Claims: no write is carried out twice, not even where the program repeats those that are found not done; every
 call ends as done, as an error that proves that nothing happened, or as OutcomeUnknown; and what looking those
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 _LATE = 0.3
 _SETTLE = 0.8  # longer than the slowest vendor takes after a client has given up
 _PATIENCE = 0.25
-_RIVALS = 0.1  # share of writes to whose number somebody else writes, too
+_RIVALS = 0.1  # share of writes to whose number another client writes, too
 _REPEATS = 3
 _LOOKS = 40
 _AT_ONCE = 1000
@@ -111,14 +111,14 @@ def plan(share: float, reads: float, seed: int) -> FaultPlan:
 
 @dataclass
 class Tally:
-    """How the writes ended, what looking up the lost ones said, and every claim that was broken."""
+    """The ends of the writes, the outcomes of the lost ones, and every claim that was broken."""
 
     ended: Counter[tuple[str, str]] = field(default_factory=Counter[tuple[str, str]])
     """By operation: done, refused, or lost."""
     said: Counter[tuple[str, str]] = field(default_factory=Counter[tuple[str, str]])
     """By operation: what looking it up said at once, while the others went on writing."""
     later: Counter[str] = field(default_factory=Counter[str])
-    """What it said of the unclear ones once all was quiet."""
+    """The outcomes of the unclear ones once all was quiet."""
     repeated: int = 0
     looks: int = 0
     requests: int = 0
@@ -132,7 +132,7 @@ class Tally:
             setattr(self, name, getattr(self, name) + getattr(other, name))
 
     def lines(self) -> Iterator[str]:
-        """Say it in words."""
+        """Describe the tally in words."""
         for operation in ("create", "assign", "update", "delete"):
             ends, said = (
                 ", ".join(f"{n} {what}" for (of, what), n in sorted(counts.items()) if of == operation)
@@ -141,7 +141,7 @@ class Tally:
             yield f"{operation}: {ends}; the lost ones: {said or 'none'}"
         yield f"unclear ones once all was quiet: {dict(self.later)}"
         yield (
-            f"{self.repeated} writes repeated since they were not done, {self.rivals} by somebody else to "
+            f"{self.repeated} writes repeated since they were not done, {self.rivals} by another client to "
             f"the same number, {self.looks} failed looks"
         )
         yield f"{self.requests} requests, {self.faulty} of them with a fault"
@@ -157,7 +157,7 @@ class Attempt:
     mark: str
     send: Callable[[], Awaitable[Any]]
     times: Callable[[], int]
-    """How often it was carried out, as the world shows."""
+    """The number of times that it was carried out, as the sandbox shows."""
 
 
 class Scene:
@@ -172,7 +172,7 @@ class Scene:
         self.finished: list[tuple[Attempt, int]] = []
         """With how often each must have been carried out, at the end of all."""
         self.shared: set[str] = set()
-        """The marks of writes that somebody else got in the way of."""
+        """The marks of writes that another client got in the way of."""
         self.theirs: set[str] = set()
         """The ids of what no write of ours has made."""
         self._made: defaultdict[str, list[str]] = defaultdict(list)
@@ -300,7 +300,7 @@ class Scene:
         return Attempt("delete", mark, lambda: remove(id_), lambda: id_ not in held)
 
     def _record(self, number: str, draw: random.Random) -> Any:
-        """Let the organization hold the number already, since an hour ago."""
+        """Give the organization the number already, since an hour ago."""
         record = self.world.create_leadping(
             name="before", number=f"+1556{number[5:]}", organization_id=None, enabled=True, id_=None
         )
@@ -316,7 +316,7 @@ class Scene:
         return self._somebody_elses(row)
 
     def _rival(self, number: str, draw: random.Random) -> None:
-        """Let somebody else have the same number at the same time: another name, or another agent."""
+        """Give another client the same number at the same time, under another name or for another agent."""
         self.tally.rivals += 1
         agent_id = draw.choice(tuple(self.world.agents))
         self._somebody_elses(self.world.assign(number=number, agent_id=agent_id, friendly_name="rival"))
@@ -340,8 +340,8 @@ class Scene:
 
     # --- What must be true at the end ------------------------------------------------------------------
 
-    async def settle(self) -> None:
-        """Look up what was unclear once nobody writes and nothing goes wrong, then compare everything."""
+    async def compare(self) -> None:
+        """Look up what was unclear once no client writes and nothing goes wrong, then compare everything."""
         self.sandbox.faults.clear()
         for attempt, lost in self.unclear:
             found = await self._reconciled(attempt, lost)
@@ -376,7 +376,7 @@ class Scene:
 
 
 def _may_have_happened(served: Served) -> bool:
-    """Say whether a client cannot know that the request was refused."""
+    """Return True if a client cannot know that the request was refused."""
     if served.fault == "refused" or served.status is None:
         return True
     return not _REFUSED_FROM <= served.status < 500 or served.status in _MAYBE_DONE
@@ -407,7 +407,7 @@ def write_more(
 async def write_much(
     writes: int, *, seed: int = 1, share: float = 0.5, reads: float = 0.1, concurrency: int = 64
 ) -> Tally:
-    """Make so many writes, so many at once, and settle them all."""
+    """Make so many writes, so many at once, and compare them all."""
     async with Sandbox(
         locations=0, leadping=60, agents=150, enforce_limits=False, log_size=None,
         faults=plan(share, reads, seed), seed=seed,
@@ -425,7 +425,7 @@ async def write_much(
             async with asyncio.TaskGroup() as group:
                 for _ in range(concurrency):
                     group.create_task(work())
-            await scene.settle()
+            await scene.compare()
     return scene.tally
 
 

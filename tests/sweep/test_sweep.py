@@ -55,7 +55,7 @@ async def drained(sweep: Sweep) -> list[str]:
 def test_every_number_of_every_account_comes_once(
     data: st.DataObject, concurrency: int, at_once: bool, seed: int
 ) -> None:
-    """Whatever the pages, the concurrency and the order in which pages land."""
+    """With any pages, any concurrency and any order in which pages arrive."""
     sizes = data.draw(st.lists(st.lists(st.integers(0, 4), min_size=1, max_size=5), max_size=12))
     ids = itertools.count()
     pages = {
@@ -255,7 +255,7 @@ async def test_account_ids_that_are_no_strings_are_a_mistake(accounts: Any) -> N
 
 @pytest.mark.parametrize("taken", [0, 1, 7, 29])
 async def test_breaking_out_leaves_nothing_running(taken: int) -> None:
-    """What was not read is not reached, and every account of the list is accounted for."""
+    """Accounts that were not read are not reached, and every account of the list is accounted for."""
     sweep = sweep_of(simple(30, delay=0.0005), list(simple(30).pages), concurrency=5)
     async with sweep:
         for _ in range(taken):
@@ -354,7 +354,7 @@ async def test_an_end_at_any_moment_is_clean() -> None:
 
 
 async def test_a_slow_consumer_slows_the_fetching_down() -> None:
-    """Pages are not read far ahead of whoever takes them."""
+    """Pages are not read far ahead of their consumer."""
     backend = simple(1000)
     async with sweep_of(backend, concurrency=8) as sweep:
         await anext(sweep)
@@ -505,5 +505,5 @@ def _nothing_left() -> None:
 
 
 def test_errors_are_ours() -> None:
-    """What a sweep raises for a failure of a backend is a PhonesysError."""
+    """A failure of a backend is raised as a PhonesysError."""
     assert issubclass(BackendFault, PhonesysError)

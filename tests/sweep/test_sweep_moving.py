@@ -15,6 +15,7 @@ from phonesys import BadRequest, InconsistentListing, Outcome, Page, RepeatedPag
 from phonesys.backends.windows import WindowPosition
 from phonesys.model import UnreadableRow
 from phonesys.sweep import Source, Sweep
+from phonesys.sweep.verify import ListingPass, number_of
 from tests.conftest import JumpingLoop
 from tests.sweep.memory import number
 
@@ -31,7 +32,7 @@ SIZE = 3
 class Changing:
     """One account paged by place, whose list changes between requests.
 
-    `changes` says what happens to the list, as a function of it, with the request of that count.
+    `changes` maps the count of a request to the function that changes the list before it.
     """
 
     name = "changing"
@@ -454,3 +455,31 @@ def test_unreadable_rows_where_pages_overlap_are_counted_once() -> None:
     assert len(found) == len(set(found)) == 14
     assert report.rejected == 6
     assert report.accounts["changing", "a"].passes == 1
+
+
+@pytest.mark.parametrize(
+    ("held", "consistent"),
+    [
+        ([5, 6, 7, 8], True),
+        ([5, 6, 7], True),
+        ([5, 6], True),
+        ([5], True),
+        ([], False),
+        ([5, 9], False),
+        ([6], False),
+    ],
+)
+def test_pages_agree_on_the_rows_that_both_hold(held: list[int], *, consistent: bool) -> None:
+    """A page that ended the list when it was read may lack rows that were appended since.
+
+    A page without any row may have lacked others as well.
+    """
+    listing = ListingPass(number_of)
+    listing.add(page_at(5, held, overlap=3))
+    listing.add(page_at(0, list(range(8)), following=("1/8",)))
+    assert listing.is_consistent is consistent
+
+
+def page_at(offset: int, rows: list[int], *, overlap: int = 0, following: tuple[str, ...] = ()) -> Page[Any]:
+    numbers = tuple(map(number, rows))
+    return Page(account="a", numbers=numbers, offset=offset, overlap=overlap, next=following)
