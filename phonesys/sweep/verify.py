@@ -353,8 +353,8 @@ def _agree(first: PassPage, second: PassPage, overlap: int) -> bool:
         return overlap - len(first.unreadable) - len(second.unreadable) <= shared <= overlap
     # A second page that ends within the first was the end of the list when it was read: rows were appended or
     # removed since. Rows keep their order, so the rows that both pages share show that no other was missed.
-    offset, shared = second.start - first.start, second.ids[:overlap]
-    return bool(shared) and first.ids[offset : offset + len(shared)] == shared
+    offset, head = second.start - first.start, second.ids[:overlap]
+    return bool(head) and first.ids[offset : offset + len(head)] == head
 
 
 def _take_one(counts: Counter[bytes], key: bytes) -> bool:
