@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from phonesys.sweep import SweepReport
 
 _CONNECTED_PER_UNCONNECTED = 40
+_HEADER_TIMEOUT = 30.0  # seconds; a served sandbox is open to clients that never send a request
 
 
 def create_sandbox(
@@ -40,6 +41,7 @@ def create_sandbox(
             not_connected=count // _CONNECTED_PER_UNCONNECTED if not_connected is None else not_connected,
             latency=0.1 if latency is None else latency,
             port=port,
+            header_timeout=_HEADER_TIMEOUT,
             faults=faults or FaultPlan(),
             log_file=log,
         )

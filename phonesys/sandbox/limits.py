@@ -8,11 +8,17 @@ from array import array
 from bisect import bisect_right
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
+from phonesys.sandbox.bounded import BoundedDict
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 Limit: TypeAlias = tuple[int, float]
 """So many requests in so many seconds."""
+
+
+_MAX_KEYS = 200_000
+"""The number of accounts whose requests are remembered. Beyond it, those idle the longest are forgotten."""
 
 
 class LimitDecision(NamedTuple):
@@ -40,7 +46,7 @@ class SlidingWindows:
         self._enforce = enforce
         self._clock = clock
         self._longest = max((seconds for _, seconds in limits), default=0.0)
-        self._times: dict[str, array[float]] = {}
+        self._times: BoundedDict[str, array[float]] = BoundedDict(_MAX_KEYS, lambda: array("d"))
 
     def try_acquire(self, key: str) -> LimitDecision:
         """Count one request against a key unless it exceeds a limit that is enforced."""
@@ -69,14 +75,12 @@ class SlidingWindows:
 
     def used(self, key: str) -> tuple[int, ...]:
         """Return how many requests count against each limit now."""
-        now, times = self._clock(), self._times.get(key) or array("d")
+        now, times = self._clock(), self._times[key] if key in self._times else array("d")
         return tuple(len(times) - bisect_right(times, now - seconds) for _, seconds in self.limits)
 
     def _window(self, key: str, now: float) -> array[float]:
-        times = self._times.get(key)
-        if times is None:
-            times = self._times[key] = array("d")
-        elif expired := bisect_right(times, now - self._longest):
+        times = self._times[key]
+        if expired := bisect_right(times, now - self._longest):
             del times[:expired]
         return times
 

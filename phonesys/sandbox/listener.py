@@ -22,13 +22,23 @@ _STEPS_TO_CONNECT = 3  # of the loop, from an accepted socket to a connection th
 class Listener:
     """Serves an application on one port, the same one again after every pause."""
 
-    def __init__(self, application: Callable[[], web.Application], host: str, port: int) -> None:
+    def __init__(
+        self,
+        application: Callable[[], web.Application],
+        host: str,
+        port: int,
+        *,
+        header_timeout: float | None = None,
+    ) -> None:
         self._application, self.host, self.port = application, host, port
+        self._header_timeout = header_timeout
         self._runner: web.AppRunner | None = None
         self._server: asyncio.Server | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._outage: asyncio.Task[None] | None = None
         self._busy: set[web.RequestHandler] = set()
+        self._unused: set[web.RequestHandler] = set()
+        """Connections without a request so far, while `header_timeout` runs."""
 
     async def start(self) -> None:
         """Begin to listen."""
@@ -59,7 +69,21 @@ class Listener:
 
     async def _listen(self, runner: web.AppRunner) -> asyncio.Server:
         loop = asyncio.get_running_loop()
-        return await loop.create_server(_protocols(runner), self.host, self.port, backlog=_BACKLOG)
+        serve = _protocols(runner)
+
+        def connect() -> web.RequestHandler:
+            connection: web.RequestHandler = serve()
+            if self._header_timeout is not None:
+                self._unused.add(connection)
+                loop.call_later(self._header_timeout, self._close_unused, connection)
+            return connection
+
+        return await loop.create_server(connect, self.host, self.port, backlog=_BACKLOG)
+
+    def _close_unused(self, connection: web.RequestHandler) -> None:
+        if connection in self._unused:
+            self._unused.discard(connection)
+            connection.force_close()
 
     async def _close(self) -> None:
         """Close the socket that listens, once whatever it has accepted is a connection that can be ended.
@@ -72,7 +96,9 @@ class Listener:
         for listening in server.sockets:
             with suppress(NotImplementedError):  # not every loop watches sockets
                 asyncio.get_running_loop().remove_reader(listening)
-            with suppress(OSError):  # on Linux new connections are refused from here on
+            # On Linux new connections are refused from here on. uvloop's sockets cannot be shut down: it
+            # refuses them once the server is closed.
+            with suppress(OSError, TypeError):
                 listening.shutdown(socket.SHUT_RDWR)
         for _ in range(_STEPS_TO_CONNECT):
             await asyncio.sleep(0)
@@ -97,6 +123,7 @@ class Listener:
         """Keep in mind which connections are at a request."""
         connection = request.protocol
         self._busy.add(connection)
+        self._unused.discard(connection)
         try:
             return await handler(request)
         finally:

@@ -57,6 +57,7 @@ class Sandbox:
     - `latency` seconds are added after an operation was carried out, so that a client that gives up has still
       done it.
     - `faults` apply from the start; `faults.add(...)` and its other methods change them at any time.
+    - `header_timeout` is the number of seconds in which the first request of a connection must arrive.
     - `on_request` is called with each request that ended, and `log_file` receives it as a line of JSON.
     """
 
@@ -90,6 +91,7 @@ class Sandbox:
         missing_phone_system: str = "Phone system is not connected to this account",
         latency: float = 0.0,
         faults: FaultPlan = _NO_FAULTS,
+        header_timeout: float | None = None,
         log_size: int | None = 10_000,
         log_file: str | Path | TextIO | None = None,
         on_request: Callable[[Served], object] | None = None,
@@ -156,7 +158,7 @@ class Sandbox:
             ),
         )
         self._latency, self._clock = latency, clock
-        self._listener = Listener(self._application, host, port)
+        self._listener = Listener(self._application, host, port, header_timeout=header_timeout)
         self._script = Script()
         self.faults = Faults(faults.faults, faults.seed, self.routes)
         self._control = Control(self)

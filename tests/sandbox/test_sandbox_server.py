@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 
 import aiohttp
 import pytest
+from yarl import URL
 
-from phonesys.sandbox import Exchange, Sandbox
+from phonesys.sandbox import Exchange, Sandbox, limits
+from phonesys.sandbox.bounded import BoundedDict
 from phonesys.sandbox.faults.exchange import begin
 from tests.conftest import PATIENCE
 
@@ -227,3 +229,61 @@ def test_the_package_does_not_load_the_server() -> None:
     """`import phonesys` costs nobody a web server."""
     code = "import sys, phonesys; assert not {'aiohttp.web', 'phonesys.sandbox'} & sys.modules.keys()"
     subprocess.run([sys.executable, "-c", code], check=True)  # noqa: S603 -- our own interpreter
+
+
+async def test_a_client_that_is_slow_to_ask_is_left() -> None:
+    """Half a head, and then silence, holds a connection no longer than it may; others are served."""
+    async with Sandbox(locations=1, header_timeout=0.05) as sandbox, aiohttp.ClientSession() as session:
+        url = URL(sandbox.url)
+        reader, writer = await asyncio.open_connection(url.host, url.port)
+        writer.write(b"GET / HTTP/1.1\r\nHost:")
+        assert await reader.read() == b""
+        writer.close()
+        async with session.get(sandbox.url) as answer:
+            assert answer.status == 200
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="uvloop is not for Windows")
+def test_it_stops_and_pauses_under_uvloop() -> None:
+    """Connections are refused in an outage and after the stop, and the same port is served again."""
+
+    async def status(session: aiohttp.ClientSession, sandbox: Sandbox) -> int | None:
+        try:
+            async with session.get(sandbox.url) as answer:
+                return answer.status
+        except aiohttp.ClientError:
+            return None
+
+    async def main() -> None:
+        sandbox = Sandbox(locations=1)
+        async with sandbox, aiohttp.ClientSession() as session:
+            sandbox.refuse_connections(PATIENCE)
+            while sandbox._listener._server is not None:  # noqa: ASYNC110 -- outages set no event
+                await asyncio.sleep(0)
+            assert await status(session, sandbox) is None
+        async with sandbox, aiohttp.ClientSession() as session:
+            assert await status(session, sandbox) == 200
+        async with aiohttp.ClientSession() as session:
+            assert await status(session, sandbox) is None
+
+    import uvloop
+
+    uvloop.run(main())
+
+
+def test_what_is_remembered_is_bounded() -> None:
+    """A dictionary of limited size drops the key that was used the longest ago."""
+    counts: BoundedDict[str, int] = BoundedDict(2, int)
+    for key in ("a", "b", "a", "c"):
+        counts[key] += 1
+    assert dict(counts) == {"a": 2, "c": 1}
+
+
+def test_windows_of_very_many_accounts_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The windows of accounts that are idle the longest are dropped."""
+    monkeypatch.setattr(limits, "_MAX_KEYS", 10)
+    windows = limits.SlidingWindows((5, 10.0), clock=lambda: 0.0)
+    for account in range(50):
+        windows.try_acquire(str(account))
+    assert (windows.used("49"), windows.used("0")) == ((1,), (0,))
+    assert len(windows._times) <= 10

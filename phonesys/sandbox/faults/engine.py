@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import random
 import zlib
-from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 from phonesys.errors import InvalidArgument
+from phonesys.sandbox.bounded import BoundedDict
 from phonesys.sandbox.faults.rule import Rule, kind_of
 from phonesys.sandbox.number_plan import mix
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from phonesys.sandbox.faults.exchange import Exchange
 
 _WHOLE = 2.0**64
+_REMEMBERED = 100_000  # distinct requests and accounts; the draw of one that is forgotten begins again
 
 
 @dataclass(slots=True)
@@ -29,10 +30,10 @@ class FaultSwitch:
     rule: Rule
     on: bool
     met: int = 0
-    _turns: Counter[tuple[str, str]] = field(default_factory=Counter[tuple[str, str]])
-    _draws: Counter[int] = field(default_factory=Counter[int])
-    memories: defaultdict[tuple[str, str], dict[str, Any]] = field(
-        default_factory=lambda: defaultdict[tuple[str, str], dict[str, Any]](dict)
+    _turns: BoundedDict[tuple[str, str], int] = field(default_factory=lambda: BoundedDict(_REMEMBERED, int))
+    _draws: BoundedDict[int, int] = field(default_factory=lambda: BoundedDict(_REMEMBERED, int))
+    memories: BoundedDict[tuple[str, str], dict[str, Any]] = field(
+        default_factory=lambda: BoundedDict(_REMEMBERED, dict[str, Any])
     )
 
     @property
