@@ -3,6 +3,8 @@
 from importlib import import_module as _import_module
 from typing import TYPE_CHECKING
 
+from phonesys._version import __version__ as __version__
+
 if TYPE_CHECKING:
     from phonesys.backends.agents import Agent, AgentNumber, AgentNumbers
     from phonesys.backends.info import BackendInfo, BackendOption, OAuthInfo
@@ -67,8 +69,6 @@ if TYPE_CHECKING:
     from phonesys.sweep import AccountReport, Failure, Outcome, Sweep, SweepReport
     from phonesys.system import PhoneSystem
     from phonesys.writes import Reconciled, Write, WriteOutcome
-
-__version__ = "0.1.0"
 
 __all__ = [
     "AccountReport",

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 import msgspec
 from aiohttp.hdrs import USER_AGENT
 
-import phonesys
 from phonesys import _observer
 from phonesys._concurrency import Semaphore
+from phonesys._version import __version__
 from phonesys.errors import (
     AttemptTimeout,
     CallError,
@@ -122,7 +122,7 @@ class HttpClient:
         headers = {"Accept": _ACCEPT, "Accept-Encoding": _ACCEPT_ENCODING}
         user_agent = self.options.user_agent
         if user_agent is not None or session is None or USER_AGENT not in session.headers:
-            headers[USER_AGENT] = user_agent or f"phonesys/{phonesys.__version__}"
+            headers[USER_AGENT] = user_agent or f"phonesys/{__version__}"
         return headers
 
     def _refuse_network_options(self, transport: Transport | None) -> None:

@@ -77,7 +77,7 @@ def test_a_process_without_a_limit_has_none(monkeypatch: pytest.MonkeyPatch) -> 
 async def test_connections_become_fewer_where_files_are_short(
     number: int, call: Callable[[], Call[Thing]]
 ) -> None:
-    """Whatever else holds the files: each failure costs a connection, and every call succeeds."""
+    """Each failure costs a connection, and every call succeeds, whatever else holds the files."""
     in_flight = most = 0
     released = asyncio.Event()
 

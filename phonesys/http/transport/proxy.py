@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
+import urllib.request
 from typing import TYPE_CHECKING
-from urllib.request import (  # type: ignore[attr-defined]  # typeshed lacks the second
-    getproxies_environment,
-    proxy_bypass_environment,
-)
 
 from yarl import URL
 
@@ -15,6 +12,10 @@ from phonesys.http.validation import is_loopback, validate_proxy
 
 if TYPE_CHECKING:
     from phonesys.http.options import HttpOptions
+
+
+# Without the settings of the operating system, which `proxy_bypass` adds on some; typeshed lacks it.
+_bypasses_proxy = vars(urllib.request)["proxy_bypass_environment"]
 
 
 def proxy_for(base_url: str, options: HttpOptions) -> str | None:
@@ -27,8 +28,8 @@ def proxy_for(base_url: str, options: HttpOptions) -> str | None:
         return options.proxy
     url = URL(base_url)
     host = url.host or ""
-    proxy = getproxies_environment().get("https")
-    if not proxy or url.scheme != "https" or is_loopback(host) or proxy_bypass_environment(host):
+    proxy = urllib.request.getproxies_environment().get("https")
+    if not proxy or url.scheme != "https" or is_loopback(host) or _bypasses_proxy(host):
         return None
     proxy = proxy if "://" in proxy else f"http://{proxy}"
     try:
