@@ -39,7 +39,9 @@ async def read_body(
     encoding = headers.get(CONTENT_ENCODING)
     if encoding is None:
         return await read_capped(content, decompressor.max_body)
-    return await decompressor.decompress(await read_capped(content, decompressor.max_compressed), encoding)
+    limit = decompressor.max_body
+    body = await read_capped(content, decompressor.max_compressed, limit=limit)
+    return await decompressor.decompress(body, encoding)
 
 
 class BodyDecompressor:

@@ -61,15 +61,15 @@ class CorruptBody(aiohttp.ClientError):
     """The body is not what its Content-Encoding says."""
 
 
-async def read_capped(content: StreamReader, max_body: int) -> bytes:
-    """Return the decompressed body. Raise BodyLimitExceeded if it is larger than `max_body`."""
+async def read_capped(content: StreamReader, max_body: int, *, limit: int | None = None) -> bytes:
+    """Return the body. Raise BodyLimitExceeded, which names `limit`, if it is larger than `max_body`."""
     chunk = await content.readany()
     if content.at_eof() and len(chunk) <= max_body:
         return chunk
     chunks, size = [chunk], len(chunk)
     while chunk or not content.at_eof():
         if size > max_body:
-            raise BodyLimitExceeded(f"the response is larger than {max_body} bytes")
+            raise BodyLimitExceeded(f"the response is larger than {limit or max_body} bytes")
         chunk = await content.readany()
         chunks.append(chunk)
         size += len(chunk)
