@@ -133,7 +133,7 @@ import sys
 
 def test_that_needs_no_fixture():
     ours = {name for name in sys.modules if name.partition(".")[0] == "phonesys"}
-    assert ours == {"phonesys", "phonesys.testing", "phonesys.testing.plugin"}
+    assert ours == {"phonesys", "phonesys._version", "phonesys.testing", "phonesys.testing.plugin"}
     assert "aiohttp" not in sys.modules
 """
 
