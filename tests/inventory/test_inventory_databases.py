@@ -279,6 +279,19 @@ async def test_a_read_only_disk_can_be_read(store: Path, monkeypatch: pytest.Mon
             pass
 
 
+@pytest.mark.parametrize("read_only", [True, False])
+async def test_an_interrupted_checkpoint_is_no_damage(tmp_path: Path, read_only: bool) -> None:
+    """A full disk leaves one block of the file written, and all of them in the WAL: nothing is lost."""
+    path, torn = tmp_path / "inventory.db", tmp_path / "torn.db"
+    async with Inventory(path) as inventory:
+        async with PhoneSystem(simple(3)) as phones:
+            await inventory.collect(phones)
+        shutil.copy(tmp_path / "inventory.db-wal", tmp_path / "torn.db-wal")
+    torn.write_bytes(path.read_bytes()[:4096])
+    async with Inventory(torn, read_only=read_only) as inventory:
+        assert [one.numbers for one in await inventory.snapshots()] == [3]
+
+
 async def test_a_file_that_another_program_writes_can_be_read(store: Path) -> None:
     """Reading does not wait for a writer."""
     with closing(sqlite3.connect(store, isolation_level=None)) as other:

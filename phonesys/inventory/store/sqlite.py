@@ -91,8 +91,15 @@ def _check_creatable(url: URL, path: Path) -> URL:
 
 def _check_tables(path: Path) -> None:
     """Raise InventoryError if the file holds tables of another program."""
-    # Immutable, so that not even the files of a WAL are created beside another program's database.
-    tables = _query(path, "immutable=1", "SELECT name FROM sqlite_master WHERE type = 'table'")
+    query = "SELECT name FROM sqlite_master WHERE type = 'table'"
+    try:
+        # Immutable, so that not even the files of a WAL are created beside another program's database.
+        tables = _query(path, "immutable=1", query)
+    except InventoryError:
+        if not _has_wal(path):
+            raise
+        # A full disk or a kill interrupts a checkpoint. The file is then whole only together with its WAL.
+        tables = _query(path, "mode=ro", query)
     if tables and "phonesys_schema" not in tables:
         raise InventoryError(f"{path}: the SQLite database of another program")
 
@@ -117,13 +124,19 @@ def _read_only_url(url: URL, path: Path) -> URL:
         if code not in {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY}:
             raise
         # A WAL cannot be read without a file for its index, which a read-only disk does not take.
-        wal = path.with_name(f"{path.name}-wal")
-        if wal.exists() and wal.stat().st_size:
+        if _has_wal(path):
             raise InventoryError(
-                f"{path}: its last changes are in {wal.name}, which a read-only disk cannot open; copy both"
+                f"{path}: its last changes are in {path.name}-wal, "
+                "which a read-only disk cannot open; copy both"
             ) from failure
         options = {"immutable": "1"}
     return _as_uri(url, path, options)
+
+
+def _has_wal(path: Path) -> bool:
+    """Return True if changes may be in the WAL that are not in the file."""
+    wal = path.with_name(f"{path.name}-wal")
+    return wal.exists() and wal.stat().st_size > 0
 
 
 def _as_uri(url: URL, path: Path, options: dict[str, str]) -> URL:
