@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import csv
+import errno
+import gc
 import io
 import os
 import re
@@ -19,6 +21,7 @@ import pytest
 
 from phonesys import AgentNumbers, InvalidArgument, LeadConnector, Leadping, PhoneSystem
 from phonesys.inventory.export import COLUMNS, ExportFailed, export
+from phonesys.inventory.export.xlsx import Xlsx
 from phonesys.inventory.extras import MissingExtra
 from phonesys.inventory.record import AccountOutcome, NumberRecord, sweep_records
 from phonesys.model import NumberStatus
@@ -271,6 +274,21 @@ async def test_a_workbook_holds_any_text_and_time(tmp_path: Path) -> None:
     assert (len(labels[1]), labels[1][-1]) == (32_767, "\N{HORIZONTAL ELLIPSIS}")
     assert rows[1][heading.index("created_at")] == "1850-01-01T00:00:00+00:00"
     assert len(rows) == 3
+
+
+class _FullDisk(io.BytesIO):
+    def write(self, data: Any) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_a_workbook_on_a_full_disk_fails_once() -> None:
+    """No second error is printed when the workbook is collected, after its file was closed."""
+    with _FullDisk() as file:
+        workbook = Xlsx(file)
+        with pytest.raises(OSError, match="No space left"):
+            workbook.close()
+    del workbook
+    gc.collect()
 
 
 async def test_a_full_worksheet_is_continued_on_another(

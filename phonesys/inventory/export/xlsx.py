@@ -10,7 +10,7 @@ from phonesys.inventory.export.columns import COLUMNS, to_row
 from phonesys.inventory.extras import require_extra
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from phonesys.inventory.export.columns import Column
     from phonesys.inventory.record import AccountOutcome, NumberRecord
@@ -22,6 +22,38 @@ _FIRST_YEAR = 1901  # Excel takes 1900 for a leap year
 _NOT_FORMULAS = {"strings_to_formulas": False, "strings_to_urls": False, "strings_to_numbers": False}
 
 
+class _Output:
+    """File that ignores what comes after a failure.
+
+    A ZipFile that could not be written writes its end when it is collected, to a file that is closed by then.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._failed = False
+
+    def _call(self, method: Callable[..., int | None], *arguments: Any) -> int:
+        if self._failed:
+            return 0
+        try:
+            return method(*arguments) or 0
+        except OSError:
+            self._failed = True
+            raise
+
+    def write(self, data: bytes) -> int:
+        return self._call(self._file.write, data)
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        return self._call(self._file.seek, offset, whence)
+
+    def tell(self) -> int:
+        return self._call(self._file.tell)
+
+    def flush(self) -> None:
+        self._call(self._file.flush)
+
+
 class Xlsx:
     """Writes numbers to worksheets. A second kind of worksheet names incomplete accounts."""
 
@@ -29,7 +61,7 @@ class Xlsx:
         library = require_extra("xlsx", "xlsxwriter")
         self._failed = library.exceptions.XlsxFileError
         # Rows go to temporary files, so that memory does not grow with their number.
-        self._book = library.Workbook(file, {"constant_memory": True, **_NOT_FORMULAS})
+        self._book = library.Workbook(_Output(file), {"constant_memory": True, **_NOT_FORMULAS})
         self._text = self._book.add_format({"num_format": "@"})
         self._time = self._book.add_format({"num_format": "yyyy-mm-dd hh:mm:ss"})
         self._heading = self._book.add_format({"bold": True})
