@@ -128,7 +128,7 @@ class HugeHeaders(Rule, frozen=True, kw_only=True, tag="huge-headers"):
 
     group: ClassVar[str] = "Bodies"
 
-    kilobytes: int = 64
+    kilobytes: int = 128
 
     def check(self) -> None:
         """Refuse a header without a size."""
