@@ -24,6 +24,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 from urllib.parse import parse_qs, urlsplit
+from uuid import uuid4
 
 from phonesys import HttpOptions, LeadConnector, Outcome, PhoneSystem, QuotaExhausted, RateLimit, RateLimited
 
@@ -242,7 +243,7 @@ class Done:
 async def program(work: Work) -> Done:
     """Do one program's work through one provider."""
     provider = LeadConnector(
-        "pit-chaos",
+        f"pit-{uuid4()}",  # clients with one credential share their windows, and programs do not
         base_url=work.url,
         page_size=1,
         limit=RateLimit(work.requests, per=work.per),
