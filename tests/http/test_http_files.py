@@ -61,7 +61,7 @@ def test_the_limit_leaves_files_to_others(limit: int, monkeypatch: pytest.Monkey
     """There is always one connection, and never all files are connections."""
     monkeypatch.setattr(resource, "getrlimit", lambda _kind: (limit, limit))
     monkeypatch.setattr(files, "_count_open", lambda: 10)
-    assert files.available_files() == {10: 1, 64: 30, 1000: 966}[limit]
+    assert files.available_files() == {10: 1, 64: 10, 1000: 322}[limit]
 
 
 def test_a_process_without_a_limit_has_none(monkeypatch: pytest.MonkeyPatch) -> None:

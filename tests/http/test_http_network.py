@@ -226,18 +226,6 @@ async def test_a_small_pool_is_waited_for() -> None:
                 assert http._connections._free == 2
 
 
-@pytest.mark.parametrize(("files", "connections"), [(64, 13), (20, 1), (1024, 256), ("unlimited", 256)])
-async def test_a_low_limit_of_open_files_means_fewer_connections(
-    monkeypatch: pytest.MonkeyPatch, files: int | str, connections: int
-) -> None:
-    """Three backends have room for all their connections, and ordinary limits change nothing."""
-    resource = pytest.importorskip("resource")
-    limit = resource.RLIM_INFINITY if files == "unlimited" else files
-    monkeypatch.setattr(resource, "getrlimit", lambda _: (limit, limit))
-    async with RawVendor(OK) as vendor, client(vendor) as http:
-        assert http._connections._free == connections
-
-
 def test_a_pool_that_is_full_of_others_requests_is_no_unknown_outcome(jumping: Any) -> None:
     """Nothing was sent, so that even a write is tried again."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from math import inf
 from typing import TYPE_CHECKING, Any, cast
 
@@ -26,10 +25,6 @@ MAX_HEADER_SIZE = 2**16
 """Bytes of one header of a response; aiohttp's own limit is an eighth of that."""
 
 _MAX_POOL_TRIES = 3
-_OTHER_FILES = 24
-"""Files that a program has open besides its connections."""
-_BACKENDS = 3
-"""Sessions among which the other open files are divided."""
 
 
 class SharedSession:
@@ -58,9 +53,7 @@ class SharedSession:
 
     def pool_size(self) -> float:
         """Return how many connections to one host the session opens."""
-        if self.borrowed is None:
-            return max(1, (_open_file_limit() - _OTHER_FILES) / _BACKENDS)
-        connector = self.borrowed.connector
+        connector = None if self.borrowed is None else self.borrowed.connector
         if connector is None:
             return inf
         return min(connector.limit or inf, connector.limit_per_host or inf)
@@ -92,16 +85,6 @@ class StrictConnector(aiohttp.TCPConnector):
                 return connection
             connection.close()
         raise RequestNotSent("each connection was closed, or had unsolicited data on it, before the request")
-
-
-def _open_file_limit() -> float:
-    """Return how many files this process may have open, as set by `ulimit -n`."""
-    if sys.platform == "win32":
-        return inf
-    import resource
-
-    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return inf if limit == resource.RLIM_INFINITY else limit
 
 
 def _check(session: aiohttp.ClientSession) -> None:

@@ -8,11 +8,13 @@ from math import inf
 
 _RESERVED = 24
 """Files that are left to the rest of the program: name resolution, a database, a token store, a report."""
+_SHARES = 3
+"""Shares of the other files. A client takes one; other backends and servers of the process take others."""
 _OUT_OF_FILES = frozenset({errno.EMFILE, errno.ENFILE})
 
 
 def available_files() -> float:
-    """Return how many more connections the process may open."""
+    """Return how many more connections a client may open."""
     try:
         import resource
     except ImportError:  # on Windows, which has no such limit
@@ -20,7 +22,7 @@ def available_files() -> float:
     limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if limit == resource.RLIM_INFINITY:
         return inf
-    return max(1, limit - _count_open() - _RESERVED)
+    return max(1, (limit - _count_open() - _RESERVED) // _SHARES)
 
 
 def is_out_of_files(failure: BaseException) -> bool:
