@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
@@ -15,7 +15,6 @@ from phonesys.model import NumberStatus
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from phonesys.cli.sweeping import PageWriter
     from phonesys.model import Page, PhoneNumber
     from phonesys.sweep import SweepReport
 
@@ -44,6 +43,16 @@ class NumberFilter:
         """Return True for a number to list."""
         status_fits = not self.statuses or number.status in self.statuses
         return status_fits and (not self.countries or (number.country or "") in self.countries)
+
+
+class PageWriter(Protocol):
+    """Receives the pages of a sweep as they arrive."""
+
+    async def page(self, page: Page[PhoneNumber]) -> None:
+        """Write or collect one page."""
+
+    async def close(self, report: SweepReport) -> None:
+        """Write what had to wait for the end."""
 
 
 class FilterWriter:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from phonesys.cli import rows, tables
 from phonesys.cli.accounts import AccountFile
 from phonesys.cli.output import OutputFile
+from phonesys.cli.problem_counts import ProblemCounts, RowProblem
 from phonesys.cli.progress import pluralize
 from phonesys.cli.running import DONE, FAILED
 from phonesys.cli.terminal import print_error, print_info, print_table, progress_is_wanted
@@ -23,33 +24,7 @@ if TYPE_CHECKING:
     from phonesys.model import Page, PhoneNumber
     from phonesys.sweep import SweepReport
 
-_MAX_GROUPS = 1000
-"""Kinds of unreadable rows that are counted apart: memory must not grow with the sweep."""
-
 _PATH_IN_REASON = re.compile(r" - at `\$\.?([^`]*)`$")
-
-
-class RowProblem(NamedTuple):
-    """A reason why rows of an account could not be read."""
-
-    backend: str
-    account: str
-    field: str
-    reason: str
-
-
-class ProblemCounts:
-    """Problems of rows, counted by account, field and reason."""
-
-    def __init__(self) -> None:
-        self.counts: Counter[RowProblem] = Counter()
-        self.examples: dict[RowProblem, str] = {}
-
-    def add(self, problem: RowProblem, count: int, example: bytes) -> None:
-        """Count rows with a problem, and keep the first example."""
-        if problem in self.counts or len(self.counts) < _MAX_GROUPS:
-            self.counts[problem] += count
-            self.examples.setdefault(problem, example.decode(errors="replace"))
 
 
 class UnreadableRows:

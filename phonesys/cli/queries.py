@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from typing import TextIO
 
-    from phonesys.cli.sweeping import PageWriter
+    from phonesys.cli.filters import PageWriter
     from phonesys.model import Page, PhoneNumber
     from phonesys.sweep import SweepReport
 

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 import msgspec
 
 from phonesys._spreadsheet import escape_formula
-from phonesys.cli import tables
-from phonesys.cli.output import Format, destination, write_table
+from phonesys.cli.output import Format
 from phonesys.inventory import ChangeKind, FieldChange
 from phonesys.inventory.audit import Severity
 from phonesys.model import NumberKind, NumberStatus
@@ -259,12 +258,3 @@ async def write(
         await to.write(map(json_line, rows))
     else:
         await to.write([csv_header(kind, bom=bom), *map(csv_line, rows)])
-
-
-async def write_number(row: NumberRow, format_: Format) -> None:
-    """Write one number to stdout."""
-    with destination(None) as stdout:
-        if format_ is Format.TABLE:
-            await write_table(tables.numbers([row]), stdout)
-        else:
-            await write(NumberRow, [row], format_, stdout)

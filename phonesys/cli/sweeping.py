@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from phonesys.cli import rows, tables
 from phonesys.cli.filters import EVERYTHING, FilterWriter, NumberFilter
@@ -21,21 +21,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from phonesys.cli.config import ConfiguredBackend
+    from phonesys.cli.filters import PageWriter
     from phonesys.cli.output import Destination
     from phonesys.cli.rows import NumberRow
     from phonesys.inventory import StoredSweep
     from phonesys.model import Page, PhoneNumber
     from phonesys.sweep import Sweep, SweepReport
-
-
-class PageWriter(Protocol):
-    """Receives the pages of a sweep as they arrive."""
-
-    async def page(self, page: Page[PhoneNumber]) -> None:
-        """Write or collect one page."""
-
-    async def close(self, report: SweepReport) -> None:
-        """Write what had to wait for the end."""
 
 
 class LineWriter:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
-    from phonesys.cli.problems import ProblemCounts
+    from phonesys.cli.problem_counts import ProblemCounts
     from phonesys.cli.rows import NumberRow, PoolRow, SnapshotRow
     from phonesys.errors import PhonesysError
     from phonesys.inventory import AccountOutcome, Change

@@ -22,7 +22,6 @@ from phonesys.model import NO_CAPABILITIES, Capabilities, parse_time
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from phonesys.backends.leadconnector.wire import LeadConnectorNumber
     from phonesys.model import InboundService, NumberPool
 
 T = TypeVar("T")
@@ -46,7 +45,7 @@ _CAPABILITIES = {name: attrgetter(name) for name in Capabilities.__struct_fields
 _MAX_WORDS = 256
 
 
-def record_columns(numbers: Sequence[LeadConnectorNumber]) -> dict[str, Sequence[Any]]:
+def record_columns(numbers: Sequence[Any]) -> dict[str, Sequence[Any]]:
     """Return columns by record field, a value per number in each."""
     if not numbers:
         return {}
@@ -123,7 +122,7 @@ def _times(texts: Sequence[Any]) -> list[datetime | None]:
     return [parse_time(value) for value in texts]
 
 
-def _created(numbers: Sequence[LeadConnectorNumber], added: Sequence[Any]) -> list[datetime | None]:
+def _created(numbers: Sequence[Any], added: Sequence[Any]) -> list[datetime | None]:
     times = _times(added)
     if all(times):
         return times

@@ -21,6 +21,7 @@ from phonesys.cli.options import (  # noqa: TC001 -- typer reads the annotations
     VerboseOption,
 )
 from phonesys.cli.output import Format
+from phonesys.cli.results import write_number
 from phonesys.cli.running import DONE, FAILED, run
 from phonesys.cli.terminal import confirm, print_error, print_info
 from phonesys.errors import OutcomeUnknown, UsageError
@@ -186,7 +187,7 @@ async def _write(
     with _explain_unknown_outcome(hint):
         async with PhoneSystem(backend.provider):
             number = await operation()
-        await rows.write_number(rows.number_row(number, backend.name), format_)
+        await write_number(rows.number_row(number, backend.name), format_)
     return DONE
 
 

@@ -17,6 +17,7 @@ from phonesys.cli.options import (  # noqa: TC001 -- typer reads the annotations
     VerboseOption,
 )
 from phonesys.cli.output import Format
+from phonesys.cli.results import write_number
 from phonesys.cli.running import DONE, run
 from phonesys.provider import GetsNumbers, require
 from phonesys.system import PhoneSystem
@@ -56,5 +57,5 @@ async def _get(
 ) -> int:
     async with PhoneSystem(backend.provider):
         number = await provider.get(number_id, **options)
-    await rows.write_number(rows.number_row(number, backend.name), format_)
+    await write_number(rows.number_row(number, backend.name), format_)
     return DONE

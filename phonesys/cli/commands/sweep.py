@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Any
 
+    from phonesys.cli.filters import PageWriter
     from phonesys.cli.output import Destination
     from phonesys.inventory import StoredSweep
     from phonesys.sandbox import Sandbox
@@ -217,7 +218,7 @@ async def _sweep(backends: list[ConfiguredBackend], request: _Request) -> tuple[
     return status, sweep
 
 
-def _writer(output: sweeping.NumberOutput, names: list[str], to: Destination) -> sweeping.PageWriter:
+def _writer(output: sweeping.NumberOutput, names: list[str], to: Destination) -> PageWriter:
     return sweeping.SummaryWriter(names, to) if output.format is Format.TABLE else output.writer(to)
 
 

@@ -19,7 +19,7 @@ from phonesys.sandbox.faults import parse_rule
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from phonesys.sandbox.server import Sandbox
+    from phonesys.sandbox.control.view import Sandbox
 
     Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 

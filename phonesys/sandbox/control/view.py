@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
@@ -14,12 +14,55 @@ from phonesys.sandbox.state import DEFAULT
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from phonesys.sandbox.faults import FaultSwitch, Rule
-    from phonesys.sandbox.server import Sandbox
+    from phonesys.sandbox.faults import Faults, FaultSwitch, Rule
+    from phonesys.sandbox.limits import SlidingWindows
+    from phonesys.sandbox.log import Created, RequestLog
+    from phonesys.sandbox.state import VendorState
 
 _SHOWN_WINDOWS = 30
 _LOOKED_AT = 500
 _MOST_ACCOUNTS = 200
+
+
+class Sandbox(Protocol):
+    """The parts of a sandbox that its control page shows."""
+
+    state: VendorState
+    log: RequestLog
+    faults: Faults
+    limits: dict[str, SlidingWindows]
+    leadconnector_token: str
+    leadping_key: str
+    agents_key: str
+
+    @property
+    def leadconnector_url(self) -> str:
+        """Base URL of LeadConnector."""
+        ...
+
+    @property
+    def leadping_url(self) -> str:
+        """Base URL of Leadping."""
+        ...
+
+    @property
+    def agents_url(self) -> str:
+        """Base URL of the agent numbers."""
+        ...
+
+    @property
+    def location_ids(self) -> tuple[str, ...]:
+        """Ids of all locations, in order."""
+        ...
+
+    @property
+    def created(self) -> list[Created]:
+        """Create requests that were carried out, in order."""
+        ...
+
+    def routes(self) -> tuple[str, ...]:
+        """Return the names of all operations."""
+        ...
 
 
 def about(sandbox: Sandbox) -> dict[str, Any]:
