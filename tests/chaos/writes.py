@@ -417,7 +417,7 @@ async def write_much(
         faults=plan(share, reads, seed), seed=seed,
     ) as sandbox:  # fmt: skip
         leadping = Leadping(sandbox.leadping_key, base_url=sandbox.leadping_url, http=_OPTIONS, limit=None)
-        agents = AgentNumbers(sandbox.agents_key, base_url=sandbox.agents_url, http=_OPTIONS)
+        agents = AgentNumbers(sandbox.agents_key, base_url=sandbox.agents_url, http=_OPTIONS, limit=None)
         async with leadping, agents:
             scene = Scene(sandbox, leadping, agents, seed)
             order = iter(range(writes))
