@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from phonesys.cli import rows, sweeping
+from phonesys.cli import sweeping
 from phonesys.cli.accounts import AccountFile
 from phonesys.cli.columns import ColumnTable
 from phonesys.cli.config import ConfiguredBackend, load_backends
@@ -20,8 +20,9 @@ from phonesys.cli.options import (  # noqa: TC001 -- typer reads the annotations
     QuietOption,
     VerboseOption,
 )
-from phonesys.cli.output import Format, destination, write_table
+from phonesys.cli.output import Format, destination
 from phonesys.cli.progress import pluralize
+from phonesys.cli.results import write_rows
 from phonesys.cli.running import DONE, run
 from phonesys.cli.terminal import print_info
 from phonesys.provider import AccountsWithNames
@@ -68,10 +69,7 @@ async def _list(backends: list[ConfiguredBackend], format_: Format, output: Path
             async with aclosing(_rows(one)) as listed:
                 found.extend([row async for row in listed])
     with destination(output) as to:
-        if format_ is Format.TABLE:
-            await write_table(_table(found), to)
-        else:
-            await rows.write(AccountRow, found, format_, to, bom=bom)
+        await write_rows(AccountRow, found, format_, to, table=_table, bom=bom)
     print_info(pluralize(len(found), "account"))
     return DONE
 

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from phonesys.cli import rows
 from phonesys.cli.columns import ColumnTable
 from phonesys.cli.config import ConfiguredBackend, load_backend
 from phonesys.cli.options import (  # noqa: TC001 -- typer reads the annotations
@@ -18,8 +17,9 @@ from phonesys.cli.options import (  # noqa: TC001 -- typer reads the annotations
     QuietOption,
     VerboseOption,
 )
-from phonesys.cli.output import Format, destination, write_table
+from phonesys.cli.output import Format, destination
 from phonesys.cli.progress import pluralize
+from phonesys.cli.results import write_rows
 from phonesys.cli.running import DONE, run
 from phonesys.cli.terminal import print_info
 from phonesys.provider import ListsAgents, require
@@ -65,10 +65,7 @@ async def _list(
     async with PhoneSystem(backend.provider):
         found = [_row(backend.name, agent) for agent in await provider.agents()]
     with destination(output) as to:
-        if format_ is Format.TABLE:
-            await write_table(_table(found), to)
-        else:
-            await rows.write(AgentRow, found, format_, to, bom=bom)
+        await write_rows(AgentRow, found, format_, to, table=_table, bom=bom)
     print_info(pluralize(len(found), "agent"))
     return DONE
 

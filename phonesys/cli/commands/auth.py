@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 import typer
 
-from phonesys.cli import rows
 from phonesys.cli.columns import ColumnTable
 from phonesys.cli.config import read_settings
 from phonesys.cli.config.oauth import DEFAULT_STORE, AppSubject, open_token_store, read_subjects
@@ -23,7 +22,8 @@ from phonesys.cli.options import (  # noqa: TC001 -- typer reads the annotations
     FormatOption,
     VerboseOption,
 )
-from phonesys.cli.output import Format, destination, write_table
+from phonesys.cli.output import Format, destination
+from phonesys.cli.results import write_rows
 from phonesys.cli.running import DONE, FAILED, run
 from phonesys.cli.terminal import print_info
 from phonesys.errors import ConfigError, UsageError
@@ -98,10 +98,7 @@ def status(
 async def _show(apps: list[AppSubject], format_: Format) -> int:
     found = [_token_row(one, await one.store.load(one.key)) for one in apps]
     with destination(None) as stdout:
-        if format_ is Format.TABLE:
-            await write_table(_table(found), stdout)
-        else:
-            await rows.write(TokenRow, found, format_, stdout)
+        await write_rows(TokenRow, found, format_, stdout, table=_table)
     return FAILED if any(row.state in {"missing", "expired"} for row in found) else DONE
 
 

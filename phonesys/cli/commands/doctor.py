@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 
 from phonesys import __version__
-from phonesys.cli import rows
 from phonesys.cli.accounts import AccountFile
 from phonesys.cli.clock import clock_offset
 from phonesys.cli.columns import ColumnTable
 from phonesys.cli.config import ConfiguredBackend, read_settings
 from phonesys.cli.config.backends import build
 from phonesys.cli.options import ConfigOption, FormatOption  # noqa: TC001 -- typer reads the annotations
-from phonesys.cli.output import Format, destination, write_table
+from phonesys.cli.output import Format, destination
 from phonesys.cli.progress import pluralize
+from phonesys.cli.results import write_rows
 from phonesys.cli.running import DONE, FAILED, run
 from phonesys.cli.store import default_store, existing_store
 from phonesys.errors import Forbidden, PhonesysError, PhoneSystemMissing, Unauthorized
@@ -92,10 +92,7 @@ async def _check(checks: list[CheckRow], found: list[_Found], format_: Format) -
         checks += [check async for check in network]
     checks += [check async for check in _store_checks()]
     with destination(None) as to:
-        if format_ is Format.TABLE:
-            await write_table(_table(checks), to)
-        else:
-            await rows.write(CheckRow, checks, format_, to)
+        await write_rows(CheckRow, checks, format_, to, table=_table)
     return DONE if all(check.ok for check in checks) else FAILED
 
 

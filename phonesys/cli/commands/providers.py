@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 
-from phonesys.cli import rows
 from phonesys.cli.columns import ColumnTable
 from phonesys.cli.config import ConfiguredBackend, Settings, read_settings
 from phonesys.cli.config.backends import build
 from phonesys.cli.config.described import info_of
 from phonesys.cli.config.section import default_variable
 from phonesys.cli.options import ConfigOption, FormatOption  # noqa: TC001 -- typer reads the annotations
-from phonesys.cli.output import Format, destination, write_table
+from phonesys.cli.output import Format, destination
 from phonesys.cli.progress import pluralize
+from phonesys.cli.results import write_rows
 from phonesys.cli.running import DONE, USAGE, run
 from phonesys.errors import UsageError
 from phonesys.provider import abilities, installed, load
@@ -50,10 +50,7 @@ async def _show(settings: Settings, format_: Format) -> int:
     kinds = {row.provider for row in found}
     found += [_unconfigured(name) for name in sorted(installed()) if name not in kinds]
     with destination(None) as to:
-        if format_ is Format.TABLE:
-            await write_table(_table(found), to)
-        else:
-            await rows.write(ProviderRow, found, format_, to)
+        await write_rows(ProviderRow, found, format_, to, table=_table)
     failed = any(row.name in settings.sections and not row.ready for row in found)
     return USAGE if failed else DONE
 

@@ -16,6 +16,7 @@ from phonesys.cli.options import (  # noqa: TC001 -- typer reads the annotations
 )
 from phonesys.cli.output import Format, destination, write_table
 from phonesys.cli.progress import pluralize
+from phonesys.cli.results import write_rows
 from phonesys.cli.running import DONE, FAILED, run
 from phonesys.cli.store import existing_store
 from phonesys.cli.terminal import confirm, print_error, print_info
@@ -74,10 +75,7 @@ def snapshots(
         async with Inventory(existing_store(store)) as inventory:
             found = [rows.snapshot_row(snapshot) for snapshot in await inventory.snapshots()]
         with destination(output) as to:
-            if format_ is Format.TABLE:
-                await write_table(tables.snapshots(found), to)
-            else:
-                await rows.write(rows.SnapshotRow, found, format_, to)
+            await write_rows(rows.SnapshotRow, found, format_, to, table=tables.snapshots)
         return DONE
 
     run(main, verbose=verbose, quiet=quiet)
