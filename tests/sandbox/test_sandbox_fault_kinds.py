@@ -324,6 +324,7 @@ async def test_live_spelling_is_what_vendors_send(raw: RawClient) -> None:
     assert all(re.match(r"\w{3}, \d{2} \w{3} \d{4} ", row["dateAdded"]) for row in rows)
     assert {key for row in rows for key in row["capabilities"]} == {"VOICE", "SMS", "MMS", "FAX"}
     assert {row["type"] for row in rows} <= {"LOCAL", "MOBILE", "NATIONAL", "tollFree"}
+    assert faults.live._respelled("type", "toll-free") == "tollFree"  # this location may have none
 
 
 async def test_broken_text_is_half_a_pair(raw: RawClient) -> None:

@@ -237,7 +237,8 @@ async def test_a_client_that_is_slow_to_ask_is_left() -> None:
         url = URL(sandbox.url)
         reader, writer = await asyncio.open_connection(url.host, url.port)
         writer.write(b"GET / HTTP/1.1\r\nHost:")
-        assert await reader.read() == b""
+        async with asyncio.timeout(PATIENCE):
+            assert await reader.read() == b""
         writer.close()
         async with session.get(sandbox.url) as answer:
             assert answer.status == 200
