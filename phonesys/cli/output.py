@@ -14,8 +14,8 @@ import anyio
 
 from phonesys._files import replace_atomically
 from phonesys.cli import startup
-from phonesys.cli.paths import expand
 from phonesys.cli.terminal import escape_output, print_error, print_table, render_text
+from phonesys.config.paths import expand
 from phonesys.errors import UsageError
 
 if TYPE_CHECKING:

@@ -7,19 +7,19 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from phonesys.cli import rows, tables
-from phonesys.cli.accounts import AccountFile
 from phonesys.cli.output import OutputFile
 from phonesys.cli.problem_counts import ProblemCounts, RowProblem
 from phonesys.cli.progress import pluralize
 from phonesys.cli.running import DONE, FAILED
 from phonesys.cli.terminal import print_error, print_info, print_table, progress_is_wanted
+from phonesys.config.accounts import AccountFile
 from phonesys.sweep import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterable, Sequence
     from pathlib import Path
 
-    from phonesys.cli.config import ConfiguredBackend
+    from phonesys.config import ConfiguredBackend
     from phonesys.inventory import AccountOutcome
     from phonesys.model import Page, PhoneNumber
     from phonesys.sweep import SweepReport

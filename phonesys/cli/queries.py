@@ -9,8 +9,8 @@ import msgspec
 
 from phonesys._matching import NumberQuery
 from phonesys._validation import is_e164
-from phonesys.cli.accounts import STDIN
-from phonesys.cli.paths import expand
+from phonesys.config.accounts import STDIN
+from phonesys.config.paths import expand
 from phonesys.errors import InvalidArgument, UsageError
 from phonesys.inventory.extras import require_extra
 

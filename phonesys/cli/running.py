@@ -33,7 +33,7 @@ def run(
     `prepare` does what must happen before the event loop starts, such as prompting. It returns a coroutine to
     run, or an exit status.
     """
-    with log_to_stderr() if verbose else contextlib.nullcontext(), only_errors(quiet):
+    with log_to_stderr(logging.DEBUG if verbose else logging.WARNING), only_errors(quiet):
         raise typer.Exit(_status(prepare))
 
 
@@ -108,15 +108,16 @@ class _ConsoleHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Print one record as one line."""
         line = escape_controls(f"{record.name}: {record.getMessage()}")
-        ERR.print(line, style="dim", markup=False, highlight=False, soft_wrap=True)
+        style = "red" if record.levelno >= logging.WARNING else "dim"
+        ERR.print(line, style=style, markup=False, highlight=False, soft_wrap=True)
 
 
 @contextlib.contextmanager
-def log_to_stderr() -> Generator[None]:
-    """Write the package's log to stderr while the block runs."""
+def log_to_stderr(level: int = logging.DEBUG) -> Generator[None]:
+    """Write the package's log to stderr while the block runs, from a level on."""
     log, handler = logging.getLogger("phonesys"), _ConsoleHandler()
     before = log.level
-    log.setLevel(logging.DEBUG)
+    log.setLevel(level)
     log.addHandler(handler)
     try:
         yield

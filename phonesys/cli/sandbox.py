@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING, Any
 
-from phonesys.cli.config import ConfiguredBackend
-from phonesys.cli.config.described import info_of
+from phonesys.config import ConfiguredBackend
+from phonesys.config.described import info_of
 from phonesys.errors import UsageError
 from phonesys.provider import RunsOnSandbox, installed, load
 from phonesys.sandbox import FaultPlan, Sandbox

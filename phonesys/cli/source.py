@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from phonesys.cli import sweeping
-from phonesys.cli.config import ConfiguredBackend, load_backends
 from phonesys.cli.problems import UnreadableRows, report_snapshot, report_sweep
 from phonesys.cli.store import default_store, existing_store
 from phonesys.cli.terminal import print_error, stderr_is_live
+from phonesys.config import ConfiguredBackend, load_backends
 from phonesys.errors import PhonesysError, UsageError
 from phonesys.inventory import (
     AccountOutcome,

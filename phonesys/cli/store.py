@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from phonesys.cli.paths import expand
+from phonesys.config.paths import expand
 from phonesys.errors import UsageError
 
 if TYPE_CHECKING:

@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
-    from phonesys.cli.config import ConfiguredBackend
     from phonesys.cli.filters import PageWriter
     from phonesys.cli.output import Destination
     from phonesys.cli.rows import NumberRow
+    from phonesys.config import ConfiguredBackend
     from phonesys.inventory import StoredSweep
     from phonesys.model import Page, PhoneNumber
     from phonesys.sweep import Sweep, SweepReport

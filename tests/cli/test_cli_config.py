@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from phonesys import AgentNumbers, LeadConnector, Leadping, RateLimit
-from phonesys.cli.accounts import AccountFile
-from phonesys.cli.config import load_backend, load_backends, read_settings
+from phonesys.config import load_backend, load_backends, read_settings
+from phonesys.config.accounts import AccountFile
 from phonesys.errors import ConfigError, UsageError
 from phonesys.sandbox import Sandbox, status
 from tests.cli.vendors import call, serving, toml, write

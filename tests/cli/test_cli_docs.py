@@ -16,7 +16,7 @@ import pytest
 from phonesys.cli.commands.auth import KEY_VARIABLE, SECRET_VARIABLE
 from phonesys.cli.commands.auth import configuration as lines
 from phonesys.cli.commands.sandbox import configuration
-from phonesys.cli.config import load_backends
+from phonesys.config import load_backends
 from phonesys.oauth import new_key
 from tests.cli.vendors import browse, call, environment, serving, write
 from tests.conftest import PATIENCE

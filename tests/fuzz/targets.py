@@ -32,7 +32,7 @@ from phonesys.backends.leadconnector import wire as leadconnector
 from phonesys.backends.leadconnector.oauth.wire import decode_locations, decode_token
 from phonesys.backends.leadping import wire as leadping
 from phonesys.cli import rows as output
-from phonesys.cli.config import load_backends
+from phonesys.config import load_backends
 from phonesys.errors import DecodeError, StatusError, UsageError
 from phonesys.http.response import BODY_EXCERPT_BYTES, error_from_response, expect_no_content
 from phonesys.http.retry import backoff

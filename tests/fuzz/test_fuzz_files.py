@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 
 from phonesys import ConfigError, InvalidArgument, UsageError
-from phonesys.cli.accounts import AccountFile
-from phonesys.cli.config import load_backends
+from phonesys.config import load_backends
+from phonesys.config.accounts import AccountFile
 from phonesys.oauth import FileTokenStore, Token
 from phonesys.secret import Secret
 from tests.fuzz import targets

@@ -8,9 +8,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from phonesys.cli import sweeping
-from phonesys.cli.accounts import AccountFile
 from phonesys.cli.columns import ColumnTable
-from phonesys.cli.config import ConfiguredBackend, load_backends
 from phonesys.cli.options import (  # noqa: TC001 -- typer reads the annotations
     BackendsOption,
     BomOption,
@@ -25,6 +23,8 @@ from phonesys.cli.progress import pluralize
 from phonesys.cli.results import write_rows
 from phonesys.cli.running import DONE, run
 from phonesys.cli.terminal import print_info
+from phonesys.config import ConfiguredBackend, load_backends
+from phonesys.config.accounts import AccountFile
 from phonesys.provider import AccountsWithNames
 from phonesys.system import PhoneSystem
 

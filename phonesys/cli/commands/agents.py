@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from phonesys.cli.columns import ColumnTable
-from phonesys.cli.config import ConfiguredBackend, load_backend
 from phonesys.cli.options import (  # noqa: TC001 -- typer reads the annotations
     BackendArgument,
     BomOption,
@@ -22,6 +21,7 @@ from phonesys.cli.progress import pluralize
 from phonesys.cli.results import write_rows
 from phonesys.cli.running import DONE, run
 from phonesys.cli.terminal import print_info
+from phonesys.config import ConfiguredBackend, load_backend
 from phonesys.provider import ListsAgents, require
 from phonesys.system import PhoneSystem
 

@@ -15,8 +15,6 @@ import msgspec
 import typer
 
 from phonesys.cli.columns import ColumnTable
-from phonesys.cli.config import read_settings
-from phonesys.cli.config.oauth import DEFAULT_STORE, AppSubject, open_token_store, read_subjects
 from phonesys.cli.options import (  # noqa: TC001 -- typer reads the annotations
     ConfigOption,
     FormatOption,
@@ -26,6 +24,8 @@ from phonesys.cli.output import Format, destination
 from phonesys.cli.results import write_rows
 from phonesys.cli.running import DONE, FAILED, run
 from phonesys.cli.terminal import print_info
+from phonesys.config import read_settings
+from phonesys.config.oauth import DEFAULT_STORE, AppSubject, open_token_store, read_subjects
 from phonesys.errors import ConfigError, UsageError
 from phonesys.http.validation import validate_base_url
 

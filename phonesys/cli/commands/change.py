@@ -10,7 +10,6 @@ import typer
 from phonesys._validation import validate_e164
 from phonesys.cli import rows
 from phonesys.cli.arguments import bind_options
-from phonesys.cli.config import ConfiguredBackend, load_backend
 from phonesys.cli.options import (  # noqa: TC001 -- typer reads the annotations
     AccountOption,
     BackendArgument,
@@ -24,6 +23,7 @@ from phonesys.cli.output import Format
 from phonesys.cli.results import write_number
 from phonesys.cli.running import DONE, FAILED, run
 from phonesys.cli.terminal import confirm, print_error, print_info
+from phonesys.config import ConfiguredBackend, load_backend
 from phonesys.errors import OutcomeUnknown, UsageError
 from phonesys.provider import AssignsNumbers, CreatesNumbers, DeletesNumbers, UpdatesNumbers, require
 from phonesys.system import PhoneSystem

@@ -13,17 +13,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 
 from phonesys import __version__
-from phonesys.cli.accounts import AccountFile
 from phonesys.cli.clock import clock_offset
 from phonesys.cli.columns import ColumnTable
-from phonesys.cli.config import ConfiguredBackend, read_settings
-from phonesys.cli.config.backends import build
 from phonesys.cli.options import ConfigOption, FormatOption  # noqa: TC001 -- typer reads the annotations
 from phonesys.cli.output import Format, destination
 from phonesys.cli.progress import pluralize
 from phonesys.cli.results import write_rows
 from phonesys.cli.running import DONE, FAILED, run
 from phonesys.cli.store import default_store, existing_store
+from phonesys.config import ConfiguredBackend, read_settings
+from phonesys.config.accounts import AccountFile
+from phonesys.config.backends import build
 from phonesys.errors import Forbidden, PhonesysError, PhoneSystemMissing, Unauthorized
 from phonesys.system import PhoneSystem
 

@@ -20,11 +20,11 @@ from phonesys.cli.options import (  # noqa: TC001 -- typer reads the annotations
     VerboseOption,
 )
 from phonesys.cli.output import STDOUT, destination
-from phonesys.cli.paths import expand
 from phonesys.cli.progress import pluralize
 from phonesys.cli.running import run
 from phonesys.cli.source import open_source
 from phonesys.cli.terminal import print_info
+from phonesys.config.paths import expand
 from phonesys.errors import UsageError
 from phonesys.inventory.export import Format
 from phonesys.inventory.export import export as write_export

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from phonesys.cli import sweeping
-from phonesys.cli.config import ConfiguredBackend, load_backends
 from phonesys.cli.filters import NumberFilter, parse_columns
 from phonesys.cli.options import (  # noqa: TC001 -- typer reads the annotations
     AllowIncompleteOption,
@@ -29,6 +28,7 @@ from phonesys.cli.progress import pluralize
 from phonesys.cli.queries import NumberQueries, QueryWriter, read_queries
 from phonesys.cli.running import run
 from phonesys.cli.terminal import print_info
+from phonesys.config import ConfiguredBackend, load_backends
 from phonesys.sweep import Source, Sweep
 from phonesys.system import PhoneSystem
 

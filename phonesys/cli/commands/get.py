@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from phonesys.cli import rows
 from phonesys.cli.arguments import bind_options
-from phonesys.cli.config import ConfiguredBackend, load_backend
 from phonesys.cli.options import (  # noqa: TC001 -- typer reads the annotations
     AccountOption,
     BackendArgument,
@@ -19,6 +18,7 @@ from phonesys.cli.options import (  # noqa: TC001 -- typer reads the annotations
 from phonesys.cli.output import Format
 from phonesys.cli.results import write_number
 from phonesys.cli.running import DONE, run
+from phonesys.config import ConfiguredBackend, load_backend
 from phonesys.provider import GetsNumbers, require
 from phonesys.system import PhoneSystem
 

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from phonesys.cli import sweeping
-from phonesys.cli.config import ConfiguredBackend, load_backend
 from phonesys.cli.filters import NumberFilter, parse_columns
 from phonesys.cli.options import (  # noqa: TC001 -- typer reads the annotations
     AllowIncompleteOption,
@@ -29,6 +28,7 @@ from phonesys.cli.problems import report_sweep, write_failures
 from phonesys.cli.progress import pluralize
 from phonesys.cli.running import run
 from phonesys.cli.terminal import print_info
+from phonesys.config import ConfiguredBackend, load_backend
 from phonesys.errors import UsageError
 from phonesys.system import PhoneSystem
 

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from phonesys.cli import rows, tables
-from phonesys.cli.config import ConfiguredBackend, load_backend
 from phonesys.cli.options import (  # noqa: TC001 -- typer reads the annotations
     BackendArgument,
     BomOption,
@@ -21,6 +20,7 @@ from phonesys.cli.output import Format, destination, write_table
 from phonesys.cli.progress import pluralize
 from phonesys.cli.running import DONE, run
 from phonesys.cli.terminal import print_info
+from phonesys.config import ConfiguredBackend, load_backend
 from phonesys.provider import HasPools, require
 from phonesys.system import PhoneSystem
 

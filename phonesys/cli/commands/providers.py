@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any, cast
 import msgspec
 
 from phonesys.cli.columns import ColumnTable
-from phonesys.cli.config import ConfiguredBackend, Settings, read_settings
-from phonesys.cli.config.backends import build
-from phonesys.cli.config.described import info_of
-from phonesys.cli.config.section import default_variable
 from phonesys.cli.options import ConfigOption, FormatOption  # noqa: TC001 -- typer reads the annotations
 from phonesys.cli.output import Format, destination
 from phonesys.cli.progress import pluralize
 from phonesys.cli.results import write_rows
 from phonesys.cli.running import DONE, USAGE, run
+from phonesys.config import ConfiguredBackend, Settings, read_settings
+from phonesys.config.backends import build
+from phonesys.config.described import info_of
+from phonesys.config.section import default_variable
 from phonesys.errors import UsageError
 from phonesys.provider import abilities, installed, load
 

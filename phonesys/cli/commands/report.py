@@ -18,10 +18,10 @@ from phonesys.cli.options import (  # noqa: TC001 -- typer reads the annotations
     StoreOption,
     VerboseOption,
 )
-from phonesys.cli.paths import expand
 from phonesys.cli.running import run
 from phonesys.cli.source import open_source
 from phonesys.cli.terminal import print_info
+from phonesys.config.paths import expand
 from phonesys.inventory.report import write_report
 
 

@@ -16,9 +16,9 @@ from phonesys.cli.options import (  # noqa: TC001 -- typer reads the annotations
     SeedOption,
     UnconnectedOption,
 )
-from phonesys.cli.paths import expand
 from phonesys.cli.running import DONE, run
 from phonesys.cli.terminal import print_info
+from phonesys.config.paths import expand
 from phonesys.errors import UsageError
 from phonesys.sandbox import FaultPlan
 

@@ -11,7 +11,6 @@ import typer
 from phonesys._validation import is_object, validate_e164
 from phonesys.cli.arguments import bind_options
 from phonesys.cli.columns import ColumnTable
-from phonesys.cli.config import ConfiguredBackend, load_backend
 from phonesys.cli.options import (  # noqa: TC001 -- typer reads the annotations
     AccountOption,
     BackendArgument,
@@ -22,6 +21,7 @@ from phonesys.cli.options import (  # noqa: TC001 -- typer reads the annotations
 )
 from phonesys.cli.output import Format, destination, write_table
 from phonesys.cli.running import DONE, run
+from phonesys.config import ConfiguredBackend, load_backend
 from phonesys.errors import Unsupported, UsageError
 from phonesys.provider import abilities
 from phonesys.system import PhoneSystem

@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from phonesys.cli import sweeping
-from phonesys.cli.accounts import AccountFile
-from phonesys.cli.config import ConfiguredBackend, load_backends
 from phonesys.cli.filters import NumberFilter, parse_columns
 from phonesys.cli.options import (  # noqa: TC001 -- typer reads the annotations
     AllowIncompleteOption,
@@ -37,6 +35,8 @@ from phonesys.cli.progress import pluralize, summary_line
 from phonesys.cli.running import FAILED, run
 from phonesys.cli.store import default_store, open_sweep
 from phonesys.cli.terminal import print_info
+from phonesys.config import ConfiguredBackend, load_backends
+from phonesys.config.accounts import AccountFile
 from phonesys.errors import UsageError
 from phonesys.system import PhoneSystem
 

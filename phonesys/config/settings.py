@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import stat
 import tomllib
@@ -10,14 +11,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from phonesys._validation import MAX_DEPTH, exceeds_depth
-from phonesys.cli.config.described import default_credentials
-from phonesys.cli.config.section import Section, literal_secrets, suggestion
-from phonesys.cli.paths import expand
-from phonesys.cli.terminal import print_error
+from phonesys.config.described import default_credentials
+from phonesys.config.paths import expand
+from phonesys.config.section import Section, literal_secrets, suggestion
 from phonesys.errors import ConfigError, UnknownProvider
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+log = logging.getLogger("phonesys")
 
 FILE = "phonesys.toml"
 VARIABLE = "PHONESYS_CONFIG"
@@ -57,7 +59,7 @@ class Settings:
 def read_settings(file: Path | None, env: Mapping[str, str] = os.environ) -> Settings:
     """Read `file`, `PHONESYS_CONFIG`, or `phonesys.toml` in this directory; else the environment alone."""
     named = file or env.get(VARIABLE)
-    path = expand(named, "--config" if file else VARIABLE) if named else None
+    path = expand(named, "configuration" if file else VARIABLE) if named else None
     if path is None and not Path(FILE).is_file():
         return Settings("environment", Path(), _from_environment(env), env)
     path = path or Path(FILE)
@@ -110,4 +112,4 @@ def _warn_if_readable(path: Path, sections: Mapping[str, dict[str, Any]]) -> Non
     if os.name != "posix" or not any(map(literal_secrets, sections.values())):
         return
     if path.stat().st_mode & _READABLE_BY_OTHERS:
-        print_error(f"{path} holds credentials and others can read it; `chmod 600 {path}`")
+        log.warning("%s holds credentials and others can read it; `chmod 600 %s`", path, path)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import anyio
 import anyio.lowlevel
 
-from phonesys.cli.paths import expand
+from phonesys.config.paths import expand
 from phonesys.errors import UsageError
 
 if TYPE_CHECKING:

@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from phonesys.backends.leadconnector.oauth.credential import store_key
-from phonesys.cli.config.options import read_options
+from phonesys.config.options import read_options
 from phonesys.errors import ConfigError, InvalidArgument
 from phonesys.oauth import FileTokenStore
 
 if TYPE_CHECKING:
     from phonesys.backends.info import OAuthInfo
-    from phonesys.cli.config.section import Section
+    from phonesys.config.section import Section
     from phonesys.http.auth import Auth
     from phonesys.oauth import TokenStore
     from phonesys.secret import Secret

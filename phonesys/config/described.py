@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from phonesys.cli.config.section import default_variable
+from phonesys.config.section import default_variable
 from phonesys.provider import installed, load
 
 if TYPE_CHECKING:

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from phonesys.backends.base import DEFAULT_ACCOUNT
-from phonesys.cli.accounts import AccountFile
-from phonesys.cli.config import oauth
-from phonesys.cli.config.described import default_credentials, info_of
-from phonesys.cli.config.options import read_common_options, read_options
-from phonesys.cli.config.section import literal_secrets, suggestion
-from phonesys.cli.config.settings import FILE, read_settings
-from phonesys.cli.config.trust import default_url, reject_foreign_urls, require_vendor_host
-from phonesys.cli.paths import expand
+from phonesys.config import oauth
+from phonesys.config.accounts import AccountFile
+from phonesys.config.described import default_credentials, info_of
+from phonesys.config.options import read_common_options, read_options
+from phonesys.config.paths import expand
+from phonesys.config.section import literal_secrets, suggestion
+from phonesys.config.settings import FILE, read_settings
+from phonesys.config.trust import default_url, reject_foreign_urls, require_vendor_host
 from phonesys.errors import ConfigError, InvalidArgument, UnknownProvider, UsageError
 from phonesys.http.auth import PerAccount
 from phonesys.provider import NumberProvider, installed, load
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from phonesys.backends.info import BackendInfo
-    from phonesys.cli.config.section import Section
+    from phonesys.config.section import Section
     from phonesys.http.auth import Auth
 
 _NONE: Mapping[str, Any] = {}

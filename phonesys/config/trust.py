@@ -17,7 +17,7 @@ from phonesys.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from phonesys.cli.config.section import Section
+    from phonesys.config.section import Section
 
 
 def require_vendor_host(section: Section, factory: Callable[..., Any]) -> None:
@@ -62,5 +62,5 @@ def _host(url: str) -> tuple[str, str | None]:
 def _refuse(section: Section, key: str) -> NoReturn:
     raise ConfigError(
         f"{section.where(key)}: credentials from elsewhere are not sent to a host that this file chooses; "
-        f"expected the vendor's host, or --config {section.source}"
+        f"expected the vendor's host, or a file that you name: --config {section.source}"
     )

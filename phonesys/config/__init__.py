@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from phonesys.cli.config.backends import ConfiguredBackend, load_backend, load_backends
-from phonesys.cli.config.settings import Settings, read_settings
+from phonesys.config.backends import ConfiguredBackend, load_backend, load_backends
+from phonesys.config.settings import Settings, read_settings
 
 __all__ = ["ConfiguredBackend", "Settings", "load_backend", "load_backends", "read_settings"]

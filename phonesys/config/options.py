@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from phonesys.backends.info import BackendOption
-    from phonesys.cli.config.section import Section
+    from phonesys.config.section import Section
 
 _SECONDS = ("timeout", "connect_timeout", "read_timeout", "deadline")
 
