@@ -16,6 +16,7 @@ if TYPE_CHECKING:
         exchange_code,
     )
     from phonesys.backends.leadping import Leadping, LeadpingNumber, LeadpingRow, ListOptions
+    from phonesys.changes import Change, ChangeOutcome, ChangeResult, Plan, PlannedChange, Risk
     from phonesys.errors import (
         AttemptTimeout,
         BackendFault,
@@ -32,15 +33,18 @@ if TYPE_CHECKING:
         NotFound,
         NotJson,
         NotOpen,
+        NotPermitted,
         OutcomeUnknown,
         PermanentServerError,
         PhonesysError,
         PhoneSystemMissing,
+        PlanError,
         QuotaExhausted,
         RateLimited,
         RepeatedPage,
         RequestTimeout,
         ResponseTooLarge,
+        RunSuperseded,
         ServerError,
         StatusError,
         SweepIncomplete,
@@ -68,10 +72,11 @@ if TYPE_CHECKING:
     from phonesys.secret import Secret
     from phonesys.sweep import AccountReport, Failure, Outcome, Sweep, SweepReport
     from phonesys.system import PhoneSystem
-    from phonesys.writes import Reconciled, Write, WriteOutcome
+    from phonesys.writes import Action, Reconciled, Write, WriteOutcome
 
 __all__ = [
     "AccountReport",
+    "Action",
     "AgencyTokens",
     "Agent",
     "AgentNumber",
@@ -86,6 +91,9 @@ __all__ = [
     "Bearer",
     "CallError",
     "Capabilities",
+    "Change",
+    "ChangeOutcome",
+    "ChangeResult",
     "ConfigError",
     "Conflict",
     "ConnectError",
@@ -109,6 +117,7 @@ __all__ = [
     "NotFound",
     "NotJson",
     "NotOpen",
+    "NotPermitted",
     "NumberKind",
     "NumberPool",
     "NumberProvider",
@@ -124,6 +133,9 @@ __all__ = [
     "PhoneSystem",
     "PhoneSystemMissing",
     "PhonesysError",
+    "Plan",
+    "PlanError",
+    "PlannedChange",
     "QuotaExhausted",
     "RateLimit",
     "RateLimited",
@@ -131,6 +143,8 @@ __all__ = [
     "RepeatedPage",
     "RequestTimeout",
     "ResponseTooLarge",
+    "Risk",
+    "RunSuperseded",
     "Secret",
     "ServerError",
     "StatusError",
@@ -162,6 +176,7 @@ _HOMES = (
     "http.ratelimit.window",
     "http.auth",
     "sweep",
+    "changes",
     "system",
     "oauth",
     "backends.agents",

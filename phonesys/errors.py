@@ -8,6 +8,8 @@
     │   ├── ConfigError               a configuration that cannot be used
     │   ├── UnknownProvider           no backend of that name
     │   ├── Unsupported               the backend lacks the ability
+    │   ├── PlanError                 changes that cannot be planned
+    │   ├── NotPermitted              a plan whose risk needs a permission
     │   └── NotOpen                   used outside of its `async with`
     ├── CallError                     one operation at one backend failed
     │   ├── TransportError            no whole response arrived
@@ -34,12 +36,13 @@
     │   ├── InconsistentListing       the pages of an account do not add up
     │   ├── OutcomeUnknown            a write may or may not have been carried out
     │   └── BackendFault              a backend raised something that is not a PhonesysError
-    └── SweepIncomplete               a sweep that had to be complete was not
+    ├── SweepIncomplete               a sweep that had to be complete was not
+    └── RunSuperseded                 another process has taken up the run of this plan
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, cast
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, Self, cast
 
 import msgspec
 
@@ -86,6 +89,28 @@ class Unsupported(UsageError, AttributeError):
 
     It is an AttributeError as well, so that `hasattr` and runtime protocols see the ability as missing.
     """
+
+
+class LineError(NamedTuple):
+    """One error of a change, and the line of the file that it came from."""
+
+    line: int | None
+    text: str
+
+    def __str__(self) -> str:
+        return self.text if self.line is None else f"line {self.line}: {self.text}"
+
+
+class PlanError(UsageError):
+    """Changes that cannot be planned. `errors` holds all errors at once, each with its line."""
+
+    def __init__(self, message: str = "", errors: Sequence[LineError] = ()) -> None:
+        super().__init__(message or "\n".join(map(str, errors)))
+        self.errors = tuple(errors)
+
+
+class NotPermitted(UsageError):
+    """A plan with a risk that needs an explicit permission. The message names it. Nothing was changed."""
 
 
 class NotOpen(UsageError):
@@ -370,6 +395,10 @@ class SweepIncomplete(PhonesysError):
         super().__init__(message)
         self.numbers = list(numbers)
         self.report = report
+
+
+class RunSuperseded(PhonesysError):
+    """Another process has taken up the run of this plan. This one sends no further change."""
 
 
 _MOVED = frozenset({301, 307, 308})

@@ -1,4 +1,4 @@
-"""Writes whose response was lost, as plain data, and what a look-up may show.
+"""Writes as plain data, and what a look-up of one whose response was lost may show.
 
 No vendor records which request made a change. So a look-up cannot tell if this very request was carried out.
 It tells if the vendor holds what the request asked for, and if that came about since.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Generic, Literal, TypeAlias, TypeVar
 
 import msgspec
 
@@ -18,6 +18,22 @@ GRACE_PERIOD = 60.0
 """Seconds after which a request whose response was lost is taken to be over, as gateways usually allow."""
 CLOCK_SKEW = 60.0
 """Seconds by which the vendor's clock and this one may differ."""
+
+
+Value: TypeAlias = str | bool | None
+"""Value of a field that a change sets."""
+
+
+class Action(StrEnum):
+    """The kind of a change."""
+
+    UPDATE = "update"
+    """Set fields of a number that is held."""
+    DELETE = "delete"
+    CREATE = "create"
+    """Register a number with a backend, or assign one that no agent has."""
+    BUY = "buy"
+    """Purchase a number, which costs money."""
 
 
 class WriteOutcome(StrEnum):
@@ -46,10 +62,10 @@ class Reconciled(msgspec.Struct, Generic[N_co], frozen=True, kw_only=True):
 class Write(msgspec.Struct, frozen=True, kw_only=True):
     """A write as plain data, from which its outcome can be looked up, in another process too."""
 
-    kind: Literal["create", "assign", "update", "delete"]
+    kind: Literal["create", "assign", "purchase", "update", "delete"]
     account: str
     number: str | None = None
-    """Number to create or assign, E.164."""
+    """Number to create, assign or purchase, E.164."""
     number_id: str | None = None
     """Id of the number to update or delete."""
     wanted: dict[str, Any] = {}

@@ -40,7 +40,7 @@ IDENTIFIERS = {
         FetchesCredentials sibling
         Crew staff overstaffed Handover bring_back adds_up displaced readings
         one_auth WHOLE_KEY MOST_PAGES _mine _believed one_by_one Doubtful expect_shallow
-        Renewal Attached Journal _Journal Seal precious
+        Renewal Attached _Journal Seal precious
         TakenOver sweep_up record_of more_of columns_of
         World Switch objection Numbering Bench Trouble calm
     """,

@@ -37,6 +37,7 @@ PROGRAM = re.compile(r'python(?: title="(\w+\.py)")?')
 # What is not Python is a command that tests/cli runs (console), or cannot run here.
 OTHER_LANGUAGES = {"console", "shell", "sql", "text", "toml"}
 DOCUMENTED = (
+    "phonesys.changes",
     "phonesys",
     "phonesys.http",
     "phonesys.inventory",

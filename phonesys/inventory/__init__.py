@@ -9,18 +9,17 @@ from phonesys.inventory.inventory import Inventory
 from phonesys.inventory.record import (
     AccountKey,
     AccountOutcome,
-    NumberRecord,
     Records,
     account_outcomes,
     batches,
     incomplete_accounts,
     sweep_records,
-    to_record,
 )
 from phonesys.inventory.snapshot import Snapshot
 from phonesys.inventory.stored_sweep import StoredSweep
 from phonesys.inventory.token_store import SqlTokenStore
 from phonesys.inventory.watch import Watch
+from phonesys.record import NumberRecord, to_record
 
 __all__ = [
     "TOPICS",

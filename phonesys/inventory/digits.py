@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from phonesys.inventory.record import NumberRecord
+    from phonesys.record import NumberRecord
 
 _NOT_DIGITS = str.maketrans("", "", "+-. ()/\N{NO-BREAK SPACE}")
 # Shorter ones are extensions and service codes, which repeat from account to account.

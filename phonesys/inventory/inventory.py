@@ -19,8 +19,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from phonesys.inventory.diff import Change
-    from phonesys.inventory.record import AccountKey, NumberRecord
+    from phonesys.inventory.record import AccountKey
     from phonesys.inventory.store.database import Database
+    from phonesys.record import NumberRecord
     from phonesys.sweep import Accounts, SweepReport
     from phonesys.system import PhoneSystem
 

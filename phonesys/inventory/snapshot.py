@@ -11,10 +11,10 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping
     from datetime import datetime
 
-    from phonesys.inventory.record import NumberRecord
     from phonesys.inventory.store.database import Database
     from phonesys.inventory.store.reading import SweepRow
     from phonesys.model import NumberPool
+    from phonesys.record import NumberRecord
 
 
 LISTED, NAMED = "listed", "named"

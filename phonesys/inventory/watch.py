@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
     from phonesys.inventory.inventory import Inventory
-    from phonesys.inventory.record import AccountKey, NumberRecord
+    from phonesys.inventory.record import AccountKey
     from phonesys.inventory.stored_sweep import StoredSweep
+    from phonesys.record import NumberRecord
     from phonesys.sweep import AccountReport, Sweep, SweepReport
     from phonesys.system import PhoneSystem
 

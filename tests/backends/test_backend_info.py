@@ -20,8 +20,9 @@ from phonesys import (
 from phonesys.backends.leadconnector.oauth import AgencyTokens
 from phonesys.backends.words import Vocabulary, fold, kind_of
 from phonesys.http.auth import PerAccount
-from phonesys.inventory.record import page_records, to_columns
+from phonesys.inventory.record import page_records
 from phonesys.model import NumberKind, Page
+from phonesys.record import to_columns
 from phonesys.sandbox import Sandbox
 
 BACKENDS = (LeadConnector, Leadping, AgentNumbers)

@@ -36,9 +36,9 @@ from phonesys.config import load_backends
 from phonesys.errors import DecodeError, StatusError, UsageError
 from phonesys.http.response import BODY_EXCERPT_BYTES, error_from_response, expect_no_content
 from phonesys.http.retry import backoff
-from phonesys.inventory.record import to_record
 from phonesys.oauth.codec import Codec
 from phonesys.oauth.token import Token, encode_with_secrets
+from phonesys.record import to_record
 from phonesys.sandbox import FaultPlan
 
 if TYPE_CHECKING:

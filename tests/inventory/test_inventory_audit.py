@@ -26,7 +26,8 @@ from phonesys.inventory.audit import (
     rule,
 )
 from phonesys.inventory.extras import MissingExtra
-from phonesys.inventory.record import NumberRecord, account_outcomes, sweep_records
+from phonesys.inventory.record import account_outcomes, sweep_records
+from phonesys.record import NumberRecord
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

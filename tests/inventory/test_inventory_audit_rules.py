@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from phonesys.inventory.audit import AuditContext, Finding, Severity, all_rules, findings
-from phonesys.inventory.record import AccountOutcome, NumberRecord
+from phonesys.inventory.record import AccountOutcome
 from phonesys.model import NumberKind, NumberPool, NumberStatus
+from phonesys.record import NumberRecord
 
 DOCS = Path(__file__).parent.parent.parent / "docs" / "guides" / "audit.md"
 

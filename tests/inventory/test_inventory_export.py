@@ -23,8 +23,9 @@ from phonesys import AgentNumbers, InvalidArgument, LeadConnector, Leadping, Pho
 from phonesys.inventory.export import COLUMNS, ExportFailed, export
 from phonesys.inventory.export.xlsx import Xlsx
 from phonesys.inventory.extras import MissingExtra
-from phonesys.inventory.record import AccountOutcome, NumberRecord, sweep_records
+from phonesys.inventory.record import AccountOutcome, sweep_records
 from phonesys.model import NumberStatus
+from phonesys.record import NumberRecord
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator

@@ -10,7 +10,8 @@ import pytest
 from phonesys import InvalidArgument, LeadConnector, Leadping, PhoneSystem
 from phonesys.inventory.export.dlt import _read_in_thread, numbers
 from phonesys.inventory.extras import MissingExtra
-from phonesys.inventory.record import NumberRecord, sweep_records
+from phonesys.inventory.record import sweep_records
+from phonesys.record import NumberRecord
 from phonesys.sandbox import Sandbox
 
 if TYPE_CHECKING:

@@ -32,15 +32,9 @@ from phonesys.backends.leadconnector import record as columns
 from phonesys.backends.leadconnector.wire import LeadConnectorNumber
 from phonesys.backends.leadping.wire import decode_listing, decode_number
 from phonesys.cli.rows import NumberRow
-from phonesys.inventory.record import (
-    NumberRecord,
-    account_outcomes,
-    batches,
-    page_records,
-    sweep_records,
-    to_record,
-)
+from phonesys.inventory.record import account_outcomes, batches, page_records, sweep_records
 from phonesys.model import InboundService, NumberPool
+from phonesys.record import NumberRecord, to_record
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

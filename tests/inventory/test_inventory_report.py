@@ -17,10 +17,11 @@ from phonesys import AgentNumbers, Leadping, PhoneSystem
 from phonesys.inventory.audit import Finding, Severity
 from phonesys.inventory.diff import Change, ChangeKind, FieldChange
 from phonesys.inventory.extras import MissingExtra
-from phonesys.inventory.record import AccountOutcome, NumberRecord, account_outcomes, sweep_records
+from phonesys.inventory.record import AccountOutcome, account_outcomes, sweep_records
 from phonesys.inventory.report import ReportFailed, write_report
 from phonesys.inventory.report.page import page_template
 from phonesys.model import NumberStatus
+from phonesys.record import NumberRecord
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from phonesys.inventory.diff import Change, ChangeKind
-from phonesys.inventory.record import AccountOutcome, NumberRecord
+from phonesys.inventory.record import AccountOutcome
 from phonesys.inventory.report import write_report
 from phonesys.model import NumberKind, NumberStatus
+from phonesys.record import NumberRecord
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

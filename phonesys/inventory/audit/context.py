@@ -12,8 +12,9 @@ from phonesys.errors import InvalidArgument
 from phonesys.inventory.audit.index import NumberIndex
 
 if TYPE_CHECKING:
-    from phonesys.inventory.record import AccountKey, NumberRecord
+    from phonesys.inventory.record import AccountKey
     from phonesys.model import NumberPool
+    from phonesys.record import NumberRecord
 
 Ids: TypeAlias = Iterable[Any] | Mapping[str, Iterable[Any]]
 """Ids, or objects with an `id`: for all backends, or by backend."""

@@ -9,7 +9,8 @@ from phonesys.inventory.digits import to_digits
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from phonesys.inventory.record import AccountKey, NumberRecord
+    from phonesys.inventory.record import AccountKey
+    from phonesys.record import NumberRecord
 
 
 class Holders:

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from phonesys.inventory.audit.context import AuditContext
-    from phonesys.inventory.record import AccountKey, NumberRecord
+    from phonesys.inventory.record import AccountKey
+    from phonesys.record import NumberRecord
 
 _SHOWN = 6
 

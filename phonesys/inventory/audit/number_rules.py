@@ -19,7 +19,7 @@ from phonesys.model import NumberKind, NumberStatus
 
 if TYPE_CHECKING:
     from phonesys.inventory.audit.context import AuditContext
-    from phonesys.inventory.record import NumberRecord
+    from phonesys.record import NumberRecord
 
 _UNUSABLE = frozenset(
     {NumberStatus.SUSPENDED, NumberStatus.RESTRICTED, NumberStatus.FAILED, NumberStatus.EXPIRED}

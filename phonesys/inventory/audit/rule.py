@@ -14,7 +14,7 @@ from phonesys.inventory.audit.finding import Severity
 from phonesys.inventory.record import AccountKey
 
 if TYPE_CHECKING:
-    from phonesys.inventory.record import NumberRecord
+    from phonesys.record import NumberRecord
 
 CheckNumber: TypeAlias = "Callable[[NumberRecord, AuditContext], str | None]"
 """Returns the evidence of a problem with one number, or None."""

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterable, Collection, Iterable, Iterator
 
     from phonesys.inventory.audit.rule import CheckNumber, InventoryCheck, Problem
-    from phonesys.inventory.record import NumberRecord, Records
+    from phonesys.inventory.record import Records
+    from phonesys.record import NumberRecord
 
 _BATCH = 256
 

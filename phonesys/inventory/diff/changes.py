@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from phonesys.inventory.digits import number_key
-from phonesys.inventory.record import NumberRecord
+from phonesys.record import NumberRecord
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable, Iterator

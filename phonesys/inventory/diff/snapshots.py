@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator
 
     from phonesys.inventory.diff.changes import Change
-    from phonesys.inventory.record import NumberRecord
     from phonesys.inventory.snapshot import Snapshot
     from phonesys.inventory.store.database import Database
     from phonesys.inventory.store.reading import AccountRow
+    from phonesys.record import NumberRecord
 
 Pair: TypeAlias = "tuple[AccountRow | None, AccountRow | None]"
 

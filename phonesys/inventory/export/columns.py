@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import msgspec
 
 from phonesys.inventory.extras import require_extra
-from phonesys.inventory.record import NumberRecord
+from phonesys.record import NumberRecord
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
     from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
-    from phonesys.inventory.record import NumberRecord, Records
+    from phonesys.inventory.record import Records
+    from phonesys.record import NumberRecord
 
 _BATCH = 20_000
 

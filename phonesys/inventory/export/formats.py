@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Iterable, Sequence
 
-    from phonesys.inventory.record import AccountOutcome, NumberRecord
+    from phonesys.inventory.record import AccountOutcome
+    from phonesys.record import NumberRecord
 
 
 class Format(StrEnum):

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from phonesys.inventory.export.columns import Column
-    from phonesys.inventory.record import AccountOutcome, NumberRecord
+    from phonesys.inventory.record import AccountOutcome
+    from phonesys.record import NumberRecord
 
 MAX_ROWS = 1_048_576
 """Rows of one worksheet, by the format. Further numbers are on further worksheets."""

@@ -14,7 +14,8 @@ from phonesys.inventory.record import batches
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterable, Iterable
 
-    from phonesys.inventory.record import AccountOutcome, NumberRecord, Records
+    from phonesys.inventory.record import AccountOutcome, Records
+    from phonesys.record import NumberRecord
 
 UNKNOWN = ""
 _BATCH = 256

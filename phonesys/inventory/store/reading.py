@@ -29,9 +29,10 @@ if TYPE_CHECKING:
 
     from sqlalchemy import ColumnElement, Table
 
-    from phonesys.inventory.record import AccountKey, NumberRecord
+    from phonesys.inventory.record import AccountKey
     from phonesys.inventory.store.database import Database
     from phonesys.model import NumberPool
+    from phonesys.record import NumberRecord
 
 T = TypeVar("T")
 

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import msgspec
 
-from phonesys.inventory.record import NumberRecord, to_columns
 from phonesys.inventory.store.schema import KEYS_PER_PAGE, to_utc
 from phonesys.model import NumberPool
+from phonesys.record import NumberRecord, to_columns
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
