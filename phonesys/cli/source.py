@@ -13,9 +13,11 @@ from phonesys.cli.store import default_store, existing_store
 from phonesys.cli.terminal import print_error, stderr_is_live
 from phonesys.config import ConfiguredBackend, load_backends
 from phonesys.errors import PhonesysError, UsageError
-from phonesys.inventory import (
+from phonesys.inventory import (  # a dataclass has the first four
     AccountOutcome,
+    Inventory,
     NumberRecord,
+    Snapshot,
     account_outcomes,
     incomplete_accounts,
     sweep_records,
@@ -42,6 +44,8 @@ class RecordSource:
     finish: Callable[[bool], int]
     """Print what could not be read, and return the exit status; True allows incomplete results."""
     changes: AsyncIterable[Change] | None = None
+    snapshot: tuple[Inventory, Snapshot] | None = None
+    """The store and the snapshot that is read, if it is one."""
 
     def audit_arguments(self, ignore: Sequence[str] | None) -> dict[str, Any]:
         """Return the keyword arguments of an audit."""
@@ -100,6 +104,7 @@ async def _from_store(store: str) -> AsyncGenerator[RecordSource]:
             AuditContext(),
             lambda allowed: report_snapshot(snapshot.id, incomplete, allow_incomplete=allowed),
             changes,
+            (inventory, snapshot),
         )
 
 

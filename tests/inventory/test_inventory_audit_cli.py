@@ -81,6 +81,19 @@ def test_a_stored_sweep_becomes_a_report_with_changes(store: Path, tmp_path: Pat
     assert '<span class="chip"><strong>5</strong> removed</span>' in page
 
 
+def test_the_report_of_a_store_is_of_the_time_of_its_sweep(store: Path, tmp_path: Path) -> None:
+    """The page bears the time of the snapshot, and a trend since earlier ones unless `--trend 0` hides it."""
+    page = tmp_path / "r.html"
+    assert phonesys("report", page, "--store", store).exit_code == 0
+    snapshots = json.loads(
+        phonesys("snapshots", "--store", store, "--format", "jsonl").output.splitlines()[0]
+    )
+    assert f'datetime="{snapshots["finished_at"][:19]}' in page.read_text()
+    assert ">Trend<" in page.read_text()
+    assert phonesys("report", page, "--store", store, "--trend", 0).exit_code == 0
+    assert ">Trend<" not in page.read_text()
+
+
 def test_without_a_store_a_sweep_is_made(tmp_path: Path) -> None:
     """Every number of the sandbox is exported."""
     done = phonesys("export", tmp_path / "n.csv", "--sandbox", "--backend", "agents")

@@ -109,6 +109,6 @@ async def test_names_are_exported_and_reported(tmp_path: Path) -> None:
     rows = map(json.loads, (tmp_path / "n.jsonl").read_text().splitlines())
     assert {row["account"]: row["account_name"] for row in rows}["a0"] == "Front office"
     page = (tmp_path / "n.html").read_text()
-    assert "Front office (a0)" in page
-    assert "Back &lt;office&gt; (a2)" in page
+    assert '"a0","Front office",1,' in page
+    assert r'"a2","Back \u003coffice\u003e",1,' in page
     assert "Back <office>" not in page

@@ -14,14 +14,17 @@ import msgspec
 import pytest
 
 from phonesys import AgentNumbers, Leadping, PhoneSystem
-from phonesys.inventory.audit import Finding, Severity
+from phonesys.inventory import Inventory
+from phonesys.inventory.audit import Finding, Severity, findings
 from phonesys.inventory.diff import Change, ChangeKind, FieldChange
 from phonesys.inventory.extras import MissingExtra
 from phonesys.inventory.record import AccountOutcome, account_outcomes, sweep_records
-from phonesys.inventory.report import ReportFailed, write_report
+from phonesys.inventory.report import ReportFailed, TrendPoint, read_trend, write_report
 from phonesys.inventory.report.page import page_template
 from phonesys.model import NumberStatus
 from phonesys.record import NumberRecord
+from tests.sweep.memory import Memory
+from tests.sweep.memory import number as memory_number
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -120,7 +123,8 @@ async def test_findings_can_be_passed_in(tmp_path: Path) -> None:
     page = await report(tmp_path, number(0), number(300, is_routed=False), findings=found)
     assert "no-inbound-route" not in page.text
     assert "The first 200 of 250." in page.text
-    assert [row[-1] for row in page.data["rows"]] == [1, 0]
+    words = page.data["words"]["findings"]
+    assert [words[row[-1]] for row in page.data["rows"]] == ["critical mine", ""]
     page = await report(tmp_path, number(is_routed=False), findings=())
     assert "The audit found no problems." in page.text
 
@@ -167,7 +171,8 @@ async def test_data_is_never_markup(tmp_path: Path) -> None:
     hostile, harmless = await with_text(HOSTILE), await with_text("harmless")
     assert [tag for tag, _ in hostile.tags] == [tag for tag, _ in harmless.tags]
     assert not [name for _, attrs in hostile.tags for name in attrs if name.startswith("on")]
-    assert hostile.data["rows"][0][3] == HOSTILE
+    assert hostile.data["rows"][0][2] == HOSTILE
+    assert hostile.data["accounts"][0][:2] == [HOSTILE, HOSTILE]
     assert HOSTILE in hostile.text
 
 
@@ -192,10 +197,90 @@ async def test_the_page_lists_a_limited_number(tmp_path: Path) -> None:
     assert "lists the first 20 of 50 numbers" in page.text
 
 
-async def test_small_accounts_are_summed_up(tmp_path: Path) -> None:
-    """The largest accounts are shown, and the others are one line."""
-    page = await report(tmp_path, *(number(n, account=f"acc{n}") for n in range(30)), findings=())
-    assert "18 others" in page.text
+async def test_the_index_lists_every_account(tmp_path: Path) -> None:
+    """The index has accounts without numbers too, with their names, numbers, findings, outcomes and cost."""
+    records = [number(n, account="a", monthly_amount="1.15", billed=True) for n in range(3)]
+    records.append(number(3, account="b", is_routed=False, account_name="Front desk"))
+    accounts = [
+        AccountOutcome("acme", "a", "done"),
+        AccountOutcome("acme", "b", "done"),
+        AccountOutcome("acme", "c", "empty", name="Nothing yet"),
+    ]
+    page = await report(tmp_path, *records, accounts=accounts)
+    assert page.data["accounts"] == [
+        ["acme", "a", "", 3, 0, 0, "done", "3.45"],
+        ["acme", "b", "Front desk", 1, 1, 0, "done", ""],
+        ["acme", "c", "Nothing yet", 0, 0, 0, "empty", ""],
+    ]
+
+
+async def test_two_backends_may_have_an_account_of_the_same_id(tmp_path: Path) -> None:
+    """Accounts are told apart by backend and id, and each has its own name."""
+    records = [
+        number(n, backend=name, account_name=f"Of {name}") for n, name in enumerate(("north", "south"))
+    ]
+    page = await report(tmp_path, *records, findings=())
+    assert [one[:4] for one in page.data["accounts"]] == [
+        ["north", "a", "Of north", 1],
+        ["south", "a", "Of south", 1],
+    ]
+    assert [row[0] for row in page.data["rows"]] == [0, 1]
+
+
+async def test_cost_is_summed_up_where_it_is_known(tmp_path: Path) -> None:
+    """The page shows the exact monthly amount of all numbers and of idle ones, and how many have none."""
+    records = [number(n, billed=True, monthly_amount="0.10") for n in range(3)]
+    records += [
+        number(3, billed=True, monthly_amount="1.155", status=NumberStatus.SUSPENDED),
+        number(4, billed=True, monthly_amount="soon"),
+        number(5),
+    ]
+    page = await report(tmp_path, *records)
+    assert "acme 5 1.455 without 1 number of unknown price 1 1.155" in page.text
+    assert "Cost and idle numbers" not in (await report(tmp_path, number())).text
+
+
+async def test_a_trend_needs_two_sweeps(tmp_path: Path) -> None:
+    """Charts show earlier sweeps and this one. Without an earlier sweep there is no trend."""
+    earlier = [
+        TrendPoint(
+            as_of=datetime(2025, 1, day, tzinfo=UTC), numbers=day * 10, complete=day != 2, critical=1,
+            other_findings=day, added=day, removed=1,
+        )
+        for day in (1, 2)
+    ]  # fmt: skip
+    now = datetime(2025, 1, 3, tzinfo=UTC)
+    page = await report(tmp_path, number(is_routed=False), trend=earlier, changes=(), as_of=now)
+    assert "Numbers 1 \N{MINUS SIGN}19" in page.text
+    assert "2 Jan 2025: 20 numbers, incomplete" in page.text
+    assert "3 Jan 2025: 1 critical and 0 other findings" in page.text
+    assert "2025-01-03 00:00 UTC 1 1 0 0 0 yes" in page.text
+    assert "Trend" not in (await report(tmp_path, number())).text
+
+
+async def test_the_trend_is_read_from_earlier_snapshots(where: str) -> None:
+    """Points are the last snapshots of the same backends, with their findings and what each changed."""
+    async with Inventory(where) as inventory:
+        for count in (2, 3, 1, 4):
+            listing = [memory_number(n, "a") for n in range(count)]
+            async with PhoneSystem(Memory({"a": [listing]})) as phones:
+                await inventory.collect(phones)
+        async with PhoneSystem(Memory({"a": [[]]}, name="another")) as phones:
+            await inventory.collect(phones)
+        newest = (await inventory.snapshots())[1]
+        every = await read_trend(inventory, newest)
+        last = await read_trend(inventory, newest, sweeps=1)
+        none = await read_trend(inventory, newest, sweeps=0)
+        oldest_first = (await inventory.snapshots())[:1:-1]
+        found = [len(await findings(one.records(), accounts=one.accounts())) for one in oldest_first]
+    assert [(one.numbers, one.added, one.removed, one.complete) for one in every] == [
+        (2, None, None, True),
+        (3, 1, 0, True),
+        (1, 0, 2, True),
+    ]
+    assert [(one.critical or 0) + (one.other_findings or 0) for one in every] == found
+    assert last == every[-1:]
+    assert none == []
 
 
 async def test_the_date_is_in_utc(tmp_path: Path) -> None:

@@ -10,11 +10,12 @@ import msgspec
 
 from phonesys.inventory.audit import Finding, Severity, all_rules
 from phonesys.inventory.record import batches
+from phonesys.inventory.report.cost import CostSummary
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterable, Iterable
 
-    from phonesys.inventory.record import AccountOutcome, Records
+    from phonesys.inventory.record import AccountKey, AccountOutcome, Records
     from phonesys.record import NumberRecord
 
 UNKNOWN = ""
@@ -28,12 +29,17 @@ class NumberSummary:
         self._max_rows = max_rows
         self.total = 0
         self.backends: Counter[str] = Counter()
-        self.accounts: Counter[tuple[str, str]] = Counter()
+        self.accounts: Counter[AccountKey] = Counter()
         self.countries: Counter[str] = Counter()
         self.statuses: Counter[str] = Counter()
+        self.statuses_by_backend: Counter[tuple[str, str]] = Counter()
+        self.cost = CostSummary()
         self.rows: list[list[Any]] = []
-        self.account_names: dict[tuple[str, str], str] = {}
-        self._words: dict[str, dict[str, int]] = {name: {} for name in _CODED}
+        self.account_names: dict[AccountKey, str] = {}
+        self.words: dict[str, dict[str, int]] = {
+            name: {} for name in ("country", "kind", "status", "findings")
+        }
+        self.account_index: dict[AccountKey, int] = {}
 
     @property
     def known_countries(self) -> int:
@@ -56,25 +62,28 @@ class NumberSummary:
 
     def add(self, record: NumberRecord) -> None:
         """Count a record."""
+        account = record.backend, record.account
         self.total += 1
         self.backends[record.backend] += 1
-        self.accounts[record.backend, record.account] += 1
+        self.accounts[account] += 1
         if record.account_name is not None:
-            self.account_names[record.backend, record.account] = record.account_name
+            self.account_names[account] = record.account_name
         self.countries[record.country or UNKNOWN] += 1
         self.statuses[record.status.value] += 1
+        self.statuses_by_backend[record.backend, record.status.value] += 1
+        self.cost.add(record)
         if len(self.rows) < self._max_rows:
             self.rows.append(self._row(record))
 
     def _row(self, record: NumberRecord) -> list[Any]:
+        """Return a row. Its columns are named at the top of `page.js`."""
         return [
-            self._code("backend", record.backend),
-            self._code("account", record.account),
+            self.account_index.setdefault((record.backend, record.account), len(self.account_index)),
             record.number,
             record.label or "",
-            self._code("country", record.country or UNKNOWN),
-            self._code("kind", record.kind.value),
-            self._code("status", record.status.value),
+            self.code("country", record.country or UNKNOWN),
+            self.code("kind", record.kind.value),
+            self.code("status", record.status.value),
             sum(
                 1 << bit for bit, can in enumerate((record.voice, record.sms, record.mms, record.fax)) if can
             ),
@@ -82,30 +91,24 @@ class NumberSummary:
             record.assignee or "",
             record.pool_name or record.pool or "",
             record.id,
+            record.monthly_amount or "",
             0,
         ]
 
-    def _code(self, name: str, word: str) -> int:
+    def code(self, name: str, word: str) -> int:
         """Return the index of a repeated word in its list."""
-        words = self._words[name]
+        words = self.words[name]
         return words.setdefault(word, len(words))
 
-    def flag(self, flags: dict[str, int]) -> None:
-        """Mark the rows of numbers with findings."""
+    def mark(self, found: FindingGroups) -> None:
+        """Add to each row the findings of its number."""
+        self.code("findings", "")
         for row in self.rows:
-            row[-1] = flags.get(row[_NUMBER], 0)
-
-    def data(self) -> str:
-        """Return the rows as JSON without characters that HTML could parse as markup."""
-        words = {name: list(words) for name, words in self._words.items()}
-        names = {account: name for (_, account), name in self.account_names.items()}
-        words["name"] = [names.get(account, "") for account in words["account"]]
-        text = msgspec.json.encode({"words": words, "rows": self.rows}).decode()
-        return text.replace("<", r"\u003c").replace(">", r"\u003e").replace("&", r"\u0026")
+            row[-1] = self.code("findings", found.codes_of(row[_NUMBER]))
 
 
-_CODED = ("backend", "account", "country", "kind", "status")
-_NUMBER = 2
+_CODED = ("country", "kind", "status", "findings")
+_NUMBER = 1
 
 
 def _route(record: NumberRecord) -> str:
@@ -127,12 +130,16 @@ class Group(msgspec.Struct):
 class FindingGroups:
     """Counts all findings, and keeps the first ones of every rule."""
 
-    def __init__(self, max_per_rule: int) -> None:
+    def __init__(self, max_per_rule: int, cost: CostSummary) -> None:
         self._max_per_rule = max_per_rule
+        self._cost = cost
         self._groups: dict[tuple[str, str], Group] = {}
         self._summaries = {rule.code: rule.summary for rule in all_rules().values()}
-        self.flags: dict[str, int] = {}
-        """The worst severity of each number, where 1 is the worst."""
+        self._of_number: dict[str, dict[str, Severity]] = {}
+        self.critical = 0
+        self.total = 0
+        self.by_account: Counter[tuple[AccountKey, bool]] = Counter()
+        """The number of findings of each account, critical and others apart."""
 
     async def add_all(self, findings: Iterable[Finding] | AsyncIterable[Finding]) -> None:
         """Count all findings."""
@@ -143,17 +150,33 @@ class FindingGroups:
 
     def add(self, finding: Finding) -> None:
         """Count a finding."""
+        is_critical = finding.severity is Severity.CRITICAL
+        self.total += 1
+        self.critical += is_critical
+        for account in finding.accounts:
+            self.by_account[account, is_critical] += 1
+        if finding.number is not None:
+            self._of_number.setdefault(finding.number, {})[finding.code] = finding.severity
+        self._cost.add_finding(finding)
+        group = self._group(finding)
+        group.count += 1
+        if len(group.findings) < self._max_per_rule:
+            group.findings.append(finding)
+
+    def _group(self, finding: Finding) -> Group:
         key = finding.code, finding.severity.value
         if key not in self._groups:
             summary = self._summaries.get(finding.code) or finding.code
             self._groups[key] = Group(finding.code, finding.severity, summary, finding.advice)
-        group = self._groups[key]
-        group.count += 1
-        if len(group.findings) < self._max_per_rule:
-            group.findings.append(finding)
-        if finding.number is not None:
-            rank = finding.severity.rank + 1
-            self.flags[finding.number] = min(rank, self.flags.get(finding.number, rank))
+        return self._groups[key]
+
+    def codes_of(self, number: str) -> str:
+        """Return the worst severity and the codes of a number's findings, or an empty text."""
+        found = self._of_number.get(number)
+        if not found:
+            return ""
+        codes = sorted(found, key=lambda code: (found[code].rank, code))
+        return " ".join([found[codes[0]].value, *codes])
 
     def groups(self) -> list[Group]:
         """Return the groups by severity, then by frequency."""
