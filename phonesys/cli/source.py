@@ -91,7 +91,7 @@ def open_source(
 async def _from_store(store: str) -> AsyncGenerator[RecordSource]:
     from phonesys.inventory import Inventory, NoSnapshot
 
-    async with Inventory(existing_store(store)) as inventory:
+    async with Inventory(existing_store(store), read_only=True) as inventory:
         snapshot = await inventory.snapshot()
         try:
             changes = inventory.diff(await inventory.previous(snapshot), snapshot)

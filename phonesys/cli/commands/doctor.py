@@ -165,7 +165,7 @@ async def _store_checks() -> AsyncGenerator[CheckRow]:
 
     shown = store.partition("://")[0] if "://" in store else store  # a URL may hold a password
     try:
-        async with asyncio.timeout(10), Inventory(existing_store(store)) as inventory:
+        async with asyncio.timeout(10), Inventory(existing_store(store), read_only=True) as inventory:
             count = len(await inventory.snapshots())
     except (PhonesysError, OSError) as error:
         yield CheckRow(

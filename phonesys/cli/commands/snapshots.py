@@ -53,7 +53,7 @@ def diff(
     async def main() -> int:
         if format_ is Format.CSV:
             raise UsageError("--format csv: a change has nested fields; use table or jsonl")
-        async with Inventory(existing_store(store)) as inventory:
+        async with Inventory(existing_store(store), read_only=True) as inventory:
             with destination(output) as to:
                 await _write_changes(inventory, older, newer, format_, to)
         return DONE
@@ -72,7 +72,7 @@ def snapshots(
     """List the snapshots in a store, newest first."""
 
     async def main() -> int:
-        async with Inventory(existing_store(store)) as inventory:
+        async with Inventory(existing_store(store), read_only=True) as inventory:
             found = [rows.snapshot_row(snapshot) for snapshot in await inventory.snapshots()]
         with destination(output) as to:
             await write_rows(rows.SnapshotRow, found, format_, to, table=tables.snapshots)

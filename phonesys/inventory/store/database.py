@@ -12,10 +12,10 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from phonesys._concurrency import run_shielded
 from phonesys.errors import PhonesysError
-from phonesys.inventory.errors import InventoryError
+from phonesys.inventory.errors import InventoryError, SchemaTooNew
 from phonesys.inventory.extras import require_extra
-from phonesys.inventory.store.migrations import migrate, read_version
-from phonesys.inventory.store.urls import parse_url, schema_of
+from phonesys.inventory.store.migrations import MIGRATIONS, migrate, read_version
+from phonesys.inventory.store.urls import display_name, parse_url, schema_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
@@ -37,10 +37,14 @@ class DatabaseLocked(InventoryError):
 
 
 class Database:
-    """An engine, with transactions for reading and for writing."""
+    """An engine, with transactions for reading and for writing.
 
-    def __init__(self, engine: AsyncEngine) -> None:
+    - `name`: begins every error: a file's path, or a server's host and database, without credentials.
+    """
+
+    def __init__(self, engine: AsyncEngine, name: str) -> None:
         self.engine = engine
+        self.name = name
         self._writing = engine.execution_options(phonesys_writes=True)
 
     @property
@@ -73,7 +77,7 @@ class Database:
     @asynccontextmanager
     async def writing(self) -> AsyncGenerator[AsyncConnection]:
         """Open a transaction that commits when its block succeeds. Raises DatabaseLocked."""
-        async with _map_errors(), self._writing.begin() as connection:
+        async with self._map_errors(), self._writing.begin() as connection:
             yield connection
 
     @asynccontextmanager
@@ -82,16 +86,16 @@ class Database:
 
         Values that cannot be decoded in its block are InventoryError.
         """
-        async with _map_errors():
+        async with self._map_errors():
             connection = await _retry(self._begin_reading)
             try:
-                with _map_damage():
+                with self._map_damage():
                     yield connection
             finally:
                 await connection.close()
 
     async def _begin_reading(self) -> AsyncConnection:
-        async with _map_errors():
+        async with self._map_errors():
             connection = await self.engine.connect()
             try:
                 await connection.begin()
@@ -103,6 +107,28 @@ class Database:
     async def close(self) -> None:
         """Close all connections."""
         await run_shielded(self.engine.dispose())
+
+    @asynccontextmanager
+    async def _map_errors(self) -> AsyncGenerator[None]:
+        try:
+            yield
+        except SQLAlchemyError as failure:
+            kind = DatabaseLocked if _is_lock(getattr(failure, "orig", None)) else InventoryError
+            raise kind(f"{self.name}: {_first_line(failure)}") from failure
+        except UnicodeDecodeError as failure:  # sqlite3 raises it for a message that quotes damaged text
+            raise InventoryError(f"{self.name} is damaged: its text is not UTF-8") from failure
+        except OSError as failure:  # asyncpg raises these when no server listens
+            raise InventoryError(f"{self.name} cannot be reached: {failure}") from failure
+
+    @contextmanager
+    def _map_damage(self) -> Generator[None]:
+        try:
+            yield
+        except PhonesysError:
+            raise
+        except (ValueError, TypeError, LookupError, ArithmeticError, msgspec.MsgspecError) as failure:
+            reason = f"{type(failure).__name__}: {failure!s:.300}"
+            raise InventoryError(f"{self.name} is damaged: {reason}") from failure
 
 
 async def _retry(attempt: Callable[[], Awaitable[T]]) -> T:
@@ -116,30 +142,6 @@ async def _retry(attempt: Callable[[], Awaitable[T]]) -> T:
             if loop.time() >= deadline:
                 raise
         await asyncio.sleep(_RETRY)
-
-
-@asynccontextmanager
-async def _map_errors() -> AsyncGenerator[None]:
-    try:
-        yield
-    except SQLAlchemyError as failure:
-        kind = DatabaseLocked if _is_lock(getattr(failure, "orig", None)) else InventoryError
-        raise kind(f"the database: {_first_line(failure)}") from failure
-    except UnicodeDecodeError as failure:  # sqlite3 raises it for a message that quotes damaged text
-        raise InventoryError("the database is damaged: its text is not UTF-8") from failure
-    except OSError as failure:  # asyncpg raises these when no server listens
-        raise InventoryError(f"the database cannot be reached: {failure}") from failure
-
-
-@contextmanager
-def _map_damage() -> Generator[None]:
-    try:
-        yield
-    except PhonesysError:
-        raise
-    except (ValueError, TypeError, LookupError, ArithmeticError, msgspec.MsgspecError) as failure:
-        reason = f"{type(failure).__name__}: {failure!s:.300}"
-        raise InventoryError(f"the database is damaged: {reason}") from failure
 
 
 def _is_lock(cause: BaseException | None) -> bool:
@@ -159,7 +161,7 @@ async def connect(
 ) -> Database:
     """Open a database, and create or migrate its tables if necessary and not `read_only`."""
     url = parse_url(where)
-    database = Database(await _engine(url, read_only=read_only, poolclass=poolclass))
+    database = Database(await _engine(url, read_only=read_only, poolclass=poolclass), display_name(url))
     try:
         await _open(database, schema_of(url), read_only=read_only)
     except BaseException:
@@ -170,14 +172,24 @@ async def connect(
 
 async def _open(database: Database, schema: str | None, *, read_only: bool) -> None:
     """Check the version of the schema, and write only if there is something to migrate."""
-    if await _retry(lambda: run_shielded(_is_current(database))):
-        return
-    if read_only:
-        raise InventoryError("the database holds no inventory of this version; sweep into it first")
-    await database.write(lambda connection: migrate(connection, schema=schema))
+    try:
+        found = await _retry(lambda: run_shielded(_read_version(database)))
+        if found == len(MIGRATIONS):
+            return
+        if not read_only:
+            await database.write(lambda connection: migrate(connection, schema=schema))
+            return
+    except SchemaTooNew as failure:
+        raise SchemaTooNew(f"{database.name}: {failure}") from None
+    if found:
+        raise InventoryError(
+            f"{database.name}: an older phonesys wrote it; the next sweep into it migrates it, and reading "
+            "does not"
+        )
+    raise InventoryError(f"{database.name}: it holds no inventory; sweep into it first")
 
 
-async def _is_current(database: Database) -> bool:
+async def _read_version(database: Database) -> int | None:
     async with database.reading() as connection:
         return await read_version(connection)
 

@@ -124,19 +124,19 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (_TABLES, _VIEW, _NAMES)
 _LOCK = 0x70686F6E  # arbitrary, and unlikely to be used by other programs
 
 
-async def read_version(connection: AsyncConnection, steps: Sequence[Sequence[str]] = MIGRATIONS) -> bool:
-    """Return True if the schema is of the newest version. Raises SchemaTooNew. Needs only to read."""
+async def read_version(connection: AsyncConnection) -> int | None:
+    """Return the version of the schema, or None without one. Needs only to read. Raises SchemaTooNew."""
     if not await connection.run_sync(lambda sync: inspect(sync).has_table(version.name)):
-        return False
+        return None
     found = (await connection.execute(select(version.c.version))).scalar()
-    _check_version(found, steps)
-    return found == len(steps)
+    _check_version(found, MIGRATIONS)
+    return found
 
 
 def _check_version(found: int | None, steps: Sequence[Sequence[str]]) -> None:
     if found is not None and found > len(steps):
         raise SchemaTooNew(
-            f"the database has schema version {found}, this phonesys supports up to {len(steps)}: upgrade it"
+            f"it has schema version {found}, and this phonesys supports up to {len(steps)}: upgrade it"
         )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import aclosing
 from datetime import datetime
+from functools import partial
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -151,7 +152,7 @@ async def read_records(
             async for batch in result.partitions(_BATCH):
                 found += len(batch)
                 yield parse_records(batch)
-    _check_count(f"sweep {sweep_id}", expected, found)
+    _check_count(database, f"sweep {sweep_id}", expected, found)
 
 
 def _filter(
@@ -161,10 +162,10 @@ def _filter(
     return (table.c[name] == value for name, value in wanted.items() if value is not None)
 
 
-def _check_count(place: str, expected: int, found: int) -> None:
+def _check_count(database: Database, place: str, expected: int, found: int) -> None:
     if found != expected:
         raise InventoryError(
-            f"the database is damaged: {place} has {expected:,} numbers, but {found:,} are stored"
+            f"{database.name} is damaged: {place} has {expected:,} numbers, but {found:,} are stored"
         )
 
 
@@ -197,7 +198,7 @@ async def read_accounts(
     if account is not None:
         query = query.where(accounts.c.account == account)
     last: AccountRow | None = None
-    async with aclosing(_stream(database, query, _group_accounts)) as batches:
+    async with aclosing(_stream(database, query, partial(_group_accounts, database))) as batches:
         async for batch in batches:
             for row in batch:
                 if last is not None and last.key == row.key:  # its pages continue in this batch
@@ -210,14 +211,14 @@ async def read_accounts(
         yield last
 
 
-def _group_accounts(batch: Sequence[Any]) -> list[AccountRow]:
+def _group_accounts(database: Database, batch: Sequence[Any]) -> list[AccountRow]:
     found: list[AccountRow] = []
     for account, rows in groupby(batch, key=lambda row: tuple(row[:7])):
         backend, id_, outcome, error, count, rejected, name = account
         held = tuple(row[7] for row in rows if row[7] is not None)
         found.append(AccountRow(backend, id_, Outcome(outcome), error, int(count), int(rejected), name, held))
         if count and not held:
-            _check_count(f"account {backend} {id_}", count, 0)
+            _check_count(database, f"account {backend} {id_}", count, 0)
     return found
 
 
@@ -240,7 +241,7 @@ async def records_by_page(
     for id_, held in found.items():
         if not held:  # a page without numbers is not stored
             raise InventoryError(
-                f"the database is damaged: page {id_} of {' '.join(owners[id_].key)} is empty"
+                f"{database.name} is damaged: page {id_} of {' '.join(owners[id_].key)} is empty"
             )
     return found
 
@@ -249,7 +250,7 @@ async def records_of_account(database: Database, row: AccountRow) -> list[Number
     """Return the records of an account."""
     pages_ = await records_by_page(database, dict.fromkeys(row.pages, row))
     found = [record for page in row.pages for record in pages_[page]]
-    _check_count(f"account {' '.join(row.key)}", row.numbers, len(found))
+    _check_count(database, f"account {' '.join(row.key)}", row.numbers, len(found))
     return found
 
 

@@ -117,6 +117,15 @@ def _check_query(query: Mapping[str, str]) -> None:
         raise InvalidArgument("store: schema: expected a name")
 
 
+def display_name(url: URL) -> str:
+    """Return the path of a file, or a server's URL without credentials and parameters."""
+    if url.get_backend_name() == "sqlite":
+        return str(url.database)
+    hosts = url.host or str(url.query.get("host") or "")
+    port = f":{url.port}" if url.port else ""
+    return f"postgresql://{hosts}{port}/{url.database or ''}"
+
+
 def schema_of(url: URL) -> str | None:
     """Return the schema that the URL names for the tables."""
     schema = url.query.get("schema")
