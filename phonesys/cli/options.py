@@ -6,6 +6,19 @@ from typing import Annotated
 import typer
 
 from phonesys.cli.output import Format
+from phonesys.config.stores import has_password
+
+
+def refuse_password(context: typer.Context, parameter: typer.CallbackParam, value: str | None) -> str | None:
+    """Return a store. Raise BadParameter for a password on the command line, which every user can see."""
+    source = context.get_parameter_source(parameter.name or "")
+    if value is not None and has_password(value) and source is not None and source.name == "COMMANDLINE":
+        raise typer.BadParameter(
+            "every user of the machine can see a password on the command line; put the URL into a variable, "
+            "or the password into PGPASSWORD or a passfile"
+        )
+    return value
+
 
 ConfigOption = Annotated[
     Path | None,
@@ -62,12 +75,22 @@ StoreOption = Annotated[
     typer.Option(
         "--store",
         metavar="FILE|URL",
-        help="Read the last snapshot of this store. [dim]Default: $PHONESYS_STORE, or sweep now[/dim]",
+        help="Read the last snapshot of this store. "
+        "[dim]Default: $PHONESYS_STORE, `store` in the configuration, or sweep now[/dim]",
+        show_default=False,
+        callback=refuse_password,
     ),
 ]
 RequiredStoreOption = Annotated[
-    str,
-    typer.Option("--store", metavar="FILE|URL", envvar="PHONESYS_STORE", help="Where snapshots are stored."),
+    str | None,
+    typer.Option(
+        "--store",
+        metavar="FILE|URL",
+        help="Where snapshots are stored. "
+        "[dim]Default: $PHONESYS_STORE, or `store` in the configuration[/dim]",
+        show_default=False,
+        callback=refuse_password,
+    ),
 ]
 IgnoreOption = Annotated[
     list[str] | None,

@@ -11,7 +11,7 @@ from phonesys.cli import sweeping
 from phonesys.cli.problems import UnreadableRows, report_snapshot, report_sweep
 from phonesys.cli.store import default_store, existing_store
 from phonesys.cli.terminal import print_error, stderr_is_live
-from phonesys.config import ConfiguredBackend, load_backends
+from phonesys.config import ConfiguredBackend, load_backends, read_settings
 from phonesys.errors import PhonesysError, UsageError
 from phonesys.inventory import (  # a dataclass has the first four
     AccountOutcome,
@@ -72,11 +72,14 @@ def open_source(
         "--sandbox": sandbox or None,
         "--with-pools": with_pools,
     }
-    if store is None and all(value is None for value in others.values()):
-        store = default_store()
+    given = [name for name, value in others.items() if value is not None]
+    if store is not None and given:
+        raise UsageError(f"{given[0]}: cannot be combined with --store, which holds a sweep")
+    if not given:
+        store = store or default_store()
+    elif given == ["--config"]:
+        store = read_settings(config).store()
     if store is not None:
-        for name in (name for name, value in others.items() if value is not None):
-            raise UsageError(f"{name}: cannot be combined with --store, which holds a sweep")
         return _from_store(store)
     if sandbox:
         if config is not None:

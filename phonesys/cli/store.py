@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from phonesys.config import read_settings
 from phonesys.config.paths import expand
 from phonesys.errors import UsageError
 
@@ -21,9 +22,9 @@ if TYPE_CHECKING:
 VARIABLE = "PHONESYS_STORE"
 
 
-def default_store() -> str | None:
-    """Return the store in PHONESYS_STORE, if it is set."""
-    return os.environ.get(VARIABLE) or None
+def default_store(config: Path | None = None) -> str | None:
+    """Return the store in PHONESYS_STORE, or else the one in the configuration, if there is one."""
+    return os.environ.get(VARIABLE) or read_settings(config).store()
 
 
 def expand_store(store: str) -> str:
@@ -31,11 +32,16 @@ def expand_store(store: str) -> str:
     return store if "://" in store else str(expand(store, "--store"))
 
 
-def existing_store(store: str) -> str:
-    """Return the store; raise UsageError for a file that does not exist, which reading would create."""
+def existing_store(store: str | None, config: Path | None = None) -> str:
+    """Return the store, or the default one; raise UsageError for none, and for a file that does not exist."""
+    store = store or default_store(config)
+    if store is None:
+        raise UsageError(
+            f"--store: expected a file or a URL; neither {VARIABLE} nor the configuration names one"
+        )
     path = expand_store(store)
     if "://" not in path and not Path(path).is_file():
-        raise UsageError(f"--store {store}: there is no such file")
+        raise UsageError(f"store {store}: there is no such file")
     return path
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from phonesys.backends.leadconnector.oauth.credential import store_key
 from phonesys.config.options import read_options
+from phonesys.config.stores import is_url, read_store, redact_password
 from phonesys.errors import ConfigError, InvalidArgument
 from phonesys.oauth import FileTokenStore
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 KEY = "oauth"
 DEFAULT_STORE = "~/.phonesys/tokens.json"
 """File of the tokens, also of `phonesys auth login`, unless another is configured."""
+STORE_VARIABLE = "PHONESYS_TOKEN_STORE"
+"""Environment variable that replaces the default file."""
 
 _SECRET_KEYS = ("client_secret", "client_secret_env")
 _STORE_KEY = "store_key_env"
@@ -30,7 +32,7 @@ def read_oauth(section: Section, info: OAuthInfo) -> Auth:
     table = section.table(KEY, f"a table, as in [{section.name}.{KEY}]")
     assert table is not None  # noqa: S101 -- the caller found the key
     secret_key, encrypted = table.one_of(*_SECRET_KEYS), _STORE_KEY in table
-    client_id, store = table.string("client_id"), table.string("store")
+    client_id, store = table.string("client_id"), _read_token_store(table)
     options = read_options(table, info.options)
     # Before missing keys are reported, since a misspelt one looks like a missing one.
     table.reject_unknown_keys()
@@ -41,15 +43,9 @@ def read_oauth(section: Section, info: OAuthInfo) -> Auth:
             f'{table.where()}: expected client_secret_env = "NAME" of an environment variable, '
             'or client_secret = "…"'
         )
-    if store is not None and _is_url(store) and not section.trusted:
-        raise ConfigError(
-            f"{table.where('store')}: expected a file; tokens go to a database only with a configuration "
-            "that is named with --config or PHONESYS_CONFIG"
-        )
     tokens = open_token_store(
-        DEFAULT_STORE if store is None else store,
+        store,
         table.secret_from_env(_STORE_KEY) if encrypted else None,
-        folder=table.folder,
         store_name=table.where("store"),
         key_name=table.where(_STORE_KEY),
     )
@@ -60,8 +56,8 @@ def read_oauth(section: Section, info: OAuthInfo) -> Auth:
         raise table.error_from(error) from None
 
 
-def _is_url(where: str) -> bool:
-    return "://" in where
+def _read_token_store(table: Section) -> str:
+    return read_store(table, "tokens") or table.env.get(STORE_VARIABLE) or DEFAULT_STORE
 
 
 class AppSubject(NamedTuple):
@@ -86,30 +82,28 @@ def read_subjects(section: Section) -> list[AppSubject]:
         if company_id is None
         else [f"company/{company_id}"]
     )
-    path = table.string("store") or DEFAULT_STORE
+    store = _read_token_store(table)
     tokens = open_token_store(
-        path,
+        store,
         table.secret_from_env(_STORE_KEY) if _STORE_KEY in table else None,
-        folder=table.folder,
         store_name=table.where("store"),
         key_name=table.where(_STORE_KEY),
     )
-    return [AppSubject(section.name, one, store_key(client_id, one), tokens, path) for one in subjects]
+    shown = redact_password(store)
+    return [AppSubject(section.name, one, store_key(client_id, one), tokens, shown) for one in subjects]
 
 
-def open_token_store(
-    where: str, key: Secret | str | None, *, folder: Path = Path(), store_name: str, key_name: str
-) -> TokenStore:
-    """Return a store, without touching its file or database yet; a relative path is one in `folder`.
+def open_token_store(where: str, key: Secret | str | None, *, store_name: str, key_name: str) -> TokenStore:
+    """Return a store, without touching its file or database yet.
 
     Raises ConfigError with the name of the option that holds a bad path or key.
     """
     try:
-        if _is_url(where):
+        if is_url(where):
             from phonesys.inventory import SqlTokenStore  # needs an extra
 
             return SqlTokenStore(where, key=key)
-        return FileTokenStore(folder / Path(where).expanduser(), key=key)
+        return FileTokenStore(where, key=key)
     except ConfigError as error:
         reason = str(error).removeprefix("token store: ").removeprefix("key= ")
         raise ConfigError(f"{key_name}: {reason}") from None

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast
 
 import msgspec
 
+from phonesys.config.stores import has_password
 from phonesys.errors import ConfigError
 from phonesys.secret import Secret
 
@@ -21,7 +22,9 @@ _EXCERPT = 60
 _MAX_BITS = 63
 _IS_SECRET = re.compile(r"(token|key|secret|password|credential)s?$", re.IGNORECASE).search
 # A credential written in place of its variable's name must not reach the screen.
-_MAY_BE_SECRET = re.compile(r"(token|key|secret|password|credential)s?(_env)?$|^oauth$", re.IGNORECASE).search
+_MAY_BE_SECRET = re.compile(
+    r"(token|key|secret|password|credential)s?(_env)?$|^oauth$|^store(_env)?$", re.IGNORECASE
+).search
 _IS_VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]{0,63}").fullmatch
 
 
@@ -43,12 +46,12 @@ class Section:
     ) -> None:
         self.values = values
         self.source = source
-        self.name = path[-1]
+        self.name = path[-1] if path else ""
         self.folder = folder
         self._path = path
         self.trusted = trusted
         """False for a file that happened to be in the current directory."""
-        self._env = env
+        self.env = env
         self._known: dict[str, None] = {}
 
     def __contains__(self, key: str) -> bool:
@@ -119,7 +122,7 @@ class Section:
             return None
         path = (*self._path, key)
         return Section(
-            values, source=self.source, path=path, folder=self.folder, env=self._env, trusted=self.trusted
+            values, source=self.source, path=path, folder=self.folder, env=self.env, trusted=self.trusted
         )
 
     def secret(self, key: str) -> Secret:
@@ -129,7 +132,7 @@ class Section:
     def secret_from_env(self, key: str) -> Secret:
         """Return a credential from the environment variable that the key names."""
         variable = self.string(key)
-        value = self._env.get(variable or "")
+        value = self.env.get(variable or "")
         if not value:
             if variable and _IS_VARIABLE(variable):
                 raise ConfigError(f"{self.where(key)}: the environment variable {variable} is not set")
@@ -139,7 +142,7 @@ class Section:
     def from_environment(self, key: str) -> tuple[str, str | None]:
         """Return the environment variable that replaces a missing key of this table, and its value."""
         variable = default_variable(self.name, key)
-        return variable, self._env.get(variable) or None
+        return variable, self.env.get(variable) or None
 
     def _typed(self, key: str, kind: type[T] | tuple[type[T], ...], expected: str) -> T | None:
         if key not in self:
@@ -182,7 +185,7 @@ def literal_secrets(values: Mapping[str, Any]) -> list[str]:
         if isinstance(value, dict):
             inner = cast("dict[str, Any]", value)
             found += _strings(inner) if _IS_SECRET(key) else literal_secrets(inner)
-        elif _IS_SECRET(key) and isinstance(value, str):
+        elif isinstance(value, str) and (_IS_SECRET(key) or (key == "store" and has_password(value))):
             found.append(value)
     return found
 

@@ -6,14 +6,15 @@ import logging
 import os
 import stat
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from phonesys._validation import MAX_DEPTH, exceeds_depth
+from phonesys._validation import MAX_DEPTH, exceeds_depth, is_object
 from phonesys.config.described import default_credentials
 from phonesys.config.paths import expand
 from phonesys.config.section import Section, literal_secrets, suggestion
+from phonesys.config.stores import KEYS, read_store
 from phonesys.errors import ConfigError, UnknownProvider
 
 if TYPE_CHECKING:
@@ -38,6 +39,12 @@ class Settings:
     env: Mapping[str, str]
     trusted: bool = True
     """False for a file that was found in the current directory, and not named by the user."""
+    top: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    """Keys above all sections: those of the store of snapshots."""
+
+    def store(self) -> str | None:
+        """Return the store of snapshots that the file names, if it names one; raise ConfigError."""
+        return read_store(self._section(dict(self.top), ()), "numbers")
 
     def section(self, name: str) -> Section:
         """Return one section; raise UnknownProvider with the nearest name."""
@@ -45,14 +52,11 @@ class Settings:
             raise UnknownProvider(
                 f"{self.source}: no backend is named {name!r}{suggestion(name, self.sections)}"
             )
-        values = self.sections[name]
+        return self._section(self.sections[name], (name,))
+
+    def _section(self, values: dict[str, Any], path: tuple[str, ...]) -> Section:
         return Section(
-            values,
-            source=self.source,
-            path=(name,),
-            folder=self.folder,
-            env=self.env,
-            trusted=self.trusted,
+            values, source=self.source, path=path, folder=self.folder, env=self.env, trusted=self.trusted
         )
 
 
@@ -64,14 +68,16 @@ def read_settings(file: Path | None, env: Mapping[str, str] = os.environ) -> Set
         return Settings("environment", Path(), _from_environment(env), env)
     path = path or Path(FILE)
     where = f"{VARIABLE}: {path}" if env.get(VARIABLE) and not file else str(path)
-    sections = _parse(_read(path, where), where)
-    for name, section in sections.items():
-        if not isinstance(section, dict):
+    values = _parse(_read(path, where), where)
+    sections = {name: value for name, value in values.items() if is_object(value)}
+    top = {name: value for name, value in values.items() if name not in sections}
+    for name in top:
+        if name not in KEYS:
             raise ConfigError(
                 f"{path}: {name}: expected a section named for a backend, as in [leadconnector]"
             )
-    _warn_if_readable(path, sections)
-    return Settings(str(path), path.parent, sections, env, trusted=named is not None)
+    _warn_if_readable(path, top, sections)
+    return Settings(str(path), path.parent, sections, env, trusted=named is not None, top=top)
 
 
 def _from_environment(env: Mapping[str, str]) -> dict[str, dict[str, Any]]:
@@ -95,7 +101,7 @@ def _read(path: Path, where: str) -> str:
     return text
 
 
-def _parse(text: str, where: str) -> dict[str, dict[str, Any]]:
+def _parse(text: str, where: str) -> dict[str, Any]:
     values: dict[str, Any] | None = None
     try:
         values = tomllib.loads(text)
@@ -108,8 +114,8 @@ def _parse(text: str, where: str) -> dict[str, dict[str, Any]]:
     return values
 
 
-def _warn_if_readable(path: Path, sections: Mapping[str, dict[str, Any]]) -> None:
-    if os.name != "posix" or not any(map(literal_secrets, sections.values())):
+def _warn_if_readable(path: Path, top: Mapping[str, Any], sections: Mapping[str, dict[str, Any]]) -> None:
+    if os.name != "posix" or not any(map(literal_secrets, (top, *sections.values()))):
         return
     if path.stat().st_mode & _READABLE_BY_OTHERS:
         log.warning("%s holds credentials and others can read it; `chmod 600 %s`", path, path)

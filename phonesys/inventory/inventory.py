@@ -33,7 +33,7 @@ class Inventory:
 
     A path names an SQLite file, which is created if it does not exist. A URL names SQLite or PostgreSQL.
     Needs the extra `phonesys[inventory]` or `phonesys[postgres]`. A database of an older phonesys is migrated
-    on opening. Raises SchemaTooNew for a database of a newer one.
+    on opening, unless it is opened with `read_only=True`. Raises SchemaTooNew for a database of a newer one.
 
     Reading needs only the right to read. With `read_only=True` a missing file is an error, and nothing is
     created, migrated or written.

@@ -183,6 +183,84 @@ def test_every_command_reads_the_store_of_the_environment(
         assert done.status == 0, done
 
 
+@pytest.mark.parametrize("key", ['store = "real.db"', 'store_env = "REAL_STORE"'])
+def test_the_configuration_may_name_the_store(key: str, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A path is relative to the file, a variable hides a password, and PHONESYS_STORE comes first."""
+    config = home / "elsewhere" / "phones.toml"
+    config.parent.mkdir()
+    write(config, f"{key}\n{(home / 'phonesys.toml').read_text()}")
+    store = config.parent / "real.db"
+    monkeypatch.setenv("REAL_STORE", str(store))
+    for _ in range(2):
+        assert call("sweep", "--config", str(config)).status == 0
+    assert store.exists()
+    for command in (("snapshots",), ("diff",), ("audit",), ("export", "numbers.csv"), ("doctor",)):
+        assert call(*command, "--config", str(config)).status == 0
+    monkeypatch.setenv("PHONESYS_STORE", "none.db")
+    assert "store none.db: there is no such file" in call("diff", "--config", str(config)).err
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ('store = "a.db"\nstore_env = "A"', "phonesys.toml: store: expected this or store_env, and not both"),
+        ("store = 7", "phonesys.toml: store: expected a string"),
+        ('store_env = "UNSET"', "store_env: the environment variable UNSET is not set"),
+        ('store_env = "postgresql://me:PLANTED@db/d"', "store_env: expected the name of an environment"),
+        ('store = "postgresql://me:PLANTED@db/d"', "numbers go to a database only with a configuration that"),
+        ('stores = "a.db"', "phonesys.toml: stores: expected a section named for a backend"),
+    ],
+)
+def test_a_store_that_cannot_be_used_is_one_line(keys: str, message: str, home: Path) -> None:
+    """The line names the key, and never a password."""
+    write(home / "phonesys.toml", f"{keys}\n{(home / 'phonesys.toml').read_text()}")
+    done = call("sweep")
+    assert (done.status, done.err.count("\n")) == (2, 1), done
+    assert message in done.err
+    assert "PLANTED" not in done.err
+
+
+def test_commands_that_read_need_a_store(home: Path) -> None:
+    """Without any, the error names the places to name it."""
+    done = call("snapshots")
+    assert (done.status, done.err.count("\n")) == (2, 1)
+    assert "neither PHONESYS_STORE nor the configuration names one" in done.err
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://me:PLANTED@db.invalid/phones",
+        "postgres://me:PLA@NT/E?D@db.invalid/phones?sslmode=require",
+        "postgresql+asyncpg://:PLANTED@db.invalid",
+        "postgresql://db.invalid/phones?user=me&password=PLANTED",
+        "postgresql://db.invalid/phones?sslpassword=PLANTED",
+    ],
+)
+def test_a_password_is_refused_on_the_command_line(url: str, home: Path) -> None:
+    """Every user can read it there. The error does not repeat it, and the same URL works in a variable."""
+    for command in (
+        ("sweep", "--store"), ("snapshots", "--store"), ("diff", "--store"),
+        ("prune", "--keep", "1", "--store"), ("audit", "--store"), ("export", "numbers.csv", "--store"),
+        ("report", "--store"), ("auth", "login", "--client-id", "a-b", "--token-store"),
+    ):  # fmt: skip
+        done = call(*command, url)
+        assert (done.status, done.err.count("\n")) == (2, 1), done
+        assert "every user of the machine can see a password" in done.err
+        assert "PLANTED" not in done.err
+
+
+def test_a_url_without_a_password_is_accepted(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The password comes from a variable, and no error shows it."""
+    refused = "postgresql://me@127.0.0.1:1/phones?application_name=a:b@c"
+    monkeypatch.setenv("PGPASSWORD", "PLANTED")
+    assert "cannot be reached" in call("snapshots", "--store", refused).err
+    monkeypatch.setenv("PHONESYS_STORE", "postgresql://me:PLANTED@127.0.0.1:1/phones")
+    done = call("snapshots")
+    assert "postgresql://127.0.0.1:1/phones cannot be reached" in done.err
+    assert "PLANTED" not in done.err
+
+
 def test_a_tilde_is_the_home_directory(home: Path) -> None:
     """Also after `=` and in quotes, where the shell leaves it alone."""
     (home / "accounts").write_text("loc_missing\n")

@@ -72,7 +72,7 @@ def test_from_login_to_a_sweep_of_the_agency(
     """The printed lines are the whole configuration, and name no accounts."""
     variables = {SECRET_VARIABLE: vendor.oauth.client_secret} | ({KEY_VARIABLE: key} if key else {})
     arguments = login(
-        vendor, unused_port, "--store", "kept/tokens.json", "--no-browser", "--timeout", str(PATIENCE)
+        vendor, unused_port, "--token-store", "kept/tokens.json", "--no-browser", "--timeout", str(PATIENCE)
     )
     process = start(*arguments, cwd=tmp_path, variables=variables)
     assert process.stderr is not None
@@ -137,7 +137,7 @@ def test_a_location_that_let_the_app_in_by_itself(
     account = max(vendor.location_ids, key=lambda one: len(held(vendor, one)))
     monkeypatch.setenv(SECRET_VARIABLE, vendor.oauth.client_secret)
     monkeypatch.setattr(webbrowser, "open", lambda address: browse(f"{address}&location={account}"))
-    done = call(*login(vendor, unused_port, "--for", "location", "--store", "tokens.json"))
+    done = call(*login(vendor, unused_port, "--for", "location", "--token-store", "tokens.json"))
     assert done.status == 0, done
     assert tomllib.loads(done.out)["leadconnector"]["oauth"]["location_ids"] == [account]
     write(tmp_path / "phonesys.toml", done.out)
@@ -177,7 +177,7 @@ def test_before_the_first_login_there_is_one_line(tmp_path: Path, monkeypatch: p
     [
         ((KEY_VARIABLE, "no-key-at-all"), (), f"{KEY_VARIABLE}: is not a Fernet key; make one"),
         ((SECRET_VARIABLE, " padded "), (), "client secret: expected a string that is not empty nor padded"),
-        ((SECRET_VARIABLE, "x"), ("--store", "~no-such-user/x"), "--store: Could not determine home"),
+        ((SECRET_VARIABLE, "x"), ("--token-store", "~no-such-user/x"), "--token-store: Could not determine"),
         ((SECRET_VARIABLE, "x"), ("--base-url", "http://example.com"), "base_url: plain http is for"),
         ((SECRET_VARIABLE, "x"), ("--redirect-uri", "https://example.com"), "redirect_uri: expected http://"),
     ],
@@ -188,7 +188,7 @@ def test_a_login_that_cannot_work_opens_no_browser(
     """The error is one line with status 2, before a browser is opened."""
     monkeypatch.setattr(webbrowser, "open", lambda address: pytest.fail("a browser was opened"))
     monkeypatch.setenv(*variable)
-    done = call("auth", "login", "--client-id", "a-b", "--store", "tokens.json", *arguments)
+    done = call("auth", "login", "--client-id", "a-b", "--token-store", "tokens.json", *arguments)
     assert (done.status, done.out, done.err.count("\n")) == (2, "", 1)
     assert done.err.startswith(f"phonesys: {expected}")
     assert "no-key-at-all" not in done.err
@@ -208,7 +208,7 @@ def test_a_store_that_cannot_be_read_is_reported_before_consent(
     monkeypatch.setattr(webbrowser, "open", lambda address: pytest.fail("a browser was opened"))
     monkeypatch.setenv(SECRET_VARIABLE, "x")
     file = write(tmp_path / "tokens.json", content)
-    done = call("auth", "login", "--client-id", "a-b", "--store", "tokens.json")
+    done = call("auth", "login", "--client-id", "a-b", "--token-store", "tokens.json")
     assert (done.status, done.out, done.err.count("\n")) == (2, "", 1)
     assert expected in done.err
     assert file.read_text() == content
@@ -232,7 +232,7 @@ def test_a_login_without_a_terminal_does_not_prompt(monkeypatch: pytest.MonkeyPa
     monkeypatch.delenv(SECRET_VARIABLE, raising=False)
     monkeypatch.setattr(sys, "stdin", io.StringIO("secret\n"))
     monkeypatch.setattr(webbrowser, "open", lambda address: pytest.fail("a browser was opened"))
-    done = call("auth", "login", "--client-id", "a-b", "--store", "tokens.json")
+    done = call("auth", "login", "--client-id", "a-b", "--token-store", "tokens.json")
     assert (done.status, done.out, done.err.count("\n")) == (2, "", 1)
     assert f"expected {SECRET_VARIABLE}, since there is no terminal" in done.err
 
@@ -245,7 +245,7 @@ def test_a_login_into_a_database_is_swept_from_it(
     monkeypatch.setattr(webbrowser, "open", browse)
     url = f"sqlite:///{tmp_path / 'tokens.db'}"
     done = call(
-        "auth", "login", "--client-id", vendor.oauth.client_id, "--store", url,
+        "auth", "login", "--client-id", vendor.oauth.client_id, "--token-store", url,
         "--redirect-uri", f"http://localhost:{unused_port}/callback",
         "--base-url", vendor.leadconnector_url, "--marketplace-url", vendor.leadconnector_url,
     )  # fmt: skip

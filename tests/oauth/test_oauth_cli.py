@@ -41,7 +41,7 @@ def browse(address: str) -> bool:
 
 def arguments(vendor: Sandbox, port: int, store: Path) -> list[str]:
     return [
-        "login", "--client-id", vendor.oauth.client_id, "--store", str(store),
+        "login", "--client-id", vendor.oauth.client_id, "--token-store", str(store),
         "--redirect-uri", f"http://localhost:{port}/callback",
         "--base-url", vendor.leadconnector_url, "--marketplace-url", vendor.leadconnector_url,
     ]  # fmt: skip

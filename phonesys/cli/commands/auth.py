@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import sys
 import time
 from datetime import UTC, datetime
@@ -15,17 +14,25 @@ import msgspec
 import typer
 
 from phonesys.cli.columns import ColumnTable
-from phonesys.cli.options import (  # noqa: TC001 -- typer reads the annotations
+from phonesys.cli.options import (
     ConfigOption,
     FormatOption,
     VerboseOption,
+    refuse_password,
 )
 from phonesys.cli.output import Format, destination
 from phonesys.cli.results import write_rows
 from phonesys.cli.running import DONE, FAILED, run
 from phonesys.cli.terminal import print_info
 from phonesys.config import read_settings
-from phonesys.config.oauth import DEFAULT_STORE, AppSubject, open_token_store, read_subjects
+from phonesys.config.oauth import (
+    DEFAULT_STORE,
+    STORE_VARIABLE,
+    AppSubject,
+    open_token_store,
+    read_subjects,
+)
+from phonesys.config.stores import has_password, is_url, redact_password
 from phonesys.errors import ConfigError, UsageError
 from phonesys.http.validation import validate_base_url
 
@@ -127,10 +134,13 @@ def _table(found: list[TokenRow]) -> ColumnTable:
 def login(
     *,
     client_id: Annotated[str, typer.Option(metavar="ID", help="The app's client id.")],
-    store: Annotated[
+    token_store: Annotated[
         str,
         typer.Option(
-            metavar="FILE|URL", help=f"File or database for tokens; encrypted if {KEY_VARIABLE} is set."
+            metavar="FILE|URL",
+            envvar=STORE_VARIABLE,
+            help=f"File or database for tokens; encrypted if {KEY_VARIABLE} is set.",
+            callback=refuse_password,
         ),
     ] = DEFAULT_STORE,
     level: Annotated[
@@ -165,7 +175,7 @@ def login(
     def prepare() -> Coroutine[Any, Any, int]:
         validate_base_url(base_url)  # after the consent would be too late
         key = os.environ.get(KEY_VARIABLE) or None
-        tokens = open_token_store(store, key, store_name="--store", key_name=KEY_VARIABLE)
+        tokens = open_token_store(token_store, key, store_name="--token-store", key_name=KEY_VARIABLE)
         secret = _client_secret()
 
         async def main() -> int:
@@ -185,14 +195,14 @@ def login(
                 marketplace_url=marketplace_url,
                 version=api_version,
             )
-            print_info(f"the token of {token.subject} is in {_redact(store)}")
+            print_info(f"the token of {token.subject} is in {redact_password(token_store)}")
             print_info(f"for phonesys.toml, with the client secret in {SECRET_VARIABLE}:")
             print_info("")
             url = None if base_url == _VENDOR else base_url
             version = None if api_version == _VERSION else api_version
             _write_stdout(
                 configuration(
-                    client_id, token.subject, store, encrypted=key is not None, url=url, version=version
+                    client_id, token.subject, token_store, encrypted=key is not None, url=url, version=version
                 )
             )
             return DONE
@@ -224,15 +234,13 @@ def configuration(
 ) -> str:
     """Return a configuration that finds the token; secrets stay in their variables."""
     kind, _, id_ = subject.partition("/")
-    as_written = "://" in store or store.startswith("~")
-    path = store if as_written else str(Path(store).absolute())
     lines = [] if url is None else ["[leadconnector]", f"base_url = {_toml(url)}", ""]
     lines += [
         "[leadconnector.oauth]",
         f"client_id = {_toml(client_id)}",
         f"client_secret_env = {_toml(SECRET_VARIABLE)}",
         f"company_id = {_toml(id_)}" if kind == "company" else f"location_ids = [{_toml(id_)}]",
-        f"store = {_toml(path)}",
+        _store_line(store),
     ]
     if version is not None:
         lines.append(f"version = {_toml(version)}")
@@ -241,9 +249,12 @@ def configuration(
     return "\n".join([*lines, ""])
 
 
-def _redact(store: str) -> str:
-    """Return a store's path or URL without its password."""
-    return re.sub(r"(://[^:/@]*):.*@", r"\1:***@", store)
+def _store_line(store: str) -> str:
+    """Return the line that names the store; a password stays in its variable."""
+    if has_password(store):
+        return f"store_env = {_toml(STORE_VARIABLE)}"
+    as_written = is_url(store) or store.startswith("~")
+    return f"store = {_toml(store if as_written else str(Path(store).absolute()))}"
 
 
 def _toml(text: str) -> str:

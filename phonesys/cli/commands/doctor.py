@@ -24,11 +24,13 @@ from phonesys.cli.store import default_store, existing_store
 from phonesys.config import ConfiguredBackend, read_settings
 from phonesys.config.accounts import AccountFile
 from phonesys.config.backends import build
+from phonesys.config.stores import redact_password
 from phonesys.errors import Forbidden, PhonesysError, PhoneSystemMissing, Unauthorized
 from phonesys.system import PhoneSystem
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
+    from pathlib import Path
 
 _EXTRAS = {
     "inventory": "sqlalchemy",
@@ -75,7 +77,7 @@ def doctor(*, config: ConfigOption = None, format_: FormatOption = Format.TABLE)
             f"{settings.source}: {pluralize(len(found), 'backend')}",
             None if found else "write a phonesys.toml, or try `phonesys sweep --sandbox`",
         )
-        return _check([_installation(), source], found, format_)
+        return _check([_installation(), source], found, config, format_)
 
     run(prepare)
 
@@ -87,10 +89,10 @@ def _build(settings: Any, name: str) -> _Found:
         return _Found(name, None, str(error))
 
 
-async def _check(checks: list[CheckRow], found: list[_Found], format_: Format) -> int:
+async def _check(checks: list[CheckRow], found: list[_Found], config: Path | None, format_: Format) -> int:
     async with aclosing(_network_checks(found)) as network:
         checks += [check async for check in network]
-    checks += [check async for check in _store_checks()]
+    checks += [check async for check in _store_checks(config)]
     with destination(None) as to:
         await write_rows(CheckRow, checks, format_, to, table=_table)
     return DONE if all(check.ok for check in checks) else FAILED
@@ -157,22 +159,24 @@ async def _check_clock(backend: ConfiguredBackend) -> AsyncGenerator[CheckRow]:
         yield CheckRow("clock", False, state, "synchronise it: tokens are renewed by the clock")
 
 
-async def _store_checks() -> AsyncGenerator[CheckRow]:
-    store = default_store()
+async def _store_checks(config: Path | None) -> AsyncGenerator[CheckRow]:
+    store = default_store(config)
     if store is None:
         return
     from phonesys.inventory import Inventory
 
-    shown = store.partition("://")[0] if "://" in store else store  # a URL may hold a password
     try:
         async with asyncio.timeout(10), Inventory(existing_store(store), read_only=True) as inventory:
             count = len(await inventory.snapshots())
     except (PhonesysError, OSError) as error:
         yield CheckRow(
-            "store", False, f"PHONESYS_STORE: {str(error) or 'no response'}", "check the path or the URL"
+            "store",
+            False,
+            str(error) or f"{redact_password(store)}: no response",
+            "check the path or the URL",
         )
     else:
-        yield CheckRow("store", True, f"{shown}: {pluralize(count, 'snapshot')}")
+        yield CheckRow("store", True, f"{redact_password(store)}: {pluralize(count, 'snapshot')}")
 
 
 def _installation() -> CheckRow:

@@ -8,6 +8,7 @@ import typer
 
 from phonesys.cli import rows, tables
 from phonesys.cli.options import (  # noqa: TC001 -- typer reads the annotations
+    ConfigOption,
     FormatOption,
     OutputOption,
     QuietOption,
@@ -20,6 +21,7 @@ from phonesys.cli.results import write_rows
 from phonesys.cli.running import DONE, FAILED, run
 from phonesys.cli.store import existing_store
 from phonesys.cli.terminal import confirm, print_error, print_info
+from phonesys.config.stores import redact_password
 from phonesys.errors import UsageError
 from phonesys.inventory import Change, ChangeKind, Inventory
 
@@ -42,7 +44,8 @@ def diff(
         typer.Argument(help="Id of another snapshot. [dim]Default: the last[/dim]", show_default=False),
     ] = None,
     *,
-    store: RequiredStoreOption,
+    store: RequiredStoreOption = None,
+    config: ConfigOption = None,
     format_: FormatOption = Format.TABLE,
     output: OutputOption = None,
     verbose: VerboseOption = False,
@@ -53,7 +56,7 @@ def diff(
     async def main() -> int:
         if format_ is Format.CSV:
             raise UsageError("--format csv: a change has nested fields; use table or jsonl")
-        async with Inventory(existing_store(store), read_only=True) as inventory:
+        async with Inventory(existing_store(store, config), read_only=True) as inventory:
             with destination(output) as to:
                 await _write_changes(inventory, older, newer, format_, to)
         return DONE
@@ -63,7 +66,8 @@ def diff(
 
 def snapshots(
     *,
-    store: RequiredStoreOption,
+    store: RequiredStoreOption = None,
+    config: ConfigOption = None,
     format_: FormatOption = Format.TABLE,
     output: OutputOption = None,
     verbose: VerboseOption = False,
@@ -72,7 +76,7 @@ def snapshots(
     """List the snapshots in a store, newest first."""
 
     async def main() -> int:
-        async with Inventory(existing_store(store), read_only=True) as inventory:
+        async with Inventory(existing_store(store, config), read_only=True) as inventory:
             found = [rows.snapshot_row(snapshot) for snapshot in await inventory.snapshots()]
         with destination(output) as to:
             await write_rows(rows.SnapshotRow, found, format_, to, table=tables.snapshots)
@@ -83,7 +87,8 @@ def snapshots(
 
 def prune(
     *,
-    store: RequiredStoreOption,
+    store: RequiredStoreOption = None,
+    config: ConfigOption = None,
     keep: Annotated[
         int, typer.Option(min=1, metavar="N", help="Number of snapshots to keep, the newest ones.")
     ],
@@ -94,8 +99,10 @@ def prune(
     """Delete the oldest snapshots of a store, after confirmation."""
 
     def prepare() -> Coroutine[Any, Any, int] | int:
-        path = existing_store(store)
-        if not yes and not confirm(f"Delete all but the newest {pluralize(keep, 'snapshot')} of {store}?"):
+        path = existing_store(store, config)
+        if not yes and not confirm(
+            f"Delete all but the newest {pluralize(keep, 'snapshot')} of {redact_password(path)}?"
+        ):
             print_error("nothing was deleted")
             return FAILED
         return _prune(path, keep)

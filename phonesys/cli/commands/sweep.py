@@ -9,7 +9,7 @@ import typer
 
 from phonesys.cli import sweeping
 from phonesys.cli.filters import NumberFilter, parse_columns
-from phonesys.cli.options import (  # noqa: TC001 -- typer reads the annotations
+from phonesys.cli.options import (
     AllowIncompleteOption,
     BackendsOption,
     BomOption,
@@ -28,6 +28,7 @@ from phonesys.cli.options import (  # noqa: TC001 -- typer reads the annotations
     StatusFilterOption,
     UnconnectedOption,
     VerboseOption,
+    refuse_password,
 )
 from phonesys.cli.output import Format, destination
 from phonesys.cli.problems import report_sweep, write_failures
@@ -92,8 +93,9 @@ def sweep(
         typer.Option(
             metavar="FILE|URL",
             help="Record a snapshot here, and resume an interrupted sweep. "
-            "[dim]Default: $PHONESYS_STORE, unless --sandbox is given[/dim]",
+            "[dim]Default: $PHONESYS_STORE or `store` in the configuration, unless --sandbox is given[/dim]",
             show_default=False,
+            callback=refuse_password,
         ),
     ] = None,
     allow_incomplete: AllowIncompleteOption = False,
@@ -133,7 +135,7 @@ def sweep(
             concurrency=concurrency,
             deadline=deadline,
             on_error=on_error,
-            store=store or (None if sandbox else default_store()),
+            store=store or (None if sandbox else default_store(config)),
             resume=resume,
             with_pools=with_pools,
             allow_incomplete=allow_incomplete,
