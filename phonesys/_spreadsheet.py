@@ -14,6 +14,8 @@ _SIGNS = (
 # one begins after each of these, because the file quotes only what a comma would need.
 _FORMULA_START = re.compile(rf"\A(?=\s*[{_SIGNS}]|[\t\r\n])|(?<=[;\t\r\n])(?=[ \u00a0]*[{_SIGNS}])")
 
+_GUARD = re.compile(rf"\A'(?=\s*[{_SIGNS}]|[\t\r\n])|(?<=[;\t\r\n])'(?=[ \u00a0]*[{_SIGNS}])")
+
 _is_phone_number = re.compile(r"[+\-][0-9 ().\-/]*").fullmatch
 
 
@@ -22,3 +24,8 @@ def escape_formula(text: str) -> str:
     if text.isalnum() or _is_phone_number(text):
         return text
     return _FORMULA_START.sub("'", text)
+
+
+def unescape_formula(text: str) -> str:
+    """Remove the apostrophes that `escape_formula` puts before formulas."""
+    return _GUARD.sub("", text) if "'" in text else text

@@ -15,6 +15,7 @@ from phonesys.changes.change import (
     RunSummary,
 )
 from phonesys.changes.journal import Journal, MemoryJournal
+from phonesys.changes.reading import read_changes
 
 __all__ = [
     "AccountShare",
@@ -31,4 +32,5 @@ __all__ = [
     "Risk",
     "RunState",
     "RunSummary",
+    "read_changes",
 ]

@@ -25,7 +25,8 @@ class Journal(Protocol):
     async def open_run(self, plan: Plan, /) -> RunState:
         """Begin the run of a plan, or take up the one that the journal knows.
 
-        The caller becomes the only writer: an earlier one is refused by the methods below.
+        The caller becomes the only writer: an earlier one is refused by the methods below. A journal that
+        sees the earlier one at work refuses the caller instead.
         """
         ...
 
@@ -37,8 +38,11 @@ class Journal(Protocol):
         """Record the outcome of a change, which ends its intent. Raise RunSuperseded."""
         ...
 
-    async def close_run(self, run: RunState, /) -> None:
-        """Record that every change has an outcome other than `not_reached`. Raise RunSuperseded."""
+    async def close_run(self, run: RunState, /, *, finished: bool) -> None:
+        """Stop writing, so that another process may take up the run. Raise RunSuperseded.
+
+        `finished` if every change has an outcome other than `not_reached`.
+        """
         ...
 
 
@@ -65,9 +69,11 @@ class MemoryJournal:
         known.results[result.position] = result
         known.intents.pop(result.position, None)
 
-    async def close_run(self, run: RunState, /) -> None:
-        """Record that every change has an outcome."""
-        self._runs[run.plan_id] = msgspec.structs.replace(self._known(run), finished_at=datetime.now(UTC))
+    async def close_run(self, run: RunState, /, *, finished: bool) -> None:
+        """Stop writing. If `finished`, record that every change has an outcome."""
+        known = self._known(run)
+        if finished:
+            self._runs[run.plan_id] = msgspec.structs.replace(known, finished_at=datetime.now(UTC))
 
     def _known(self, run: RunState) -> RunState:
         known = self._runs[run.plan_id]

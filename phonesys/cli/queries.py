@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from phonesys._extras import require_extra
 from phonesys._matching import NumberQuery
 from phonesys._validation import is_e164
 from phonesys.config.accounts import STDIN
 from phonesys.config.paths import expand
 from phonesys.errors import InvalidArgument, UsageError
-from phonesys.inventory.extras import require_extra
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

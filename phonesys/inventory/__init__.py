@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from phonesys._extras import MissingExtra
 from phonesys.inventory.diff import TOPICS, Change, ChangeKind, FieldChange
-from phonesys.inventory.errors import InventoryError, NoSnapshot, SchemaTooNew, SweepSuperseded
-from phonesys.inventory.extras import MissingExtra
+from phonesys.inventory.errors import (
+    InventoryError,
+    NoRun,
+    NoSnapshot,
+    RunInProgress,
+    SchemaTooNew,
+    SweepSuperseded,
+)
 from phonesys.inventory.inventory import Inventory
 from phonesys.inventory.record import (
     AccountKey,
@@ -16,6 +23,7 @@ from phonesys.inventory.record import (
     sweep_records,
 )
 from phonesys.inventory.snapshot import Snapshot
+from phonesys.inventory.stored_run import StoredRun
 from phonesys.inventory.stored_sweep import StoredSweep
 from phonesys.inventory.token_store import SqlTokenStore
 from phonesys.inventory.watch import Watch
@@ -31,12 +39,15 @@ __all__ = [
     "Inventory",
     "InventoryError",
     "MissingExtra",
+    "NoRun",
     "NoSnapshot",
     "NumberRecord",
     "Records",
+    "RunInProgress",
     "SchemaTooNew",
     "Snapshot",
     "SqlTokenStore",
+    "StoredRun",
     "StoredSweep",
     "SweepSuperseded",
     "Watch",

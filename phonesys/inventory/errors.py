@@ -19,3 +19,11 @@ class SweepSuperseded(InventoryError):
 
 class NoSnapshot(InventoryError):
     """The store holds no such snapshot."""
+
+
+class NoRun(InventoryError):
+    """The store holds no such run of a plan."""
+
+
+class RunInProgress(InventoryError):
+    """Another process is applying this plan. Nothing was sent."""

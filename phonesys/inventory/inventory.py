@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
 
+from phonesys._extras import require_extra
 from phonesys.errors import InvalidArgument, NotOpen, UsageError
 from phonesys.inventory.errors import NoSnapshot
-from phonesys.inventory.extras import require_extra
 from phonesys.inventory.snapshot import LISTED, NAMED, Snapshot
 from phonesys.inventory.stored_sweep import RecordingReport, StoredSweep
 
@@ -18,12 +18,16 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Container, Iterable, Mapping
     from pathlib import Path
 
+    from phonesys.changes import ChangeResult, Plan, RunState, RunSummary
     from phonesys.inventory.diff import Change
     from phonesys.inventory.record import AccountKey
     from phonesys.inventory.store.database import Database
+    from phonesys.inventory.store.runs import RunStore
+    from phonesys.inventory.stored_run import StoredRun
     from phonesys.record import NumberRecord
     from phonesys.sweep import Accounts, SweepReport
     from phonesys.system import PhoneSystem
+    from phonesys.writes import Write
 
 _DAY = timedelta(days=1)
 
@@ -43,6 +47,7 @@ class Inventory:
         self._where = where
         self._read_only = read_only
         self._opened: Database | None = None
+        self._run_store: RunStore | None = None
 
     async def __aenter__(self) -> Self:
         if self._opened is not None:
@@ -66,6 +71,9 @@ class Inventory:
         self._opened = await connect(self._where, read_only=self._read_only)
 
     async def _close(self) -> None:
+        runs, self._run_store = self._run_store, None
+        if runs is not None:
+            await runs.close_all()
         opened, self._opened = self._opened, None
         if opened is not None:
             await opened.close()
@@ -75,6 +83,14 @@ class Inventory:
         if self._opened is None:
             raise NotOpen("an inventory is used inside its block: `async with Inventory(…) as inventory`")
         return self._opened
+
+    @property
+    def _runs(self) -> RunStore:
+        from phonesys.inventory.store.runs import RunStore
+
+        if self._run_store is None:
+            self._run_store = RunStore(self._database)
+        return self._run_store
 
     # Sweeps
 
@@ -189,6 +205,35 @@ class Inventory:
             raise InvalidArgument(f"keep: expected a whole number from 0, got {keep!r}")
         old = [snapshot.id for snapshot in (await self.snapshots())[keep:]]
         return await self._database.write(lambda connection: prune(connection, schema.sweeps.c.id.in_(old)))
+
+    # Runs of plans: the methods of `phonesys.changes.Journal`, and those that show what they recorded
+
+    async def open_run(self, plan: Plan, /) -> RunState:
+        """Begin the run of a plan, or take up one that ended early. Raises RunInProgress.
+
+        The run is locked until `close_run`, the end of the inventory's block or that of the process.
+        """
+        return await self._runs.open(plan)
+
+    async def record_intent(self, run: RunState, position: int, write: Write, /) -> None:
+        """Commit a write that is about to be sent. Raises RunSuperseded."""
+        await self._runs.record_intent(run, position, write)
+
+    async def record_result(self, run: RunState, result: ChangeResult, /) -> None:
+        """Commit the outcome of a change. Raises RunSuperseded."""
+        await self._runs.record_result(run, result)
+
+    async def close_run(self, run: RunState, /, *, finished: bool) -> None:
+        """Unlock a run. Raises RunSuperseded."""
+        await self._runs.close(run, finished=finished)
+
+    async def runs(self) -> list[RunSummary]:
+        """Return the runs of all plans, the newest first."""
+        return await self._runs.summaries()
+
+    async def run(self, plan_id: str) -> StoredRun:
+        """Return a run by its plan's id, or by the beginning of one. Raises NoRun."""
+        return await self._runs.find(plan_id)
 
 
 def _coverage(names: Iterable[str], named: Container[str]) -> str:

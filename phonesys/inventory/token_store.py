@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from phonesys._concurrency import Semaphore
+from phonesys._extras import require_extra
 from phonesys.errors import ConfigError
-from phonesys.inventory.extras import require_extra
 from phonesys.oauth.cipher import FernetCipher
 from phonesys.oauth.codec import Codec
 from phonesys.oauth.lock import try_lock

@@ -11,6 +11,7 @@ import msgspec
 import pytest
 
 from phonesys import InvalidArgument, LeadConnector, PhoneSystem, UsageError
+from phonesys._extras import MissingExtra
 from phonesys.inventory.audit import (
     AuditContext,
     Problem,
@@ -25,7 +26,6 @@ from phonesys.inventory.audit import (
     register,
     rule,
 )
-from phonesys.inventory.extras import MissingExtra
 from phonesys.inventory.record import account_outcomes, sweep_records
 from phonesys.record import NumberRecord
 

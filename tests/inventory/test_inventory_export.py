@@ -20,9 +20,9 @@ import msgspec
 import pytest
 
 from phonesys import AgentNumbers, InvalidArgument, LeadConnector, Leadping, PhoneSystem
+from phonesys._extras import MissingExtra
 from phonesys.inventory.export import COLUMNS, ExportFailed, export
 from phonesys.inventory.export.xlsx import Xlsx
-from phonesys.inventory.extras import MissingExtra
 from phonesys.inventory.record import AccountOutcome, sweep_records
 from phonesys.model import NumberStatus
 from phonesys.record import NumberRecord

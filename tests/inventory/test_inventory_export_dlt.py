@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from phonesys import InvalidArgument, LeadConnector, Leadping, PhoneSystem
+from phonesys._extras import MissingExtra
 from phonesys.inventory.export.dlt import _read_in_thread, numbers
-from phonesys.inventory.extras import MissingExtra
 from phonesys.inventory.record import sweep_records
 from phonesys.record import NumberRecord
 from phonesys.sandbox import Sandbox

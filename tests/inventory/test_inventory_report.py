@@ -14,10 +14,10 @@ import msgspec
 import pytest
 
 from phonesys import AgentNumbers, Leadping, PhoneSystem
+from phonesys._extras import MissingExtra
 from phonesys.inventory import Inventory
 from phonesys.inventory.audit import Finding, Severity, findings
 from phonesys.inventory.diff import Change, ChangeKind, FieldChange
-from phonesys.inventory.extras import MissingExtra
 from phonesys.inventory.record import AccountOutcome, account_outcomes, sweep_records
 from phonesys.inventory.report import ReportFailed, TrendPoint, read_trend, write_report
 from phonesys.inventory.report.page import page_template

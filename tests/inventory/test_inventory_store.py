@@ -256,6 +256,8 @@ async def test_an_older_database_is_migrated_with_its_data(where: str) -> None:
     async with database.writing() as connection:
         await connection.execute(text("DROP VIEW inventory"))
         await connection.execute(text("ALTER TABLE accounts DROP COLUMN name"))
+        await connection.execute(text("DROP TABLE change_runs"))
+        await connection.execute(text("DROP TABLE change_results"))
         await connection.execute(text("UPDATE phonesys_schema SET version = 1"))
         await connection.execute(
             text(

@@ -10,11 +10,11 @@ import re
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from phonesys._extras import require_extra
 from phonesys._validation import is_e164
 from phonesys.inventory.audit.finding import Severity
 from phonesys.inventory.audit.rule import make_rule
 from phonesys.inventory.digits import forwarding_target, to_digits
-from phonesys.inventory.extras import require_extra
 from phonesys.model import NumberKind, NumberStatus
 
 if TYPE_CHECKING:

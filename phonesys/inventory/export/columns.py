@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import msgspec
 
-from phonesys.inventory.extras import require_extra
+from phonesys._extras import require_extra
 from phonesys.record import NumberRecord
 
 if TYPE_CHECKING:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import anyio
 from anyio.from_thread import start_blocking_portal
 
+from phonesys._extras import require_extra
 from phonesys.errors import InvalidArgument
 from phonesys.inventory.export.columns import arrow_batch, arrow_schema
-from phonesys.inventory.extras import require_extra
 from phonesys.inventory.record import batches
 
 if TYPE_CHECKING:

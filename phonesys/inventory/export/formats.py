@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
 import msgspec
 
+from phonesys._extras import require_extra
 from phonesys._spreadsheet import escape_formula
 from phonesys.errors import InvalidArgument
 from phonesys.inventory.export.columns import (
@@ -22,7 +23,6 @@ from phonesys.inventory.export.columns import (
     to_row,
 )
 from phonesys.inventory.export.xlsx import Xlsx
-from phonesys.inventory.extras import require_extra
 
 if TYPE_CHECKING:
     import os

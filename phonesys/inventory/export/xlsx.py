@@ -6,8 +6,8 @@ from contextlib import suppress
 from datetime import MAXYEAR, UTC, datetime
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from phonesys._extras import require_extra
 from phonesys.inventory.export.columns import COLUMNS, to_row
-from phonesys.inventory.extras import require_extra
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from phonesys.inventory.extras import require_extra
+from phonesys._extras import require_extra
 from phonesys.inventory.report.charts import day, stacked, trend_charts
 from phonesys.inventory.report.cost import format_amount
 

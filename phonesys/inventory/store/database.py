@@ -11,9 +11,9 @@ import msgspec
 from sqlalchemy.exc import SQLAlchemyError
 
 from phonesys._concurrency import run_shielded
+from phonesys._extras import require_extra
 from phonesys.errors import PhonesysError
 from phonesys.inventory.errors import InventoryError, SchemaTooNew
-from phonesys.inventory.extras import require_extra
 from phonesys.inventory.store.migrations import MIGRATIONS, migrate, read_version
 from phonesys.inventory.store.urls import display_name, parse_url, schema_of
 
@@ -46,38 +46,44 @@ class Database:
         self.engine = engine
         self.name = name
         self._writing = engine.execution_options(phonesys_writes=True)
+        self._writing_durably = engine.execution_options(phonesys_writes=True, phonesys_durable=True)
 
     @property
     def dialect(self) -> str:
         """`sqlite` or `postgresql`."""
         return self.engine.dialect.name
 
-    async def write(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
+    async def write(self, work: Callable[[AsyncConnection], Awaitable[T]], *, durable: bool = False) -> T:
         """Run a function in a transaction, again from its start while another program holds a lock.
+
+        If `durable`, a power failure does not lose it either. SQLite then waits for the disk.
 
         A cancellation ends the wait for a lock, but not a transaction that has begun: SQLAlchemy abandons a
         connection whose statement is cancelled, and leaves its transaction and the lock on the database to
         the garbage collector.
         """
-        return await _retry(lambda: self._attempt(work))
+        return await _retry(lambda: self._attempt(work, durable=durable))
 
-    async def _attempt(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
-        result = await run_shielded(self._run(work))
+    async def _attempt(self, work: Callable[[AsyncConnection], Awaitable[T]], *, durable: bool) -> T:
+        result = await run_shielded(self._run(work, durable=durable))
         if isinstance(result, DatabaseLocked):
             raise result
         return result
 
-    async def _run(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T | DatabaseLocked:
+    async def _run(
+        self, work: Callable[[AsyncConnection], Awaitable[T]], *, durable: bool
+    ) -> T | DatabaseLocked:
         try:
-            async with self.writing() as connection:
+            async with self.writing(durable=durable) as connection:
                 return await work(connection)
         except DatabaseLocked as locked:  # returned, so that a cancelled caller leaves no unread exception
             return locked
 
     @asynccontextmanager
-    async def writing(self) -> AsyncGenerator[AsyncConnection]:
+    async def writing(self, *, durable: bool = False) -> AsyncGenerator[AsyncConnection]:
         """Open a transaction that commits when its block succeeds. Raises DatabaseLocked."""
-        async with self._map_errors(), self._writing.begin() as connection:
+        engine = self._writing_durably if durable else self._writing
+        async with self._map_errors(), engine.begin() as connection:
             yield connection
 
     @asynccontextmanager

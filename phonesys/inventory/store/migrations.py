@@ -118,7 +118,17 @@ _NAMES = (
             ON n.key >= held.page_id * 4294967296 AND n.key < (held.page_id + 1) * 4294967296""",
 )
 
-MIGRATIONS: tuple[tuple[str, ...], ...] = (_TABLES, _VIEW, _NAMES)
+# `intent` is the request that was about to be sent, and `result` what became of the change, as JSON.
+_CHANGES = (
+    """CREATE TABLE change_runs (
+        plan_id {key} PRIMARY KEY, plan TEXT NOT NULL, writer TEXT NOT NULL, created_at {moment} NOT NULL,
+        started_at {moment} NOT NULL, finished_at {moment}, changes BIGINT NOT NULL, undoes TEXT)""",
+    """CREATE TABLE change_results (
+        plan_id {key} NOT NULL, position BIGINT NOT NULL, intent TEXT, outcome TEXT, result TEXT,
+        PRIMARY KEY (plan_id, position)) {clustered}""",
+)
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (_TABLES, _VIEW, _NAMES, _CHANGES)
 """The first creates version 1 in an empty database."""
 
 _LOCK = 0x70686F6E  # arbitrary, and unlikely to be used by other programs

@@ -135,3 +135,26 @@ pools = Table(
     Column("name", Text),
     Column("more", Text, nullable=False),
 )
+
+change_runs = Table(
+    "change_runs",
+    metadata,
+    Column("plan_id", String, primary_key=True),
+    Column("plan", Text, nullable=False),
+    Column("writer", Text, nullable=False),
+    Column("created_at", Timestamp, nullable=False),
+    Column("started_at", Timestamp, nullable=False),
+    Column("finished_at", Timestamp),
+    Column("changes", BigInteger, nullable=False),
+    Column("undoes", Text),
+)
+
+change_results = Table(
+    "change_results",
+    metadata,
+    Column("plan_id", String, primary_key=True),
+    Column("position", BigInteger, primary_key=True, autoincrement=False),
+    Column("intent", Text),
+    Column("outcome", Text),
+    Column("result", Text),
+)

@@ -21,9 +21,7 @@ if TYPE_CHECKING:
 ATTEMPT = 0.25
 """Seconds that SQLite waits for a lock. The callers repeat, so that they can be cancelled."""
 
-# In WAL mode with NORMAL, a killed process loses no commit. Only a power cut can lose the last commits, and
-# it leaves the database consistent.
-_PRAGMAS = ("PRAGMA synchronous=NORMAL", "PRAGMA cache_size=-32768", "PRAGMA temp_store=FILE")
+_PRAGMAS = ("PRAGMA cache_size=-32768", "PRAGMA temp_store=FILE")
 _MAGIC = b"SQLite format 3\0"
 
 
@@ -51,7 +49,13 @@ def _prepare(connection: Any, _record: Any) -> None:
 
 def _begin(connection: Any) -> None:
     # A writer locks the database first: one that has read already cannot wait for another writer.
-    writes = connection.get_execution_options().get("phonesys_writes")
+    options = connection.get_execution_options()
+    writes = options.get("phonesys_writes")
+    if writes:
+        # In WAL mode with NORMAL, a killed process loses no commit. Only a power cut can lose the last
+        # commits, and it leaves the database consistent. With FULL, not even that loses one.
+        level = "FULL" if options.get("phonesys_durable") else "NORMAL"
+        connection.exec_driver_sql(f"PRAGMA synchronous={level}")
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
     if not writes:  # begins the snapshot, so that a locked database fails here
         connection.exec_driver_sql("SELECT 1 FROM sqlite_master LIMIT 1")
