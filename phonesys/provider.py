@@ -63,6 +63,19 @@ class AccountsWithNames(Protocol):
 
 
 @runtime_checkable
+class SharesCompany(Protocol):
+    """May read all its accounts through one company, such as the agency that installed an app.
+
+    The accounts of a company stay in one shard of a sweep, since they share its rate window and its list.
+    """
+
+    @property
+    def company(self) -> str | None:
+        """The id of the company, or None if each account stands alone."""
+        ...
+
+
+@runtime_checkable
 class SearchesNumbers(Protocol):
     """Can ask the vendor for the rows that match a number, which may include other numbers."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from phonesys._extras import MissingExtra
 from phonesys.inventory.diff import TOPICS, Change, ChangeKind, FieldChange
 from phonesys.inventory.errors import (
+    DatabaseUnavailable,
     InventoryError,
     NoRun,
     NoSnapshot,
@@ -22,6 +23,7 @@ from phonesys.inventory.record import (
     incomplete_accounts,
     sweep_records,
 )
+from phonesys.inventory.shard import Shard
 from phonesys.inventory.snapshot import Snapshot
 from phonesys.inventory.stored_run import StoredRun
 from phonesys.inventory.stored_sweep import StoredSweep
@@ -35,6 +37,7 @@ __all__ = [
     "AccountOutcome",
     "Change",
     "ChangeKind",
+    "DatabaseUnavailable",
     "FieldChange",
     "Inventory",
     "InventoryError",
@@ -45,6 +48,7 @@ __all__ = [
     "Records",
     "RunInProgress",
     "SchemaTooNew",
+    "Shard",
     "Snapshot",
     "SqlTokenStore",
     "StoredRun",

@@ -9,12 +9,16 @@ class InventoryError(PhonesysError):
     """The database failed or refused; its own error is the `__cause__`."""
 
 
+class DatabaseUnavailable(InventoryError):
+    """The database server cannot be reached, or ended the connection. It may be back in a moment."""
+
+
 class SchemaTooNew(InventoryError):
     """A newer phonesys created the database."""
 
 
 class SweepSuperseded(InventoryError):
-    """Another process resumed or restarted this sweep."""
+    """Another process resumed or restarted this sweep, or this shard of one."""
 
 
 class NoSnapshot(InventoryError):

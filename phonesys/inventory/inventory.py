@@ -11,11 +11,12 @@ import msgspec
 from phonesys._extras import require_extra
 from phonesys.errors import InvalidArgument, NotOpen, UsageError
 from phonesys.inventory.errors import NoSnapshot
+from phonesys.inventory.shard import Shard, select_accounts, validate_snapshot_name
 from phonesys.inventory.snapshot import LISTED, NAMED, Snapshot
 from phonesys.inventory.stored_sweep import RecordingReport, StoredSweep
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Container, Iterable, Mapping
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Container, Iterable, Mapping
     from pathlib import Path
 
     from phonesys.changes import ChangeResult, Plan, RunState, RunSummary
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from phonesys.inventory.record import AccountKey
     from phonesys.inventory.store.database import Database
     from phonesys.inventory.store.runs import RunStore
+    from phonesys.inventory.store.writing import SweepWriter
     from phonesys.inventory.stored_run import StoredRun
     from phonesys.record import NumberRecord
     from phonesys.sweep import Accounts, SweepReport
@@ -102,6 +104,9 @@ class Inventory:
         resume: bool = True,
         resume_within: timedelta = _DAY,
         only: Iterable[str] | None = None,
+        snapshot: str | None = None,
+        shard: Shard | None = None,
+        split_companies: bool = False,
         **options: Any,
     ) -> StoredSweep:
         """Sweep like `phones.sweep`, with its arguments, and store each page before yielding it.
@@ -109,6 +114,11 @@ class Inventory:
         Resumes an unfinished sweep of the same backends: accounts that it read completely are not read
         again. An unfinished sweep is deleted instead with `resume=False`, or if it is older than
         `resume_within`, since a snapshot should show one point in time.
+
+        - `snapshot`: a name, under which the sweep is always resumed. A finished one is not swept again.
+        - `shard`: only this part of the accounts. Several processes sweep the shards of one name, each shard
+          once, and the last one to finish makes the snapshot. Accounts of one company stay in one shard.
+        - `split_companies`: they do not, for processes that share the company's tokens and its rate window.
         """
         names = phones.select(only)
         # The report lists every account, so that none is stored twice.
@@ -117,9 +127,17 @@ class Inventory:
         extras = {name: options.pop(name) for name in list(options) if name in phones}
         named = {**(accounts or {}), **extras}
         report = RecordingReport()
+        begin = _begin(_coverage(names, named), snapshot, shard, resume_within if resume else None)
+        if shard is not None:
+            chosen = {
+                name: select_accounts(
+                    phones[name], named.get(name), shard, report, split_companies=split_companies
+                )
+                for name in names
+            }
+            named = {name: accounts for name, accounts in chosen.items() if accounts is not None}
         sweep = phones.sweep(named, only=names, report=report, **options)
-        coverage = _coverage(names, named)
-        return StoredSweep(self._database, sweep, report, coverage, resume_within if resume else None)
+        return StoredSweep(self._database, sweep, report, begin)
 
     async def collect(
         self, phones: PhoneSystem, accounts: Mapping[str, Accounts] | None = None, **options: Any
@@ -234,6 +252,24 @@ class Inventory:
     async def run(self, plan_id: str) -> StoredRun:
         """Return a run by its plan's id, or by the beginning of one. Raises NoRun."""
         return await self._runs.find(plan_id)
+
+
+def _begin(
+    scope: str, snapshot: str | None, shard: Shard | None, resume_within: timedelta | None
+) -> Callable[[Database], Awaitable[SweepWriter]]:
+    """Return what claims the sweep. Raises InvalidArgument."""
+    if snapshot is None:
+        if shard is not None:
+            raise InvalidArgument("shard: expected snapshot= too, the name that all shards share")
+        from phonesys.inventory.store.writing import begin_sweep
+
+        return lambda database: begin_sweep(database, scope, resume_within)
+    from phonesys.inventory.store.sharding import begin_shard
+
+    if resume_within is None:
+        raise InvalidArgument("snapshot: a named sweep is always resumed; use another name")
+    name, part = validate_snapshot_name(snapshot), shard or Shard(1, 1)
+    return lambda database: begin_shard(database, name, part, scope)
 
 
 def _coverage(names: Iterable[str], named: Container[str]) -> str:

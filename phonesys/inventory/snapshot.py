@@ -27,6 +27,8 @@ class Snapshot:
     def __init__(self, database: Database, row: SweepRow) -> None:
         self._database = database
         self.id = row.id
+        self.name = row.name
+        """The name that it was given; None for most."""
         self.started_at: datetime = row.started_at
         self.finished_at: datetime | None = row.finished_at
         """None for an unfinished sweep."""

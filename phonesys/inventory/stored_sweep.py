@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Self
 
 from phonesys._concurrency import run_shielded, wait_finished
 from phonesys.errors import NotOpen
-from phonesys.sweep import AccountReport, Outcome, SweepReport
+from phonesys.sweep import AccountReport, Failure, Outcome, SweepReport
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-    from datetime import timedelta
+    from collections.abc import AsyncIterator, Awaitable, Callable
     from types import TracebackType
 
     from phonesys.inventory.store.database import Database
@@ -32,7 +31,7 @@ class StoredSweep:
 
     An async context manager and an async iterator of pages, like a sweep. A yielded page is in the database.
     A sweep that is read to its end becomes a snapshot (`finished`). A sweep that ends earlier, by `break`, an
-    error, a deadline or the end of the process, can be resumed.
+    error, a deadline or the end of the process, can be resumed. A shard becomes a part of a snapshot instead.
     """
 
     def __init__(
@@ -40,13 +39,11 @@ class StoredSweep:
         database: Database,
         sweep: Sweep,
         report: RecordingReport,
-        scope: str,
-        resume_within: timedelta | None,
+        begin: Callable[[Database], Awaitable[SweepWriter]],
     ) -> None:
         self._database = database
         self._sweep = sweep
-        self._scope = scope
-        self._resume_within = resume_within
+        self._begin = begin
         self._writer: SweepWriter | None = None
         self._recording = report
         self._stored: deque[Page[PhoneNumber]] = deque()
@@ -54,12 +51,17 @@ class StoredSweep:
         self.resumed = 0
         """The number of accounts that an earlier run read completely. The report includes them."""
         self.finished = False
-        """True once the sweep was read to its end and is a snapshot."""
+        """True once the sweep, or this shard of it, was read to its end."""
 
     @property
     def report(self) -> SweepReport:
         """The sweep's report, including the outcomes and numbers of resumed accounts."""
         return self._sweep.report
+
+    @property
+    def unfinished_shards(self) -> tuple[int, ...]:
+        """Once this shard is finished: the others that are not. The snapshot is complete without any."""
+        return self._require_writer().unfinished_shards
 
     @property
     def id(self) -> int:
@@ -72,17 +74,17 @@ class StoredSweep:
         return self._writer
 
     async def __aenter__(self) -> Self:
-        from phonesys.inventory.store.writing import begin_sweep
-
-        self._writer = await begin_sweep(self._database, self._scope, self._resume_within)
-        await run_shielded(self._restore(self._writer))
-        await self._sweep.__aenter__()
-        self._read_ahead.start(self._require_writer())
+        self._writer = writer = await self._begin(self._database)
+        self.finished = writer.is_finished
+        await run_shielded(self._restore(writer))
+        if not self.finished:
+            await self._sweep.__aenter__()
+            self._read_ahead.start(writer)
         return self
 
     async def _restore(self, writer: SweepWriter) -> None:
         writer.names = self._recording.account_names
-        async for key, result, name in writer.completed_accounts():
+        async for key, result, name in writer.stored_accounts():
             self._recording.restore(*key, result)
             if name is not None:
                 self._recording.account_names[key] = name
@@ -94,6 +96,8 @@ class StoredSweep:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> bool | None:
+        if not self._read_ahead.is_started:
+            return None
         try:
             await self._read_ahead.stop()
         finally:
@@ -106,6 +110,8 @@ class StoredSweep:
 
     async def __anext__(self) -> Page[PhoneNumber]:
         writer = self._require_writer()
+        if not self._read_ahead.is_started:  # the shard was finished before
+            raise StopAsyncIteration
         while not self._stored:
             pages, outcomes = await self._read_ahead.get()
             if pages or outcomes:
@@ -138,6 +144,9 @@ class RecordingReport(SweepReport):
 
     def restore(self, provider: str, account: str, result: AccountReport) -> None:
         """Add an account of an earlier run. The sweep skips it, like an account that is named twice."""
+        if not account and result.error is not None:  # a list of accounts that could not be read
+            self.failures.append(Failure(provider, None, result.error))
+            return
         super().record(provider, account, result)
         self.numbers += result.numbers
         self.rejected += result.rejected
@@ -163,6 +172,11 @@ class _ReadAhead:
         self._has_capacity = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self.error: BaseException | None = None
+
+    @property
+    def is_started(self) -> bool:
+        """True once `start` was called."""
+        return self._task is not None
 
     def start(self, writer: SweepWriter) -> None:
         """Start to read and encode pages."""

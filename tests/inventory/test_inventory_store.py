@@ -24,7 +24,7 @@ from phonesys.backends.agents import AgentNumber
 from phonesys.backends.leadconnector import LeadConnectorNumber
 from phonesys.inventory import Inventory, InventoryError, NoSnapshot, NumberRecord, SchemaTooNew, to_record
 from phonesys.inventory.store import migrations, rows
-from phonesys.inventory.store.database import connect
+from phonesys.inventory.store.database import Database, _engine, connect
 from phonesys.inventory.store.urls import parse_url
 from phonesys.model import Capabilities, InboundService, NumberStatus, Page
 from tests.sweep.memory import Memory, number, simple
@@ -252,13 +252,9 @@ async def test_a_time_out_of_range_is_dropped_alone(where: str) -> None:
 
 async def test_an_older_database_is_migrated_with_its_data(where: str) -> None:
     """Each migration runs once, in order, and keeps the data."""
-    database = await connect(where)
+    database = Database(await _engine(parse_url(where), read_only=False, poolclass=None), "old")
     async with database.writing() as connection:
-        await connection.execute(text("DROP VIEW inventory"))
-        await connection.execute(text("ALTER TABLE accounts DROP COLUMN name"))
-        await connection.execute(text("DROP TABLE change_runs"))
-        await connection.execute(text("DROP TABLE change_results"))
-        await connection.execute(text("UPDATE phonesys_schema SET version = 1"))
+        await migrations.migrate(connection, migrations.MIGRATIONS[:1])
         await connection.execute(
             text(
                 "INSERT INTO sweeps (scope, writer, started_at, finished_at, numbers)"

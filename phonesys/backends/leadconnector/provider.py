@@ -197,6 +197,15 @@ class LeadConnector(HttpBackend):
             **options,
         )
 
+    @property
+    def company(self) -> str | None:
+        """The agency whose token opens every location, or that is asked for them; None without one.
+
+        The vendor counts exchanges of location tokens and lists of locations against its rate window.
+        """
+        auth = self.http.auth
+        return auth.company_id if isinstance(auth, ListsLocations) else self._company_id
+
     async def accounts(self) -> AsyncIterator[str]:
         """Yield the locations given to the constructor, or those that the credentials name or can list.
 

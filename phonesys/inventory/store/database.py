@@ -13,7 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from phonesys._concurrency import run_shielded
 from phonesys._extras import require_extra
 from phonesys.errors import PhonesysError
-from phonesys.inventory.errors import InventoryError, SchemaTooNew
+from phonesys.inventory.errors import DatabaseUnavailable, InventoryError, SchemaTooNew
 from phonesys.inventory.store.migrations import MIGRATIONS, migrate, read_version
 from phonesys.inventory.store.urls import display_name, parse_url, schema_of
 
@@ -29,7 +29,10 @@ T = TypeVar("T")
 _LOCK_TIMEOUT = 60.0  # seconds to wait for another program
 _RETRY = 0.05
 _BUSY = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
-_LOCK_NOT_AVAILABLE = "55P03"  # PostgreSQL's SQLSTATE
+# PostgreSQL's SQLSTATE; see its manual, appendix A.
+_LOCK_NOT_AVAILABLE = "55P03"
+_UNAVAILABLE = ("08", "53300", "57P01", "57P02", "57P03")
+"""Connection exceptions, too many connections, shutdown, crash, and a server that is starting up."""
 
 
 class DatabaseLocked(InventoryError):
@@ -119,12 +122,15 @@ class Database:
         try:
             yield
         except SQLAlchemyError as failure:
-            kind = DatabaseLocked if _is_lock(getattr(failure, "orig", None)) else InventoryError
-            raise kind(f"{self.name}: {_first_line(failure)}") from failure
+            raise _kind_of(failure)(f"{self.name}: {_first_line(failure)}") from failure
         except UnicodeDecodeError as failure:  # sqlite3 raises it for a message that quotes damaged text
             raise InventoryError(f"{self.name} is damaged: its text is not UTF-8") from failure
         except OSError as failure:  # asyncpg raises these when no server listens
-            raise InventoryError(f"{self.name} cannot be reached: {failure}") from failure
+            raise DatabaseUnavailable(f"{self.name} cannot be reached: {failure}") from failure
+        except Exception as failure:  # asyncpg's own errors are not SQLAlchemy's while it connects
+            if not _is_unavailable(failure):
+                raise
+            raise DatabaseUnavailable(f"{self.name} cannot be reached: {failure!s:.300}") from failure
 
     @contextmanager
     def _map_damage(self) -> Generator[None]:
@@ -148,6 +154,18 @@ async def _retry(attempt: Callable[[], Awaitable[T]]) -> T:
             if loop.time() >= deadline:
                 raise
         await asyncio.sleep(_RETRY)
+
+
+def _kind_of(failure: SQLAlchemyError) -> type[InventoryError]:
+    cause = getattr(failure, "orig", None)
+    if _is_lock(cause):
+        return DatabaseLocked
+    is_lost = getattr(failure, "connection_invalidated", False) or _is_unavailable(cause)
+    return DatabaseUnavailable if is_lost else InventoryError
+
+
+def _is_unavailable(cause: BaseException | None) -> bool:
+    return str(getattr(cause, "sqlstate", None)).startswith(_UNAVAILABLE)
 
 
 def _is_lock(cause: BaseException | None) -> bool:

@@ -128,7 +128,17 @@ _CHANGES = (
         PRIMARY KEY (plan_id, position)) {clustered}""",
 )
 
-MIGRATIONS: tuple[tuple[str, ...], ...] = (_TABLES, _VIEW, _NAMES, _CHANGES)
+_SHARDS = (
+    "ALTER TABLE sweeps ADD COLUMN name TEXT",
+    "ALTER TABLE sweeps ADD COLUMN shards BIGINT",
+    "CREATE UNIQUE INDEX sweeps_by_name ON sweeps (name)",
+    "ALTER TABLE accounts ADD COLUMN shard BIGINT",
+    """CREATE TABLE shards (
+        sweep_id BIGINT NOT NULL, shard BIGINT NOT NULL, writer TEXT NOT NULL, numbers BIGINT NOT NULL,
+        finished_at {moment}, PRIMARY KEY (sweep_id, shard)) {clustered}""",
+)
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (_TABLES, _VIEW, _NAMES, _CHANGES, _SHARDS)
 """The first creates version 1 in an empty database."""
 
 _LOCK = 0x70686F6E  # arbitrary, and unlikely to be used by other programs

@@ -52,6 +52,7 @@ class SweepRow(msgspec.Struct, frozen=True):
     numbers: int
     incomplete_accounts: int
     rejected: int
+    name: str | None
 
 
 class AccountRow(msgspec.Struct, frozen=True):
@@ -97,8 +98,17 @@ async def find_sweeps(
     async with database.reading() as connection:
         found = (await connection.execute(query.limit(limit))).all()
         return [
-            SweepRow(id_, _decode_coverage(scope), started_at, finished_at, *map(int, counts))
-            for id_, scope, _, started_at, finished_at, *counts in found
+            SweepRow(
+                row.id,
+                _decode_coverage(row.scope),
+                row.started_at,
+                row.finished_at,
+                int(row.numbers),
+                int(row[-2]),
+                int(row[-1]),
+                row.name,
+            )
+            for row in found
         ]
 
 

@@ -82,6 +82,18 @@ sweeps = Table(
     Column("started_at", Timestamp, nullable=False),
     Column("finished_at", Timestamp),
     Column("numbers", BigInteger, nullable=False),
+    Column("name", Text),
+    Column("shards", BigInteger),
+)
+
+shards = Table(
+    "shards",
+    metadata,
+    Column("sweep_id", BigInteger, primary_key=True),
+    Column("shard", BigInteger, primary_key=True, autoincrement=False),
+    Column("writer", Text, nullable=False),
+    Column("numbers", BigInteger, nullable=False),
+    Column("finished_at", Timestamp),
 )
 
 accounts = Table(
@@ -97,6 +109,7 @@ accounts = Table(
     Column("duplicates", BigInteger, nullable=False),
     Column("error", Text),
     Column("name", Text),
+    Column("shard", BigInteger),
 )
 
 pages = Table(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from datetime import UTC, datetime
 from itertools import chain, groupby
@@ -11,7 +12,7 @@ import msgspec
 from sqlalchemy import BigInteger, bindparam, delete, exists, func, insert, select, tuple_, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from phonesys.inventory.errors import SweepSuperseded
+from phonesys.inventory.errors import DatabaseUnavailable, InventoryError, SweepSuperseded
 from phonesys.inventory.store import rows
 from phonesys.inventory.store.schema import (
     KEYS_PER_PAGE,
@@ -19,6 +20,7 @@ from phonesys.inventory.store.schema import (
     numbers,
     pages,
     pools,
+    shards,
     sweep_pages,
     sweeps,
 )
@@ -26,22 +28,33 @@ from phonesys.model import Page, PhoneNumber
 from phonesys.sweep import AccountReport, Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import (
+        AsyncIterator,
+        Awaitable,
+        Callable,
+        Collection,
+        Iterable,
+        Iterator,
+        Mapping,
+        Sequence,
+    )
     from datetime import timedelta
 
-    from sqlalchemy import ColumnElement
+    from sqlalchemy import ColumnElement, Table
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from phonesys.inventory.store.database import Database
 
     Key = tuple[str, str]
 
-_WHOLE = (Outcome.DONE.value, Outcome.EMPTY.value, Outcome.NOT_CONNECTED.value)
+WHOLE = (Outcome.DONE.value, Outcome.EMPTY.value, Outcome.NOT_CONNECTED.value)
 _NOTHING_READ = AccountReport(outcome=Outcome.NOT_REACHED)
 _INSERT = "INSERT INTO numbers (key, number, status, record) VALUES"
 _WIDTH = 4
 _VALUES = 1000 * _WIDTH  # by one statement, of the 32,766 that SQLite takes
 _MAX_KEYS = 256  # databases limit the parameters of a statement
+_OUTAGE = 120.0  # seconds that a server may be away in the middle of a sweep
+_RECONNECT = 0.25
 
 
 class PreparedPage(msgspec.Struct):
@@ -57,7 +70,8 @@ class PreparedPage(msgspec.Struct):
 class SweepWriter:
     """Stores one sweep; made by `begin_sweep`.
 
-    Writes raise SweepSuperseded once another process has taken over the sweep.
+    Writes raise SweepSuperseded once another process has taken over the sweep. They wait while the server is
+    away for a moment, and are stored once.
     """
 
     def __init__(self, database: Database, sweep_id: int, started_at: datetime, base: int | None) -> None:
@@ -65,12 +79,31 @@ class SweepWriter:
         """The names of accounts, stored with their outcomes."""
         self.id = sweep_id
         self.started_at = started_at
+        self.is_finished = False
+        """True if there is nothing left to sweep."""
+        self.unfinished_shards: tuple[int, ...] = ()
+        """Shards of the snapshot that other processes have not finished yet; known once this one has."""
         self._database = database
         self._token = secrets.token_hex(8)
+        self._next_token = self._token
         self._previous = base
         self._partial: dict[Key, AccountReport] = {}
         self._is_sqlite = database.dialect == "sqlite"
         self._insert = sqlite.insert if self._is_sqlite else postgresql.insert
+
+    # What one writer owns: the sweep, or in `sharding` a shard of it
+
+    _shard: int | None = None
+
+    @property
+    def _owned(self) -> tuple[Table, ColumnElement[bool]]:
+        """The table whose row names the writer, and the condition for its row."""
+        return sweeps, sweeps.c.id == self.id
+
+    @property
+    def _accounts(self) -> ColumnElement[bool]:
+        """The condition for the accounts that this writer stores."""
+        return accounts.c.sweep_id == self.id
 
     def prepare(self, page: Page[PhoneNumber]) -> PreparedPage:
         """Encode a page. Best done on arrival, while the page is in the processor's cache."""
@@ -92,7 +125,7 @@ class SweepWriter:
             await self._store_pages(connection, [one for one in read if one.page.numbers])
             await self._upsert_accounts(connection, {**counted, **outcomes})
 
-        await self._database.write(store)
+        await self._write_once(store)
         # After the commit, since a rolled back transaction has written nothing.
         self._partial.update(counted)
         for key in outcomes:
@@ -106,25 +139,65 @@ class SweepWriter:
         async def store(connection: AsyncConnection) -> None:
             await self._check_ownership(connection, 0)
             await self._upsert_accounts(connection, lists)
-            count = select(func.coalesce(func.sum(accounts.c.numbers), 0)).where(
-                accounts.c.sweep_id == self.id
-            )
-            await connection.execute(
-                update(sweeps)
-                .where(sweeps.c.id == self.id)
-                .values(finished_at=now, numbers=count.scalar_subquery())
-            )
+            await self._finish(connection, now)
 
-        await self._database.write(store)
+        await self._write_once(store)
         return now
+
+    async def _finish(self, connection: AsyncConnection, now: datetime) -> None:
+        count = select(func.coalesce(func.sum(accounts.c.numbers), 0)).where(accounts.c.sweep_id == self.id)
+        await connection.execute(
+            update(sweeps)
+            .where(sweeps.c.id == self.id)
+            .values(finished_at=now, numbers=count.scalar_subquery())
+        )
+
+    async def _write_once(self, store: Callable[[AsyncConnection], Awaitable[None]]) -> None:
+        """Run a transaction, again after a lost connection unless it was committed.
+
+        Each transaction leaves another token in the row that names the writer, which shows afterwards that it
+        was committed.
+        """
+        self._next_token = secrets.token_hex(8)
+        try:
+            await self._database.write(store)
+        except DatabaseUnavailable:
+            await self._write_again(store)
+        self._token = self._next_token
+
+    async def _write_again(self, store: Callable[[AsyncConnection], Awaitable[None]]) -> None:
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + _OUTAGE
+        while True:
+            await asyncio.sleep(_RECONNECT)
+            try:
+                if await self._stored_token() != self._next_token:
+                    await self._database.write(store)
+                return
+            except SweepSuperseded:
+                # The lost transaction may have held its lock until it was committed after all.
+                if await self._stored_token() != self._next_token:
+                    raise
+                return
+            except DatabaseUnavailable:
+                if loop.time() >= deadline:
+                    raise
+
+    async def _stored_token(self) -> str | None:
+        table, mine = self._owned
+        async with self._database.reading() as connection:
+            found: str | None = await connection.scalar(select(table.c.writer).where(mine))
+        return found
 
     def _name(self, key: Key) -> str | None:
         name = self.names.get(key)
         return None if name is None else name.replace("\0", "")
 
-    async def completed_accounts(self) -> AsyncIterator[tuple[Key, AccountReport, str | None]]:
-        """Yield the accounts that have been read completely, and their names."""
-        query = select(accounts).where(accounts.c.sweep_id == self.id, accounts.c.outcome.in_(_WHOLE))
+    async def stored_accounts(self) -> AsyncIterator[tuple[Key, AccountReport, str | None]]:
+        """Yield the accounts that need not be read, and their names."""
+        query = select(accounts).where(self._accounts)
+        if not self.is_finished:
+            query = query.where(accounts.c.outcome.in_(WHOLE))
         async with self._database.reading() as connection:
             async for row in await connection.stream(query):
                 yield (row.backend, row.account), _report_of(row), row.name
@@ -132,26 +205,31 @@ class SweepWriter:
     # In a transaction
 
     async def claim(self, connection: AsyncConnection) -> None:
-        """Become the only writer of the sweep, and delete what must be read again."""
-        await connection.execute(update(sweeps).where(sweeps.c.id == self.id).values(writer=self._token))
-        partly = select(accounts.c.backend, accounts.c.account).where(
-            accounts.c.sweep_id == self.id, accounts.c.outcome.not_in(_WHOLE)
-        )
+        """Become the only writer, and delete what must be read again."""
+        table, mine = self._owned
+        await connection.execute(update(table).where(mine).values(writer=self._token))
+        partly = self._accounts & accounts.c.outcome.not_in(WHOLE)
         held = tuple_(sweep_pages.c.backend, sweep_pages.c.account)
-        await connection.execute(
-            delete(sweep_pages).where(sweep_pages.c.sweep_id == self.id, held.in_(partly))
+        deleted = await connection.execute(
+            delete(sweep_pages).where(
+                sweep_pages.c.sweep_id == self.id,
+                held.in_(select(accounts.c.backend, accounts.c.account).where(partly)),
+            )
         )
-        await connection.execute(
-            delete(accounts).where(accounts.c.sweep_id == self.id, accounts.c.outcome.not_in(_WHOLE))
-        )
-        await delete_orphans(connection)
+        await connection.execute(delete(accounts).where(partly))
+        if deleted.rowcount:
+            await delete_orphans(connection)
 
     async def _check_ownership(self, connection: AsyncConnection, found: int) -> None:
-        """Lock the sweep for this transaction. Raises SweepSuperseded if another process has claimed it."""
-        mine = update(sweeps).where(sweeps.c.id == self.id, sweeps.c.writer == self._token)
-        done = await connection.execute(mine.values(numbers=sweeps.c.numbers + found))
+        """Lock what is owned for this transaction. Raises SweepSuperseded if another process claimed it."""
+        table, mine = self._owned
+        owned = update(table).where(mine, table.c.writer == self._token)
+        done = await connection.execute(
+            owned.values(numbers=table.c.numbers + found, writer=self._next_token)
+        )
         if done.rowcount != 1:
-            raise SweepSuperseded(f"sweep {self.id} was resumed or restarted by another process")
+            what = f"sweep {self.id}" if self._shard is None else f"shard {self._shard} of sweep {self.id}"
+            raise SweepSuperseded(f"{what} was resumed or restarted by another process")
 
     async def _store_pages(self, connection: AsyncConnection, read: Sequence[PreparedPage]) -> None:
         """Store references to the pages, after writing the new ones."""
@@ -257,7 +335,7 @@ class SweepWriter:
         await connection.execute(
             upsert,
             [
-                _account_row(self.id, key, report) | {"name": self._name(key)}
+                _account_row(self.id, key, report) | {"name": self._name(key), "shard": self._shard}
                 for key, report in sorted(reports.items(), key=_by_key)
             ],
         )
@@ -274,6 +352,7 @@ def _report_of(row: Any) -> AccountReport:
         pages=row.pages,
         rejected=row.rejected,
         duplicates=row.duplicates,
+        error=None if row.error is None else InventoryError(row.error),
     )
 
 
@@ -329,7 +408,8 @@ async def prune(connection: AsyncConnection, which: ColumnElement[bool]) -> int:
     """Delete sweeps and the pages that only they referred to. Return the number of sweeps."""
     ids = (await connection.execute(select(sweeps.c.id).where(which))).scalars().all()
     if ids:
-        for table, column in ((sweep_pages, "sweep_id"), (accounts, "sweep_id"), (sweeps, "id")):
+        for table in (sweep_pages, accounts, shards, sweeps):
+            column = "id" if table is sweeps else "sweep_id"
             await connection.execute(
                 delete(table).where(table.c[column] == bindparam("sweep")), [{"sweep": id_} for id_ in ids]
             )
@@ -346,7 +426,7 @@ async def begin_sweep(database: Database, scope: str, resume_within: timedelta |
     async def claim(connection: AsyncConnection) -> SweepWriter:
         base = await last_finished(connection, scope)
         resumed = await _unfinished(connection, scope, resume_within)
-        same = sweeps.c.scope == scope
+        same = (sweeps.c.scope == scope) & sweeps.c.name.is_(None)
         stale = same & sweeps.c.finished_at.is_(None)
         await prune(connection, stale if resumed is None else stale & (sweeps.c.id != resumed[0]))
         sweep_id, started_at = resumed if resumed is not None else await _insert_sweep(connection, scope)
@@ -364,6 +444,7 @@ async def _unfinished(
         return None
     query = select(sweeps.c.id, sweeps.c.started_at).where(
         sweeps.c.scope == scope,
+        sweeps.c.name.is_(None),
         sweeps.c.finished_at.is_(None),
         sweeps.c.started_at >= datetime.now(UTC) - within,
     )

@@ -29,7 +29,9 @@ _END = LocationPage(())
 
 @runtime_checkable
 class ListsLocations(Protocol):
-    """Credentials that can list the locations they give access to."""
+    """Credentials of a company that can list the locations they give access to."""
+
+    company_id: str
 
     def locations_with_names(self) -> AsyncIterator[NamedAccount]:
         """Yield their ids and names."""
