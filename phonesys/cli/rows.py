@@ -79,6 +79,7 @@ class SnapshotRow(msgspec.Struct, frozen=True):
     finished_at: str
     backends: str
     numbers: int
+    name: str | None
 
 
 class FindingRow(msgspec.Struct, frozen=True):
@@ -182,6 +183,7 @@ def snapshot_row(snapshot: Snapshot) -> SnapshotRow:
         finished.isoformat(timespec="seconds"),
         " ".join(snapshot.coverage),
         snapshot.numbers,
+        snapshot.name,
     )
 
 

@@ -14,7 +14,7 @@ from phonesys.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping
 
-    from phonesys.inventory import StoredSweep
+    from phonesys.inventory import Shard, StoredSweep
     from phonesys.sweep import Accounts, Sweep
     from phonesys.system import PhoneSystem
 
@@ -52,6 +52,9 @@ async def open_sweep(
     accounts: Mapping[str, Accounts],
     *,
     resume: bool = True,
+    snapshot: str | None = None,
+    shard: Shard | None = None,
+    split_companies: bool = False,
     **options: Any,
 ) -> AsyncGenerator[Sweep | StoredSweep]:
     """Prepare a sweep, recorded in a store if one is given, which stays open until the block ends."""
@@ -62,4 +65,12 @@ async def open_sweep(
 
     async with Inventory(expand_store(store)) as inventory:
         options["keep_done"] = True  # a snapshot lists every account
-        yield inventory.sweep(phones, accounts, resume=resume, **options)
+        yield inventory.sweep(
+            phones,
+            accounts,
+            resume=resume,
+            snapshot=snapshot,
+            shard=shard,
+            split_companies=split_companies,
+            **options,
+        )

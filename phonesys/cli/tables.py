@@ -73,7 +73,7 @@ def summary(report: SweepReport, names: Sequence[str], breakdown: Breakdown) -> 
     groups = Table.grid(padding=(0, 2, 0, 0))
     groups.add_row(Text("by country", "dim"), _group(breakdown.countries))
     groups.add_row(Text("by status", "dim"), _group(breakdown.statuses))
-    return Group("", table, "", groups, "") if report.numbers else Group("", table, "")
+    return Group("", table, "", groups, "") if breakdown.countries else Group("", table, "")
 
 
 def _summary_row(
@@ -209,6 +209,7 @@ def snapshots(rows: Sequence[SnapshotRow]) -> RenderableType:
             "finished_at": [row.finished_at for row in rows],
             "backends": [row.backends for row in rows],
             "numbers": [f"{row.numbers:,}" for row in rows],
+            "name": [row.name or "" for row in rows],
         }
     )
 

@@ -51,7 +51,7 @@ class StoredSweep:
         self.resumed = 0
         """The number of accounts that an earlier run read completely. The report includes them."""
         self.finished = False
-        """True once the sweep, or this shard of it, was read to its end."""
+        """True once the sweep, or this shard, was read to its end."""
 
     @property
     def report(self) -> SweepReport:

@@ -283,3 +283,36 @@ def test_ctrl_c_may_be_pressed_again(times: str) -> None:
         capture_output=True, text=True, check=False, env=environment(), timeout=PATIENCE,
     )  # fmt: skip
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
+# Shards
+
+
+def test_shards_make_one_snapshot(home: Path, vendors: Sandbox) -> None:
+    """Each process says what is left, and the last one makes the snapshot that other commands read."""
+    for index, message in enumerate(["1 other left: 2", "snapshot night is finished"], 1):
+        done = call("sweep", "--store", "s.db", "--snapshot", "night", "--shard", f"{index}/2")
+        assert done.status == 0, done.err
+        assert message in done.err
+    exported = call("export", "numbers.jsonl", "--store", "s.db")
+    assert exported.status == 0, exported.err
+    assert listed((home / "numbers.jsonl").read_text()) == truth(vendors)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--shard", "1/2", "--store", "s.db"], "--shard: needs --snapshot NAME, which all shards share"),
+        (["--snapshot", "n"], "--snapshot: needs --store, where the snapshot is recorded"),
+        (["--shard", "3/2", "--snapshot", "n", "--store", "s.db"], "shard: expected 1/2 to 2/2, got 3/2"),
+        (["--shard", "x", "--snapshot", "n", "--store", "s.db"], "shard: expected INDEX/COUNT"),
+        (["--snapshot", "../n", "--store", "s.db"], "snapshot: expected a name"),
+        (["--snapshot", "n", "--no-resume", "--store", "s.db"], "--no-resume: a named snapshot is always"),
+        (["--split-companies", "--store", "s.db"], "--split-companies: needs --shard"),
+    ],
+)  # fmt: skip
+def test_options_of_shards_are_checked(home: Path, arguments: list[str], message: str) -> None:
+    """What does not fit together is one line, before any request."""
+    done = call("sweep", *arguments)
+    assert (done.status, done.out) == (2, "")
+    assert message in done.err

