@@ -69,6 +69,7 @@ if TYPE_CHECKING:
     )
     from phonesys.oauth import FileTokenStore, MemoryTokenStore, TokenStore
     from phonesys.provider import NumberProvider
+    from phonesys.record import NumberBase, NumberRecord
     from phonesys.secret import Secret
     from phonesys.sweep import AccountReport, Failure, Outcome, Sweep, SweepReport
     from phonesys.system import PhoneSystem
@@ -118,9 +119,11 @@ __all__ = [
     "NotJson",
     "NotOpen",
     "NotPermitted",
+    "NumberBase",
     "NumberKind",
     "NumberPool",
     "NumberProvider",
+    "NumberRecord",
     "NumberStatus",
     "OAuthInfo",
     "OAuthToken",
@@ -171,6 +174,7 @@ _HOMES = (
     "secret",
     "writes",
     "provider",
+    "record",
     "backends.info",
     "http.options",
     "http.ratelimit.window",

@@ -59,6 +59,7 @@ class PhoneNumber(Protocol):
     """One number in one account.
 
     Each backend's own struct satisfies this. The vendor's other fields stay typed on the same object.
+    `to_dict` comes from the mixin `NumberBase`.
     """
 
     @property
@@ -93,7 +94,11 @@ class PhoneNumber(Protocol):
 
     @property
     def country(self) -> str | None:
-        """ISO 3166-1 alpha-2."""
+        """ISO 3166-1 alpha-2.
+
+        The country of the number's prefix if the vendor does not name one; the backends of this package then
+        have True as `country_is_derived`.
+        """
         ...
 
     @property
@@ -124,6 +129,10 @@ class PhoneNumber(Protocol):
     @property
     def updated_at(self) -> datetime | None:
         """As `created_at`."""
+        ...
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the number as plain JSON values, by field of `NumberRecord`."""
         ...
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 
+from phonesys._calling_codes import country_of
 from phonesys._routes import pool_fields
 from phonesys.model import NumberKind, NumberPool, NumberStatus
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 class NumberRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One number in one account. None stands for facts that the vendor does not give.
 
-    The fields up to `updated_at` are the columns of the command line. New fields are added at the end.
+    New fields are added at the end.
     """
 
     provider: str
@@ -35,7 +36,7 @@ class NumberRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """E.164, as the vendor writes it."""
     label: str | None = None
     country: str | None = None
-    """ISO 3166-1 alpha-2."""
+    """ISO 3166-1 alpha-2. It follows from the number if the vendor does not name it."""
     kind: NumberKind = NumberKind.UNKNOWN
     status: NumberStatus = NumberStatus.UNKNOWN
     voice: bool | None = None
@@ -88,11 +89,43 @@ class NumberRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The owner or the origin of the number, in the vendor's words."""
     account_name: str | None = None
     """The name of the account, if its backend lists names."""
+    country_derived: bool | None = None
+    """True if `country` follows from the number, since the vendor does not name it."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields as plain JSON values: strings, booleans and None; times as RFC 3339 strings."""
+        values: dict[str, Any] = msgspec.to_builtins(self)
+        return values
+
+    def __repr__(self) -> str:
+        return f"<NumberRecord {self.number!r} {self.status}, {self.backend} {self.account!r}>"
+
+
+class NumberBase:
+    """Mixin of a backend's numbers: `to_dict`, and a short `repr`.
+
+    Works for msgspec structs, dataclasses and ordinary classes that satisfy `PhoneNumber`.
+    """
+
+    __slots__ = ()
+
+    def to_dict(self: PhoneNumber) -> dict[str, Any]:
+        """Return the number as plain JSON values, by field of `NumberRecord`.
+
+        Every backend's numbers have the same keys, in the same order. Values are strings, booleans and None;
+        times are RFC 3339 strings. So `json`, FastAPI, pandas, polars and Arrow take the result as it is.
+        """
+        return to_record(self, self.backend or self.provider).to_dict()
+
+    def __repr__(self: PhoneNumber) -> str:
+        where = f"{self.backend or self.provider} {self.account!r}"
+        return f"<{type(self).__name__} {self.number!r} {self.status}, {where}>"
 
 
 def to_record(number: PhoneNumber, backend: str) -> NumberRecord:
     """Return the record of a number of any backend. `backend` is the name in its PhoneSystem."""
     can = number.capabilities
+    country, derived = _country(number)
     return NumberRecord(
         provider=number.provider,
         backend=backend,
@@ -100,7 +133,8 @@ def to_record(number: PhoneNumber, backend: str) -> NumberRecord:
         id=_to_text(number.id) or "",
         number=_to_text(number.number) or "",
         label=_to_text(number.label),
-        country=_to_text(number.country),
+        country=country,
+        country_derived=derived or None,
         kind=_KINDS.get(number.kind, NumberKind.UNKNOWN),
         status=_STATUSES.get(number.status, NumberStatus.UNKNOWN),
         voice=_to_flag(can.voice),
@@ -112,6 +146,14 @@ def to_record(number: PhoneNumber, backend: str) -> NumberRecord:
         updated_at=_aware_or_none(number.updated_at),
         **vendor_fields(number),
     )
+
+
+def _country(number: PhoneNumber) -> tuple[str | None, bool]:
+    """Return the country of a number, and True if it follows from the number."""
+    if listed := _to_text(number.country):
+        return listed, getattr(number, "country_is_derived", False) is True
+    country = country_of(_to_text(number.number) or "")
+    return country, country is not None
 
 
 def to_columns(numbers: Sequence[PhoneNumber]) -> dict[str, Sequence[Any]]:

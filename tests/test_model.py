@@ -16,6 +16,7 @@ from phonesys import (
     LeadConnectorNumber,
     LeadpingNumber,
     LeadpingRow,
+    NumberBase,
     NumberKind,
     NumberPool,
     NumberStatus,
@@ -41,7 +42,8 @@ def test_each_vendors_struct_is_a_phone_number(number: PhoneNumber) -> None:
     assert isinstance(number.kind, NumberKind)
     assert isinstance(number.status, NumberStatus)
     assert isinstance(number.capabilities, Capabilities)
-    assert (number.label, number.country, number.assignee) == (None, None, None)
+    assert (number.label, number.country, number.assignee) == (None, "US", None)
+    assert getattr(number, "country_is_derived", None) is True
     assert (number.created_at, number.updated_at) == (None, None)
 
 
@@ -66,8 +68,8 @@ def test_numbers_survive_pickling(number: PhoneNumber) -> None:
 def test_other_objects_are_phone_numbers_too() -> None:
     """The protocol asks for attributes, not for a base class; and one attribute less is not enough."""
 
-    @dataclass
-    class Mine:
+    @dataclass(repr=False)
+    class Mine(NumberBase):
         provider: str = "mine"
         backend: str = "mine"
         account: str = "a"
@@ -86,6 +88,8 @@ def test_other_objects_are_phone_numbers_too() -> None:
         number = "+14155552671"
 
     assert isinstance(Mine(), PhoneNumber)
+    assert repr(Mine()) == "<Mine '+14155552671' active, mine 'a'>"
+    assert Mine().to_dict()["country_derived"] is True
     assert not isinstance(Less(), PhoneNumber)
 
 

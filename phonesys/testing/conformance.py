@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import pickle
 import re
@@ -19,6 +20,7 @@ import pytest
 from phonesys.errors import CallError, PhonesysError, UsageError
 from phonesys.model import Capabilities, NumberKind, NumberStatus, Page, PhoneNumber
 from phonesys.provider import NumberProvider, OverlapsPages
+from phonesys.record import NumberRecord
 from phonesys.sweep import Outcome
 from phonesys.system import PhoneSystem
 from phonesys.testing.backend import FailureMode
@@ -42,6 +44,7 @@ HOSTILE = (
 _LONGEST = 60.0
 _MOMENT = 1.0
 _MOST_PAGES = 10_000
+_MAX_REPR = 500
 
 
 def in_a_loop(test: Callable[[Self_], Awaitable[None]]) -> Callable[[Self_], None]:
@@ -122,7 +125,7 @@ class ProviderConformance:
 
     @in_a_loop
     async def test_numbers_have_what_every_number_has(self) -> None:
-        """E.164, an id that is unique in its account, and the unified fields in their types."""
+        """E.164, an id that is unique in its account, the unified fields in their types, and plain JSON."""
         async with self._open() as (bench, provider):
             for account in bench.truth:
                 numbers = [n for _, page in await walk(provider, account) for n in page.numbers]
@@ -361,6 +364,22 @@ def check_number(number: PhoneNumber, account: str) -> None:
     assert number.country is None or re.fullmatch("[A-Z]{2}", number.country)
     for moment in (number.created_at, number.updated_at):
         assert moment is None or (isinstance(moment, datetime) and moment.tzinfo is not None)
+    check_plain(number)
+
+
+def check_plain(number: PhoneNumber) -> None:
+    """Expect `to_dict` to return the fields of a record as JSON values, and a `repr` of one short line."""
+    plain = number.to_dict()
+    assert tuple(plain) == NumberRecord.__struct_fields__
+    assert json.loads(json.dumps(plain)) == plain
+    assert {name: plain[name] for name in ("account", "id", "number", "status")} == {
+        "account": number.account,
+        "id": number.id,
+        "number": number.number,
+        "status": number.status.value,
+    }
+    assert repr(number).isprintable()
+    assert len(repr(number)) < _MAX_REPR
 
 
 async def fetch_page_or_error(provider: NumberProvider, account: str, cursor: Cursor | None = None) -> None:

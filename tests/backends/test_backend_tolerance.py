@@ -214,7 +214,7 @@ WORDS: list[tuple[str, dict[str, Any], str, Any]] = [
     ("leadconnector", {"capabilities": {"voice": 1, "sms": 1, "rcs": 1}}, "capabilities", VOICE_AND_SMS),
     ("leadconnector", {"countryCode": "USA"}, "country", "US"),
     ("leadconnector", {"countryCode": "gb"}, "country", "GB"),
-    ("leadconnector", {"countryCode": ""}, "country", None),
+    ("leadconnector", {"countryCode": ""}, "country_is_derived", True),
     ("leadconnector", {"linkedUser": ""}, "assignee", None),
     ("leadconnector", {"friendlyName": ""}, "label", None),
     ("leadconnector", {"forwardingNumber": ""}, "forwarding_number", None),

@@ -29,6 +29,7 @@ def row(**changes: Any) -> NumberRow:
         "provider": "p", "backend": "b", "account": "a", "id": "i", "number": "+14155552671", "label": None,
         "country": None, "kind": NumberKind.LOCAL, "status": NumberStatus.ACTIVE, "voice": True, "sms": False,
         "mms": None, "fax": None, "assignee": None, "pool": None, "created_at": None, "updated_at": None,
+        "country_derived": None,
     }  # fmt: skip
     return NumberRow(**(values | changes))
 

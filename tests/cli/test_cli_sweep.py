@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 COLUMNS = [
     "provider", "backend", "account", "id", "number", "label", "country", "kind", "status", "voice", "sms",
-    "mms", "fax", "assignee", "pool", "created_at", "updated_at",
+    "mms", "fax", "assignee", "pool", "created_at", "updated_at", "country_derived",
 ]  # fmt: skip
 
 

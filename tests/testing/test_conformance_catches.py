@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -77,6 +78,38 @@ class WritesNumbersDifferently(Good):
     def make(self, account: str, cursor: Cursor | None, start: int) -> Page[Any]:
         rows = (number("(415) 555-0000"),)
         return Page(account=account, provider=self.name, cursor=cursor, numbers=rows)
+
+
+class _WithMoment(AgentNumber):
+    def to_dict(self) -> dict[str, Any]:
+        return {**super().to_dict(), "created_at": datetime.now(UTC)}
+
+
+class _WithOtherKeys(AgentNumber):
+    def to_dict(self) -> dict[str, Any]:
+        return {"number": self.number}
+
+
+class _WithALongRepr(AgentNumber):
+    def __repr__(self) -> str:
+        return super().__repr__() * 100
+
+
+class GivesObjects(Good):
+    kind: type[AgentNumber] = _WithMoment
+
+    def make(self, account: str, cursor: Cursor | None, start: int) -> Page[Any]:
+        page = super().make(account, cursor, start)
+        rows = tuple(self.kind(number=one.number, row_id=one.id, account="a") for one in page.numbers)
+        return msgspec.structs.replace(page, numbers=rows)
+
+
+class GivesOtherKeys(GivesObjects):
+    kind = _WithOtherKeys
+
+
+class ShowsTooMuch(GivesObjects):
+    kind = _WithALongRepr
 
 
 class CrashesOnStrangers(Good):
@@ -187,6 +220,9 @@ CASES: list[tuple[type[Good], str, tuple[Any, ...]]] = [
     (RepeatsARow, "test_numbers_have_what_every_number_has", ()),
     (GoesInACircle, "test_pages_may_be_read_in_any_order", ()),
     (WritesNumbersDifferently, "test_numbers_have_what_every_number_has", ()),
+    (GivesObjects, "test_numbers_have_what_every_number_has", ()),
+    (GivesOtherKeys, "test_numbers_have_what_every_number_has", ()),
+    (ShowsTooMuch, "test_numbers_have_what_every_number_has", ()),
     (CrashesOnStrangers, "test_an_unknown_account_is_no_crash", ()),
     (CrashesOnStrangers, "test_no_account_leaves_its_path", ()),
     (ErrsWithoutFacts, "test_trouble_is_a_clear_error", (FailureMode.UNAVAILABLE,)),
@@ -211,5 +247,5 @@ def test_a_broken_backend_fails(backend: type[Good], test: str, arguments: tuple
             attempt(good, test, *arguments)
     else:
         attempt(good, test, *arguments)
-    with pytest.raises((AssertionError, Failed, KeyError)):
+    with pytest.raises((AssertionError, Failed, KeyError, TypeError)):
         attempt(backend, test, *arguments)

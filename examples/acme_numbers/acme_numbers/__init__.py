@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, Self
 
 import msgspec
 
-from phonesys import BackendInfo, Capabilities, NumberKind, NumberStatus, Page
+from phonesys import BackendInfo, Capabilities, NumberBase, NumberKind, NumberStatus, Page
 from phonesys.http import ApiKey, Call, HttpClient, encode_query, encode_segment, json_decoder
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ __all__ = ["Acme", "AcmeLine"]
 _STATUS = {"live": NumberStatus.ACTIVE, "parked": NumberStatus.INACTIVE}
 
 
-class AcmeLine(msgspec.Struct, kw_only=True, rename={"number": "e164", "created_at": "since"}):
+class AcmeLine(NumberBase, msgspec.Struct, kw_only=True, rename={"number": "e164", "created_at": "since"}):
     """One line, as Acme writes it, with the names that phonesys gives its fields."""
 
     number: str

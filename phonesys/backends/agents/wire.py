@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 
 import msgspec
 
+from phonesys._calling_codes import country_of
 from phonesys.backends.paging import Paging, find_paging
 from phonesys.backends.rows import (
     Mending,
@@ -33,6 +34,7 @@ from phonesys.model import (
     UnreadableRow,
     parse_time,
 )
+from phonesys.record import NumberBase
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -71,7 +73,7 @@ _RENAMED = {
 }
 
 
-class AgentNumber(msgspec.Struct, rename=_RENAMED, gc=False, kw_only=True):
+class AgentNumber(NumberBase, msgspec.Struct, rename=_RENAMED, gc=False, kw_only=True):
     """One number and its agent."""
 
     number: Text
@@ -99,8 +101,13 @@ class AgentNumber(msgspec.Struct, rename=_RENAMED, gc=False, kw_only=True):
 
     @property
     def country(self) -> str | None:
-        """The vendor does not say."""
-        return None
+        """The country of the number's prefix: the vendor does not say."""
+        return country_of(self.number)
+
+    @property
+    def country_is_derived(self) -> bool:
+        """True if the country is known."""
+        return self.country is not None
 
     @property
     def kind(self) -> NumberKind:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar
 
 import msgspec
 
+from phonesys._calling_codes import country_of
 from phonesys._routes import POOL_FIELDS, describe_route, pool_fields
 from phonesys.backends.countries import alpha_2
 from phonesys.backends.leadconnector.words import status_of
@@ -56,7 +57,7 @@ def record_columns(numbers: Sequence[Any]) -> dict[str, Sequence[Any]]:
         "id": [sid or number for sid, number in zip(values["sid"], values["number"], strict=True)],
         "number": values["number"],
         "label": values["label"],
-        "country": [_COUNTRIES[code] for code in values["country_code"]],
+        **_countries(values),
         "kind": [_KINDS[word] for word in values["type"]],
         "status": [_STATUSES[word] for word in values["account_status"]],
         **{name: list(map(get, capabilities)) for name, get in _CAPABILITIES.items()},
@@ -65,6 +66,20 @@ def record_columns(numbers: Sequence[Any]) -> dict[str, Sequence[Any]]:
         "updated_at": _times(values["date_updated"]),
         **_vendor_columns(values),
     }
+
+
+def _countries(values: dict[str, list[Any]]) -> dict[str, Sequence[Any]]:
+    listed = [_COUNTRIES[code] for code in values["country_code"]]
+    if all(listed):
+        return {"country": listed}
+    countries = [
+        country or country_of(number) for country, number in zip(listed, values["number"], strict=True)
+    ]
+    derived = [
+        True if country and not was_listed else None
+        for country, was_listed in zip(countries, listed, strict=True)
+    ]
+    return {"country": countries, "country_derived": derived}
 
 
 def _vendor_columns(values: dict[str, list[Any]]) -> dict[str, Sequence[Any]]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from phonesys._calling_codes import country_of
 from phonesys.backends.countries import alpha_2
 from phonesys.backends.leadconnector import record
 from phonesys.backends.leadconnector.words import status_of
@@ -39,6 +40,7 @@ from phonesys.model import (
     parse_time,
     parse_whole,
 )
+from phonesys.record import NumberBase
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -67,7 +69,7 @@ _RENAMED = {
 }
 
 
-class LeadConnectorNumber(msgspec.Struct, rename=_RENAMED, gc=False, kw_only=True):
+class LeadConnectorNumber(NumberBase, msgspec.Struct, rename=_RENAMED, gc=False, kw_only=True):
     """One number of one location. Only `number` is certain."""
 
     number: Text
@@ -113,7 +115,12 @@ class LeadConnectorNumber(msgspec.Struct, rename=_RENAMED, gc=False, kw_only=Tru
 
     @property
     def country(self) -> str | None:
-        return alpha_2(self.country_code)
+        return alpha_2(self.country_code) or country_of(self.number)
+
+    @property
+    def country_is_derived(self) -> bool:
+        """True if the country is that of the number's prefix."""
+        return not alpha_2(self.country_code) and country_of(self.number) is not None
 
     @property
     def kind(self) -> NumberKind:

@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from phonesys._calling_codes import country_of
 from phonesys.backends.countries import alpha_2
 from phonesys.backends.rows import (
     Mending,
@@ -35,6 +36,7 @@ from phonesys.model import (
     parse_time,
     parse_whole,
 )
+from phonesys.record import NumberBase
 
 _status_of = Vocabulary(
     {
@@ -94,6 +96,7 @@ class Readiness(msgspec.Struct, rename="camel", frozen=True, kw_only=True, gc=Fa
 
 
 class LeadpingRow(
+    NumberBase,
     msgspec.Struct,
     rename={
         "account": "phonesys:account",
@@ -152,8 +155,13 @@ class LeadpingRow(
 
     @property
     def country(self) -> str | None:
-        """Rows do not say."""
-        return None
+        """The country of the number's prefix: rows do not say."""
+        return country_of(self.number)
+
+    @property
+    def country_is_derived(self) -> bool:
+        """True if the country is known."""
+        return self.country is not None
 
     @property
     def kind(self) -> NumberKind:
@@ -326,7 +334,7 @@ _RENAMED = {
 }  # fmt: skip
 
 
-class LeadpingNumber(msgspec.Struct, rename=_RENAMED, kw_only=True):
+class LeadpingNumber(NumberBase, msgspec.Struct, rename=_RENAMED, kw_only=True):
     """A single number with all its fields, which depend on the generation of the schema."""
 
     number: Text
@@ -405,6 +413,15 @@ class LeadpingNumber(msgspec.Struct, rename=_RENAMED, kw_only=True):
 
     @property
     def country(self) -> str | None:
+        return self._listed_country or country_of(self.number)
+
+    @property
+    def country_is_derived(self) -> bool:
+        """True if the country is that of the number's prefix."""
+        return not self._listed_country and country_of(self.number) is not None
+
+    @property
+    def _listed_country(self) -> str | None:
         return alpha_2(self.location.country_code) if self.location else None
 
     @property

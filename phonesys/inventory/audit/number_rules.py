@@ -230,7 +230,7 @@ def invalid_number(record: NumberRecord, context: AuditContext) -> str | None:
 )
 def country_mismatch(record: NumberRecord, context: AuditContext) -> str | None:
     """The number belongs to another country than the vendor lists."""
-    if not record.country or not is_e164(record.number):
+    if not record.country or record.country_derived or not is_e164(record.number):
         return None
     numbering, parsed, region = _parsed(record.number)
     country = _ALIASES.get(record.country.upper(), record.country.upper())

@@ -30,7 +30,9 @@ TOPICS: dict[str, tuple[str, ...]] = {
 
 _TOPIC_OF = {field: topic for topic, fields in TOPICS.items() for field in fields}
 # The account of a number decides between added, removed and moved. The vendor's timestamps are no change.
-_NOT_COMPARED = frozenset({"backend", "account", "account_name", "provider", "created_at", "updated_at"})
+_NOT_COMPARED = frozenset(
+    {"backend", "account", "account_name", "provider", "country_derived", "created_at", "updated_at"}
+)
 _COMPARED = tuple(name for name in NumberRecord.__struct_fields__ if name not in _NOT_COMPARED)
 
 

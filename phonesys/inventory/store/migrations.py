@@ -103,6 +103,7 @@ def _format_words(dialect: str) -> dict[str, str]:
         what: ", ".join(_FIELDS[dialect][what].format(name) for name in names)
         for what, names in fields.items()
     }
+    shown["country_derived"] = _FIELDS[dialect]["switches"].format("country_derived")
     return {**_SQL_WORDS[dialect], **shown}
 
 
@@ -138,7 +139,18 @@ _SHARDS = (
         finished_at {moment}, PRIMARY KEY (sweep_id, shard)) {clustered}""",
 )
 
-MIGRATIONS: tuple[tuple[str, ...], ...] = (_TABLES, _VIEW, _NAMES, _CHANGES, _SHARDS)
+_DERIVED_COUNTRY = (
+    "DROP VIEW inventory",
+    """CREATE VIEW inventory AS
+        SELECT held.sweep_id, held.backend, held.account, n.number, n.status, {texts}, {switches}, {moments},
+            a.name AS account_name, {country_derived}
+        FROM sweep_pages AS held LEFT JOIN accounts AS a
+            ON a.sweep_id = held.sweep_id AND a.backend = held.backend AND a.account = held.account
+        JOIN numbers AS n
+            ON n.key >= held.page_id * 4294967296 AND n.key < (held.page_id + 1) * 4294967296""",
+)
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (_TABLES, _VIEW, _NAMES, _CHANGES, _SHARDS, _DERIVED_COUNTRY)
 """The first creates version 1 in an empty database."""
 
 _LOCK = 0x70686F6E  # arbitrary, and unlikely to be used by other programs
