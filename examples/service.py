@@ -1,104 +1,84 @@
-"""A web service that finds the holders of a number: one client for its whole life, many concurrent callers.
+"""A FastAPI service that finds the holders of a number: one client for its whole life.
 
-Run it, and send requests:
-
+    pip install phonesys fastapi uvicorn
     python examples/service.py --port 8080
     curl localhost:8080/numbers/+14155552671
     curl localhost:8080/inventory
 
-It uses the embedded sandbox. In your own service, pass your credentials to the backends.
+Many callers share it. It uses the embedded sandbox. In your own service, pass `LeadConnector(...)` and the
+other backends to PhoneSystem.
 """
 
 from __future__ import annotations
 
 import argparse
 from collections import Counter
-from typing import TYPE_CHECKING
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Annotated, Any
 
-from aiohttp import web
+import uvicorn
+from fastapi import Depends, FastAPI, HTTPException, Request
+from fastapi.responses import JSONResponse
 
-from phonesys import (
-    AgentNumbers,
-    InvalidArgument,
-    LeadConnector,
-    Leadping,
-    PhonesysError,
-    PhoneSystem,
-    SweepIncomplete,
-)
+from phonesys import InvalidArgument, PhonesysError, PhoneSystem, SweepIncomplete
 from phonesys.sandbox import Sandbox
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
-
-PHONES = web.AppKey("phones", PhoneSystem)
+    from collections.abc import AsyncIterator
 
 
-async def phone_system(app: web.Application) -> AsyncIterator[None]:
+@asynccontextmanager
+async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     """Open the backends when the service starts, and close them when it stops."""
-    async with (
-        Sandbox(locations=30) as sandbox,
-        PhoneSystem(
-            LeadConnector(
-                sandbox.leadconnector_token,
-                base_url=sandbox.leadconnector_url,
-                locations=sandbox.location_ids,
-            ),
-            Leadping(sandbox.leadping_key, base_url=sandbox.leadping_url),
-            AgentNumbers(sandbox.agents_key, base_url=sandbox.agents_url),
-        ) as phones,
-    ):
-        app[PHONES] = phones
+    async with Sandbox(locations=30) as sandbox, PhoneSystem(*sandbox.backends()) as phones:
+        app.state.phones = phones
         yield
 
 
-async def find(request: web.Request) -> web.Response:
-    """Handle `GET /numbers/{number}`: every backend and account that holds the number."""
-    found = await request.app[PHONES].find(request.match_info["number"])
-    return web.json_response(
-        [
-            {"provider": number.provider, "account": number.account, "id": number.id, "status": number.status}
-            for number in found
-        ]
-    )
+def phone_system(request: Request) -> PhoneSystem:
+    """Return the client that all requests share."""
+    phones: PhoneSystem = request.app.state.phones
+    return phones
 
 
-async def inventory(request: web.Request) -> web.Response:
-    """Handle `GET /inventory`: the count of numbers by backend and country."""
+Phones = Annotated[PhoneSystem, Depends(phone_system)]
+app = FastAPI(title="Phone numbers", lifespan=lifespan)
+
+
+@app.get("/numbers/{number}")
+async def find(number: str, phones: Phones) -> list[dict[str, Any]]:
+    """Return every holding of a number, in all backends and accounts."""
+    found = [holding.to_dict() for holding in await phones.find(number)]
+    if not found:
+        raise HTTPException(404, f"{number} is held by no account")
+    return found
+
+
+@app.get("/inventory")
+async def inventory(phones: Phones) -> dict[str, Any]:
+    """Return the count of numbers by backend and country, and the accounts that could not be read."""
     counts: Counter[str] = Counter()
-    async with request.app[PHONES].sweep() as sweep:
+    async with phones.sweep() as sweep:
         async for page in sweep:
-            counts.update(f"{number.provider} {number.country or '??'}" for number in page.numbers)
-    return web.json_response(
-        {
-            "numbers": counts,
-            "complete": sweep.report.complete,
-            "failures": [str(failure.error) for failure in sweep.report.failures],
-        }
-    )
+            counts.update(f"{number.backend} {number.country or '??'}" for number in page.numbers)
+    return {
+        "numbers": counts,
+        "complete": sweep.report.complete,
+        "failures": [str(failure.error) for failure in sweep.report.failures],
+    }
 
 
-@web.middleware
-async def errors(
-    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
-) -> web.StreamResponse:
-    """Respond 400 to a mistake of the caller, and 502 to a failure of a vendor."""
-    try:
-        return await handler(request)
-    except InvalidArgument as mistake:
-        return web.json_response({"error": str(mistake)}, status=400)
-    except SweepIncomplete as partial:
-        return web.json_response({"error": str(partial), "found": len(partial.numbers)}, status=502)
-    except PhonesysError as failure:
-        return web.json_response({"error": str(failure)}, status=502)
+@app.exception_handler(InvalidArgument)
+async def mistake(_: Request, error: InvalidArgument) -> JSONResponse:
+    """Respond 400 to a mistake of the caller."""
+    return JSONResponse({"error": str(error)}, status_code=400)
 
 
-def application() -> web.Application:
-    """Return the application with its routes and its client."""
-    app = web.Application(middlewares=[errors])
-    app.cleanup_ctx.append(phone_system)
-    app.add_routes([web.get("/numbers/{number}", find), web.get("/inventory", inventory)])
-    return app
+@app.exception_handler(PhonesysError)
+async def failure(_: Request, error: PhonesysError) -> JSONResponse:
+    """Respond 502 to a failure of a vendor, with what was found in spite of it."""
+    found = [number.to_dict() for number in error.numbers] if isinstance(error, SweepIncomplete) else []
+    return JSONResponse({"error": str(error), "found": found}, status_code=502)
 
 
 if __name__ == "__main__":
@@ -106,4 +86,4 @@ if __name__ == "__main__":
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--port", type=int, default=8080)
-    web.run_app(application(), host="127.0.0.1", port=parser.parse_args().port)
+    uvicorn.run(app, host="127.0.0.1", port=parser.parse_args().port)
