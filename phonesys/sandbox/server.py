@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from datetime import UTC, datetime
+from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, Self
 
 from aiohttp import web
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import TextIO
 
-    from phonesys.provider import NumberProvider
     from phonesys.sandbox.leadping_wire import Schema
     from phonesys.sandbox.log import Counts, Created, Moved
     from phonesys.sandbox.oauth import Spelling
@@ -220,12 +220,11 @@ class Sandbox:
         """The base URL for agent numbers."""
         return self.url + AgentsApi.prefix
 
-    def backends(self) -> tuple[NumberProvider, ...]:
+    def backends(self) -> tuple[Any, ...]:
         """Return the three backends over this sandbox, ready for `PhoneSystem(*sandbox.backends())`."""
-        from phonesys import provider  # only here: the sandbox also serves clients that are not phonesys
-
-        factories: list[Any] = [provider.load(vendor) for vendor in self.limits]
-        return tuple(factory.from_sandbox(self) for factory in factories)
+        # By entry point: the sandbox is the vendors' side, and imports nothing of the clients'.
+        installed = entry_points(group="phonesys.providers")
+        return tuple(installed[vendor].load().from_sandbox(self) for vendor in self.limits)
 
     def location_token(self, location_id: str) -> str:
         """Issue a token that opens this location only, and is refused with 403 at all others."""
