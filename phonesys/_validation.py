@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
-from typing import Any, TypeGuard
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 from phonesys.errors import InvalidArgument
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 _match_e164 = re.compile(r"\+[1-9][0-9]{6,14}").fullmatch
 
@@ -64,3 +67,17 @@ def _containers(value: Any) -> list[Any]:
     if is_object(value):
         return [inner for inner in value.values() if isinstance(inner, dict | list)]
     return [inner for inner in value if isinstance(inner, dict | list)] if is_array(value) else []
+
+
+def closest(word: str, known: Iterable[str]) -> str | None:
+    """Return the known word that is close, if any."""
+    from difflib import get_close_matches  # needed only for an error
+
+    return next(iter(get_close_matches(word, sorted(known), n=1)), None)
+
+
+def suggestion(word: str, known: Iterable[str]) -> str:
+    """Return the end of a message: the known word that is close, or all of them."""
+    words = sorted(known)
+    close = closest(word, words)
+    return f"; did you mean {close!r}?" if close else f"; there are: {', '.join(words) or 'none'}"

@@ -200,6 +200,21 @@ class Page(msgspec.Struct, Generic[N_co], frozen=True, kw_only=True):
     mended: tuple[MendedField, ...] = ()
     """Fields of another type than documented. The numbers are complete, but for these fields."""
 
+    def __repr__(self) -> str:
+        rejected = f", {len(self.rejected)} rows not read" if self.rejected else ""
+        more = f", {len(self.next)} pages follow" if self.next else ""
+        return (
+            f"<{type(self).__name__} of {self.provider} {self.account!r}: "
+            f"{len(self.numbers)} numbers{rejected}{more}>"
+        )
+
+    def _repr_html_(self) -> str:
+        from phonesys import _html  # for notebooks only
+
+        columns = ("number", "label", "country", "kind", "status", "assignee", "id")
+        rows = [[getattr(number, name) for name in columns] for number in self.numbers]
+        return _html.table(repr(self)[1:-1], columns, rows)
+
 
 _Moment = Annotated[datetime, msgspec.Meta(tz=True)]
 

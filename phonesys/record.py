@@ -156,6 +156,13 @@ def _country(number: PhoneNumber) -> tuple[str | None, bool]:
     return country, country is not None
 
 
+def as_record(number: NumberRecord | PhoneNumber) -> NumberRecord:
+    """Return a record as it is, and the record of a number."""
+    if isinstance(number, NumberRecord):
+        return number
+    return to_record(number, number.backend or number.provider)
+
+
 def to_columns(numbers: Sequence[PhoneNumber]) -> dict[str, Sequence[Any]]:
     """Return the records of numbers as columns, without the fields of their account.
 

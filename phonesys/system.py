@@ -4,22 +4,28 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
-from typing import TYPE_CHECKING, Any, Self
+from inspect import signature
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
+from phonesys._validation import closest, suggestion
 from phonesys.errors import InvalidArgument, SweepIncomplete, UnknownProvider, UsageError
 from phonesys.provider import NumberProvider
 from phonesys.sweep import Source, Sweep
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from datetime import timedelta
     from types import TracebackType
 
+    from phonesys.config import ConfiguredBackend
     from phonesys.inventory import Inventory
     from phonesys.inventory.watch import Watch
-    from phonesys.model import PhoneNumber
+    from phonesys.model import Page, PhoneNumber
     from phonesys.sweep import Accounts, SweepReport
     from phonesys.sweep.run import OnError
+
+B = TypeVar("B")
 
 _MAX_SHOWN = 3
 
@@ -31,6 +37,8 @@ class PhoneSystem:
     """
 
     def __init__(self, *providers: NumberProvider) -> None:
+        self.configured_accounts: dict[str, Accounts] = {}
+        """Accounts to sweep of backends that a sweep does not name, as the configuration lists them."""
         self._providers: dict[str, NumberProvider] = {}
         for provider in providers:
             if not isinstance(provider, NumberProvider):
@@ -41,6 +49,47 @@ class PhoneSystem:
                 raise UsageError(f"two backends are named {provider.name!r}; tell them apart with name=")
             self._providers[provider.name] = provider
         self._stack: AsyncExitStack | None = None
+
+    @classmethod
+    def from_config(cls, path: str | Path | None = None, *, only: Iterable[str] | None = None) -> Self:
+        """Return the backends of a configuration, as the command line does.
+
+        - `path`: a file; by default `PHONESYS_CONFIG`, then `phonesys.toml` in the current directory, then
+          the environment variables of the credentials.
+        - `only`: these backends.
+
+        A sweep reads the accounts that the configuration lists, unless it names others. A file that is not
+        named may not send credentials from elsewhere to a host of its choice. Raise ConfigError before
+        anything is sent.
+        """
+        from phonesys import config
+
+        settings = config.read_settings(None if path is None else Path(path))
+        return cls._of_backends(config.build_backends(settings, () if only is None else only))
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str] | None = None) -> Self:
+        """Return the backends whose credentials are in variables such as PHONESYS_LEADPING_API_KEY.
+
+        No file is read. `env` replaces `os.environ`. Raise ConfigError if there are none.
+        """
+        from phonesys import config
+
+        settings = config.environment_settings() if env is None else config.environment_settings(env)
+        return cls._of_backends(config.build_backends(settings))
+
+    @classmethod
+    def _of_backends(cls, backends: Iterable[ConfiguredBackend]) -> Self:
+        configured = list(backends)
+        system = cls(*(one.provider for one in configured))
+        system.configured_accounts = {
+            one.name: one.accounts for one in configured if one.accounts is not None
+        }
+        return system
+
+    def __repr__(self) -> str:
+        names = ", ".join(map(repr, self._providers)) or "no backends"
+        return f"<{type(self).__name__} {names}, {'closed' if self._stack is None else 'open'}>"
 
     async def __aenter__(self) -> Self:
         if self._stack is not None:
@@ -65,10 +114,33 @@ class PhoneSystem:
     def __getitem__(self, name: str) -> Any:
         """Return the backend of that name. Raise UnknownProvider.
 
-        It is typed as Any, since its abilities depend on its provider; `require` gives it a type.
+        It is typed as Any, since its abilities depend on its provider; `get` and `require` give it a type.
         """
-        self._check_names([name])
+        self.check_names([name])
         return self._providers[name]
+
+    def get(self, kind: type[B], name: str | None = None) -> B:
+        """Return the only backend of a class, or the one of that class with this name.
+
+        `phones.get(LeadConnector)` is typed as a LeadConnector. Raise UnknownProvider if there is none, and
+        UsageError if there are several and no name.
+        """
+        if not isinstance(kind, type):
+            raise InvalidArgument(f"get: expected a class, such as LeadConnector, got {kind!r:.80}")
+        if name is not None:
+            self.check_names([name])
+        found: dict[str, B] = {
+            each: cast("B", provider)
+            for each, provider in self._providers.items()
+            if isinstance(provider, kind) and name in {None, each}
+        }
+        if not found:
+            kinds = ", ".join(f"{each!r} is a {type(one).__name__}" for each, one in self._providers.items())
+            raise UnknownProvider(f"no backend is a {kind.__name__}; {kinds or 'there are none'}")
+        if len(found) > 1:
+            names = ", ".join(map(repr, found))
+            raise UsageError(f"several backends are a {kind.__name__}: {names}; expected a name as well")
+        return next(iter(found.values()))
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._providers)
@@ -108,6 +180,7 @@ class PhoneSystem:
 
         Raise UnknownProvider and InvalidArgument before anything is sent.
         """
+        self.check_names(accounts_by_provider, keywords_of(self.sweep))
         return self._sweep(
             {**(accounts or {}), **accounts_by_provider},
             only=only,
@@ -129,6 +202,20 @@ class PhoneSystem:
         """
         return await _everything(self._sweep({**(accounts or {}), **accounts_by_provider}))
 
+    async def table(
+        self, accounts: Mapping[str, Accounts] | None = None, **accounts_by_provider: Accounts
+    ) -> Any:
+        """Fetch everything at once, as a `pyarrow.Table` with the columns of an export.
+
+        `table.to_pandas()`, `polars.from_arrow(table)` and DuckDB take it as it is. Needs the extra
+        `phonesys[export]`. Raise MissingExtra before anything is sent, and SweepIncomplete as `numbers` does.
+        """
+        from phonesys.inventory.export.columns import arrow_schema, arrow_table_of_pages
+
+        arrow_schema()
+        sweep = self._sweep({**(accounts or {}), **accounts_by_provider})
+        return arrow_table_of_pages(await _read_all(sweep), sweep.report.account_names)
+
     async def find(
         self,
         number: str,
@@ -147,6 +234,7 @@ class PhoneSystem:
         be read, since it may hold the number as well. The error holds the numbers that were found. Raise
         InvalidArgument for an empty text.
         """
+        self.check_names(accounts_by_provider, keywords_of(self.find))
         named = {**(accounts or {}), **accounts_by_provider}
         return await _everything(self._sweep(named, only=only, match=number))
 
@@ -166,6 +254,7 @@ class PhoneSystem:
         """
         from phonesys.inventory.watch import Watch  # a program that only sweeps does not load it
 
+        self.check_names(accounts_by_provider, keywords_of(self.watch))
         return Watch(
             self,
             accounts,
@@ -179,10 +268,11 @@ class PhoneSystem:
     def _sweep(
         self, named: Mapping[str, Accounts], *, only: Iterable[str] | None = None, **options: Any
     ) -> Sweep:
+        self.check_names(named)
         for name, accounts in named.items():
             _check_accounts(name, accounts)
-        self._check_names(named)
         names = self.select(only)
+        named = {**self.configured_accounts, **named}
         if self._stack is None:
             raise UsageError("this PhoneSystem is not open; use `async with`")
         return Sweep([Source(name, self._providers[name], named.get(name)) for name in names], **options)
@@ -192,14 +282,23 @@ class PhoneSystem:
         if only is None:
             return tuple(self._providers)
         names = (only,) if isinstance(only, str) else tuple(only)
-        self._check_names(names)
+        self.check_names(names)
         return names
 
-    def _check_names(self, names: Iterable[str]) -> None:
+    def check_names(self, names: Iterable[str], keywords: Iterable[str] = ()) -> None:
+        """Raise UnknownProvider for a name that no backend has, with the nearest name or keyword."""
         for name in names:
             if name not in self._providers:
-                known = ", ".join(map(repr, self._providers)) or "none"
-                raise UnknownProvider(f"no backend is named {name!r}; there are: {known}")
+                meant = closest(name, (*self._providers, *keywords))
+                if meant is not None and meant not in self._providers:
+                    raise UnknownProvider(f"no backend is named {name!r}; did you mean {meant}=?")
+                raise UnknownProvider(f"no backend is named {name!r}{suggestion(name, self._providers)}")
+
+
+def keywords_of(*methods: Callable[..., Any]) -> tuple[str, ...]:
+    """Return the names of the methods' keyword-only parameters."""
+    parameters = [one for method in methods for one in signature(method).parameters.values()]
+    return tuple(one.name for one in parameters if one.kind is one.KEYWORD_ONLY)
 
 
 def _check_accounts(name: str, accounts: Any) -> None:
@@ -211,13 +310,16 @@ def _check_accounts(name: str, accounts: Any) -> None:
 
 
 async def _everything(sweep: Sweep) -> list[PhoneNumber]:
-    found: list[PhoneNumber] = []
+    return [number for page in await _read_all(sweep) for number in page.numbers]
+
+
+async def _read_all(sweep: Sweep) -> list[Page[PhoneNumber]]:
     async with sweep:
-        async for page in sweep:
-            found.extend(page.numbers)
+        pages = [page async for page in sweep]
     if sweep.report.failures or sweep.report.rejected:
+        found = [number for page in pages for number in page.numbers]
         raise SweepIncomplete(_missing(sweep.report), numbers=found, report=sweep.report)
-    return found
+    return pages
 
 
 def _missing(report: SweepReport) -> str:

@@ -202,9 +202,7 @@ async def test_a_backend_that_cannot_is_clear_before_any_request(sandbox: Sandbo
 async def test_mistakes_are_named_before_any_request(sandbox: Sandbox) -> None:
     """Unknown names, strings instead of lists, numbers that are none, two backends of one name."""
     async with system(sandbox) as phones:
-        with pytest.raises(
-            UnknownProvider, match="'twilio'; there are: 'leadconnector', 'leadping', 'agents'"
-        ):
+        with pytest.raises(UnknownProvider, match="'twilio'; there are: agents, leadconnector, leadping"):
             phones.sweep(twilio=["a"])
         with pytest.raises(UnknownProvider):
             phones.sweep(only=["twilio"])

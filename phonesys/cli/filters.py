@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
+from phonesys._validation import suggestion
 from phonesys.cli.rows import NumberRow
-from phonesys.config.section import suggestion
 from phonesys.errors import UsageError
 from phonesys.model import NumberStatus
 

@@ -6,13 +6,14 @@ import inspect
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from phonesys._validation import suggestion
 from phonesys.backends.base import DEFAULT_ACCOUNT
 from phonesys.config import oauth
 from phonesys.config.accounts import AccountFile
 from phonesys.config.described import default_credentials, info_of
 from phonesys.config.options import read_common_options, read_options
 from phonesys.config.paths import expand
-from phonesys.config.section import literal_secrets, suggestion
+from phonesys.config.section import literal_secrets
 from phonesys.config.settings import FILE, read_settings
 from phonesys.config.trust import default_url, reject_foreign_urls, require_vendor_host
 from phonesys.errors import ConfigError, InvalidArgument, UnknownProvider, UsageError
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     from phonesys.backends.info import BackendInfo
     from phonesys.config.section import Section
+    from phonesys.config.settings import Settings
     from phonesys.http.auth import Auth
 
 _NONE: Mapping[str, Any] = {}
@@ -65,7 +67,16 @@ def load_backends(
     `defaults` are values of keys that a section may leave out. `overrides` replace values of a section,
     unless they are None. Both are for backends that have such a key. Raises ConfigError.
     """
-    settings = read_settings(file)
+    return build_backends(read_settings(file), names, defaults, **overrides)
+
+
+def build_backends(
+    settings: Settings,
+    names: Iterable[str] = (),
+    defaults: Mapping[str, Any] | None = None,
+    **overrides: Any,
+) -> list[ConfiguredBackend]:
+    """Return the backends of these sections, or of all. See `load_backends`."""
     sections = [settings.section(name) for name in dict.fromkeys(names) or settings.sections]
     if not sections:
         variables = ", ".join(default_credentials().values())

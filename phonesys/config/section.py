@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast
 
 import msgspec
 
+from phonesys._validation import suggestion
 from phonesys.config.stores import has_password
 from phonesys.errors import ConfigError
 from phonesys.secret import Secret
@@ -169,13 +169,6 @@ def _is_huge(value: object) -> bool:
 def default_variable(section: str, key: str) -> str:
     """Return the environment variable that replaces a key: PHONESYS_LEADPING_API_KEY."""
     return re.sub(r"[^A-Z0-9]", "_", f"PHONESYS_{section}_{key}".upper())
-
-
-def suggestion(word: str, known: Iterable[str]) -> str:
-    """Return the end of a message: the known word that is close, or all of them."""
-    words = sorted(known)
-    close = get_close_matches(word, words, n=1)
-    return f"; did you mean {close[0]!r}?" if close else f"; there are: {', '.join(words) or 'none'}"
 
 
 def literal_secrets(values: Mapping[str, Any]) -> list[str]:

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from phonesys._validation import MAX_DEPTH, exceeds_depth, is_object
+from phonesys._validation import MAX_DEPTH, exceeds_depth, is_object, suggestion
 from phonesys.config.described import default_credentials
 from phonesys.config.paths import expand
-from phonesys.config.section import Section, literal_secrets, suggestion
+from phonesys.config.section import Section, literal_secrets
 from phonesys.config.stores import KEYS, read_store
 from phonesys.errors import ConfigError, UnknownProvider
 
@@ -65,7 +65,7 @@ def read_settings(file: Path | None, env: Mapping[str, str] = os.environ) -> Set
     named = file or env.get(VARIABLE)
     path = expand(named, "configuration" if file else VARIABLE) if named else None
     if path is None and not Path(FILE).is_file():
-        return Settings("environment", Path(), _from_environment(env), env)
+        return environment_settings(env)
     path = path or Path(FILE)
     where = f"{VARIABLE}: {path}" if env.get(VARIABLE) and not file else str(path)
     values = _parse(_read(path, where), where)
@@ -80,9 +80,10 @@ def read_settings(file: Path | None, env: Mapping[str, str] = os.environ) -> Set
     return Settings(str(path), path.parent, sections, env, trusted=named is not None, top=top)
 
 
-def _from_environment(env: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+def environment_settings(env: Mapping[str, str] = os.environ) -> Settings:
     """Return an empty section for each backend whose credential is in its default variable."""
-    return {name: {} for name, variable in default_credentials(env).items() if env.get(variable)}
+    sections = {name: dict[str, Any]() for name, at in default_credentials(env).items() if env.get(at)}
+    return Settings("environment", Path(), sections, env)
 
 
 def _read(path: Path, where: str) -> str:

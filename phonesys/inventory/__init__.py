@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from phonesys._extras import MissingExtra
-from phonesys.inventory.diff import TOPICS, Change, ChangeKind, FieldChange
+from phonesys.inventory.diff import TOPICS, Change, ChangeKind, Comparison, FieldChange
 from phonesys.inventory.errors import (
     DatabaseUnavailable,
     InventoryError,
@@ -37,6 +37,7 @@ __all__ = [
     "AccountOutcome",
     "Change",
     "ChangeKind",
+    "Comparison",
     "DatabaseUnavailable",
     "FieldChange",
     "Inventory",

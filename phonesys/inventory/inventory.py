@@ -14,13 +14,14 @@ from phonesys.inventory.errors import NoSnapshot
 from phonesys.inventory.shard import Shard, select_accounts, validate_snapshot_name
 from phonesys.inventory.snapshot import LISTED, NAMED, Snapshot
 from phonesys.inventory.stored_sweep import RecordingReport, StoredSweep
+from phonesys.system import keywords_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Container, Iterable, Mapping
     from pathlib import Path
 
     from phonesys.changes import ChangeResult, Plan, RunState, RunSummary
-    from phonesys.inventory.diff import Change
+    from phonesys.inventory.diff import Change, Comparison
     from phonesys.inventory.record import AccountKey
     from phonesys.inventory.store.database import Database
     from phonesys.inventory.store.runs import RunStore
@@ -50,6 +51,9 @@ class Inventory:
         self._read_only = read_only
         self._opened: Database | None = None
         self._run_store: RunStore | None = None
+
+    def __repr__(self) -> str:
+        return f"<Inventory {_shown(self._where)!r}, {'closed' if self._opened is None else 'open'}>"
 
     async def __aenter__(self) -> Self:
         if self._opened is not None:
@@ -125,7 +129,10 @@ class Inventory:
         if not options.pop("keep_done", True):
             raise InvalidArgument("keep_done: a stored sweep always keeps accounts that are done")
         extras = {name: options.pop(name) for name in list(options) if name in phones}
-        named = {**(accounts or {}), **extras}
+        sweep_keywords = keywords_of(phones.sweep)
+        phones.check_names(options.keys() - set(sweep_keywords), keywords_of(phones.sweep, self.sweep))
+        configured = {name: ids for name, ids in phones.configured_accounts.items() if name in names}
+        named = {**configured, **(accounts or {}), **extras}
         report = RecordingReport()
         begin = _begin(_coverage(names, named), snapshot, shard, resume_within if resume else None)
         if shard is not None:
@@ -196,6 +203,14 @@ class Inventory:
         async with aclosing(compare_snapshots(self._database, old, new)) as found:
             async for change in found:
                 yield change
+
+    async def compare(
+        self, older: Snapshot | int | None = None, newer: Snapshot | int | None = None
+    ) -> Comparison:
+        """Return all changes that `diff` yields, as a list that a notebook shows as a table."""
+        from phonesys.inventory.diff import Comparison
+
+        return Comparison([change async for change in self.diff(older, newer)])
 
     async def last_known(
         self, only: Iterable[str], named: Container[str] = ()
@@ -276,3 +291,12 @@ def _coverage(names: Iterable[str], named: Container[str]) -> str:
     """Return the coverage of a sweep as JSON. Sweeps with the same coverage are resumed and compared."""
     scope = {name: NAMED if name in named else LISTED for name in names}
     return msgspec.json.encode(scope, order="sorted").decode()
+
+
+def _shown(where: str | Path) -> str:
+    """Return a path, or the scheme and host of a URL: its other parts may hold a password."""
+    text = str(where)
+    if "://" not in text or text.startswith("sqlite"):
+        return text.partition("?")[0]
+    scheme, _, rest = text.partition("://")
+    return f"{scheme}://{rest.rpartition('@')[2].partition('?')[0]}"

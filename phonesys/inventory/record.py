@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias, TypeVar, cast
 
 from anyio.lowlevel import checkpoint
 
-from phonesys.record import NumberRecord, to_columns
+from phonesys.model import PhoneNumber
+from phonesys.record import NumberRecord, as_record, to_columns
 from phonesys.sweep import Outcome
 
 if TYPE_CHECKING:
-    from phonesys.model import Page, PhoneNumber
+    from phonesys.model import Page
     from phonesys.sweep import SweepReport
 
 
@@ -35,8 +36,9 @@ def page_records(
     ]
 
 
-Records: TypeAlias = Iterable[NumberRecord] | AsyncIterable[NumberRecord]
-"""A source of records: a list, `sweep_records(sweep)`, or `records()` of a snapshot."""
+Records: TypeAlias = Iterable[NumberRecord | PhoneNumber] | AsyncIterable[NumberRecord | PhoneNumber]
+"""A source of records: `sweep_records(sweep)`, `records()` of a snapshot, or any numbers, such as those of
+`PhoneSystem.numbers` and `Sweep.numbers`."""
 
 T = TypeVar("T")
 
@@ -131,6 +133,13 @@ async def batches(items: Iterable[T] | AsyncIterable[T], size: int) -> AsyncGene
                 await checkpoint()
     if batch:
         yield batch
+
+
+async def record_batches(records: Records, size: int) -> AsyncGenerator[list[NumberRecord]]:
+    """Yield lists of at most `size` records. Numbers of any backend become records."""
+    async with aclosing(batches(records, size)) as reading:
+        async for some in reading:
+            yield list(map(as_record, some))
 
 
 async def _iterate(items: Iterable[T] | AsyncIterable[T]) -> AsyncGenerator[T]:

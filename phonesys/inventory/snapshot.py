@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import aclosing
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from phonesys.inventory.record import AccountOutcome
 
@@ -62,6 +62,13 @@ class Snapshot:
             async for batch in batches:
                 for record in batch:
                     yield record
+
+    async def table(self) -> Any:
+        """Return all records as a `pyarrow.Table` with the columns of an export. Needs the extra `export`."""
+        from phonesys.inventory.export import arrow_schema, arrow_table
+
+        arrow_schema()
+        return arrow_table([record async for record in self.records()])
 
     async def pools(self) -> AsyncGenerator[tuple[str, NumberPool]]:
         """Yield (backend, pool) for every pool of a number, if the backend was asked for pools."""

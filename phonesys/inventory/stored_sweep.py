@@ -124,6 +124,15 @@ class StoredSweep:
                 raise StopAsyncIteration
         return self._stored.popleft()
 
+    async def numbers(self) -> AsyncIterator[PhoneNumber]:
+        """Yield the numbers of all pages, each once it is stored: `async for number in sweep.numbers()`."""
+        async for page in self:
+            for number in page.numbers:
+                yield number
+
+    def __repr__(self) -> str:
+        return f"<StoredSweep{'' if self._writer is None else f' {self._writer.id}'}: {self._sweep!r}>"
+
     async def _finish(self, writer: SweepWriter) -> None:
         if not self.finished and not self.report.timed_out:
             lists = [failure for failure in self.report.failures if failure.account is None]

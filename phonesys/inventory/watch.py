@@ -52,7 +52,8 @@ class Watch:
         self._phones = phones
         self._store = store
         names = phones.select(only)
-        self._named = _reusable({**(accounts or {}), **accounts_by_provider})
+        configured = {name: ids for name, ids in phones.configured_accounts.items() if name in names}
+        self._named = configured | _reusable({**(accounts or {}), **accounts_by_provider})
         self._options: dict[str, Any] = {"only": names, "concurrency": concurrency}
         self._state = _Baseline([name for name in names if name not in self._named])
         self._changes = asyncio.Queue[Change | None](_MAX_WAITING)

@@ -107,6 +107,43 @@ class SweepReport(Counts):
         missing = self.failures or self.outcomes[Outcome.NOT_REACHED] or self.rejected
         return not (missing or self.timed_out)
 
+    def describe(self) -> str:
+        """Return one line: what was read so far, and what is missing."""
+        accounts = self.outcomes.total() - self.outcomes[Outcome.NOT_REACHED]
+        missing = {
+            "failures": len(self.failures),
+            "accounts not reached": self.outcomes[Outcome.NOT_REACHED],
+            "rows not read": self.rejected,
+        }
+        parts = [f"{count:,} {what}" for what, count in missing.items() if count]
+        read = f"{self.numbers:,} numbers in {accounts:,} accounts"
+        return ", ".join([read, *parts, *(["timed out"] if self.timed_out else [])])
+
+    def __repr__(self) -> str:
+        return f"<SweepReport: {'complete' if self.complete else 'incomplete'}, {self.describe()}>"
+
+    def _repr_html_(self) -> str:
+        from phonesys import _html  # for notebooks only
+
+        return _html.table(
+            f"{'Complete' if self.complete else 'Incomplete'}: {self.describe()}",
+            ("backend", "accounts", *Outcome, "numbers"),
+            [
+                (
+                    name,
+                    counts.total(),
+                    *(counts[outcome] for outcome in Outcome),
+                    self.numbers_by_provider[name],
+                )
+                for name, counts in self.by_provider.items()
+            ],
+        ) + _html.table(
+            "Failures",
+            ("backend", "account", "error"),
+            [(one.provider, one.account or "(list of accounts)", one.error) for one in self.failures],
+            hide_empty=True,
+        )
+
     def add(self, page: Page[PhoneNumber]) -> None:
         """Count a page."""
         super().add(page)

@@ -91,3 +91,17 @@ class Sweep:
         if self._run is None:
             raise NotOpen("a sweep is read inside its block: `async with phones.sweep(…) as sweep`")
         return await self._run.next_page()
+
+    async def numbers(self) -> AsyncIterator[PhoneNumber]:
+        """Yield the numbers of all pages as they arrive: `async for number in sweep.numbers()`.
+
+        `report` says what could not be read.
+        """
+        async for page in self:
+            for number in page.numbers:
+                yield number
+
+    def __repr__(self) -> str:
+        names = ", ".join(source.name for source in self._sources)
+        state = "not started" if self._run is None else self.report.describe()
+        return f"<Sweep of {names or 'nothing'}: {state}>"

@@ -242,6 +242,14 @@ async def abilities_have_a_type(provider: NumberProvider, phones: PhoneSystem) -
     number = await require(provider, GetsNumbers).get("num_1")
     assert_type(number, PhoneNumber)
     assert_type(phones["agents"], Any)
+    assert_type(phones.get(LeadConnector), LeadConnector)
+    assert_type(phones.get(Leadping, "west"), Leadping)
+    assert_type(PhoneSystem.from_config("phonesys.toml", only=["leadping"]), PhoneSystem)
+    assert_type(PhoneSystem.from_env({}), PhoneSystem)
+    async with phones.sweep() as sweep:
+        async for number in sweep.numbers():
+            assert_type(number, PhoneNumber)
+            assert_type(number.to_dict(), dict[str, Any])
 
 
 class Mine:

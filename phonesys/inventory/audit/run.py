@@ -10,7 +10,7 @@ from phonesys.inventory.audit.context import AuditContext
 from phonesys.inventory.audit.finding import Finding
 from phonesys.inventory.audit.registry import all_rules
 from phonesys.inventory.audit.rule import Rule, RuleFailed
-from phonesys.inventory.record import AccountOutcome, batches
+from phonesys.inventory.record import AccountOutcome, batches, record_batches
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterable, Collection, Iterable, Iterator
@@ -43,7 +43,7 @@ async def audit(
     inventory_checks = [
         (rule, rule.new_inventory_check(context)) for rule in chosen if rule.new_inventory_check is not None
     ]
-    async with aclosing(batches(records, _BATCH)) as reading:
+    async with aclosing(record_batches(records, _BATCH)) as reading:
         async for batch in reading:
             for record in map(context.with_pool, batch):
                 context.numbers.add(record)

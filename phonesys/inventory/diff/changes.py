@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
@@ -87,6 +88,38 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     def topics(self) -> tuple[str, ...]:
         """The topics of the changed fields, each once."""
         return tuple(dict.fromkeys(field.topic for field in self.fields))
+
+
+class Comparison(list[Change]):
+    """The changes between two snapshots; made by `Inventory.compare`."""
+
+    def counts(self) -> Counter[ChangeKind]:
+        """Return the number of changes of each kind."""
+        return Counter(change.kind for change in self)
+
+    def describe(self) -> str:
+        """Return the counts in words."""
+        counts = self.counts()
+        found = [f"{counts[kind]:,} {kind.value}" for kind in ChangeKind if counts[kind]]
+        return ", ".join(found) or "no changes"
+
+    def __repr__(self) -> str:
+        return f"<Comparison: {self.describe()}>"
+
+    def _repr_html_(self) -> str:
+        from phonesys import _html  # for notebooks only
+
+        rows = [
+            (one.kind.value, one.number, one.backend, one.account, one.from_account, _details(one))
+            for one in self
+        ]
+        headings = ("change", "number", "backend", "account", "from account", "details")
+        return _html.table(self.describe(), headings, rows)
+
+
+def _details(change: Change) -> str:
+    fields = [f"{field.field}: {field.old} → {field.new}" for field in change.fields]
+    return "; ".join([*([change.reason] if change.reason else []), *fields])
 
 
 class Difference(msgspec.Struct):

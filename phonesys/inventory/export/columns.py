@@ -4,20 +4,26 @@ from __future__ import annotations
 
 from datetime import datetime
 from decimal import Decimal
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import msgspec
 
 from phonesys._extras import require_extra
-from phonesys.record import NumberRecord
+from phonesys.inventory.record import page_records
+from phonesys.record import NumberRecord, as_record
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
-    from phonesys.inventory.record import AccountOutcome
+    from phonesys.inventory.record import AccountKey, AccountOutcome
+    from phonesys.model import Page, PhoneNumber
 
 VERSION = "1"
 """The version of the columns. It changes if a column is removed or changes its type."""
+
+_BATCH = 50_000
+"""Rows of a record batch of a table."""
 
 Type: TypeAlias = Literal["text", "flag", "time", "decimal"]
 
@@ -59,6 +65,21 @@ def arrow_schema() -> Any:
     }
     fields = [pa.field(one.name, types[one.type], nullable=one.nullable) for one in COLUMNS]
     return pa.schema(fields, metadata={"phonesys.columns": VERSION})
+
+
+def arrow_table(numbers: Iterable[NumberRecord | PhoneNumber]) -> Any:
+    """Return records, or numbers of any backend, as a `pyarrow.Table`. Needs the extra `export`."""
+    pa = require_extra("export", "pyarrow")
+    schema, records = arrow_schema(), map(as_record, numbers)
+    some = iter(lambda: tuple(islice(records, _BATCH)), ())
+    return pa.Table.from_batches([arrow_batch(batch, schema) for batch in some], schema=schema)
+
+
+def arrow_table_of_pages(
+    pages: Iterable[Page[PhoneNumber]], names: Mapping[AccountKey, str] | None = None
+) -> Any:
+    """Return the numbers of pages as a `pyarrow.Table`. `names` are those of accounts."""
+    return arrow_table(record for page in pages for record in page_records(page, names))
 
 
 def incomplete_metadata(accounts: Sequence[AccountOutcome]) -> dict[str, str]:

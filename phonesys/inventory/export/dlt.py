@@ -11,7 +11,7 @@ from anyio.from_thread import start_blocking_portal
 from phonesys._extras import require_extra
 from phonesys.errors import InvalidArgument
 from phonesys.inventory.export.columns import arrow_batch, arrow_schema
-from phonesys.inventory.record import batches
+from phonesys.inventory.record import record_batches
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
@@ -83,7 +83,7 @@ def _read_in_thread(records: Callable[[], Records], size: int) -> Generator[list
 async def _read(
     records: Callable[[], Records], size: int, to: MemoryObjectSendStream[list[NumberRecord]]
 ) -> None:
-    async with to, aclosing(batches(records(), size)) as reading:
+    async with to, aclosing(record_batches(records(), size)) as reading:
         async for some in reading:
             await to.send(some)
 

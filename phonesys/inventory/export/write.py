@@ -10,7 +10,7 @@ from anyio import to_thread
 from phonesys._files import replace_atomically
 from phonesys.errors import PhonesysError
 from phonesys.inventory.export.formats import format_of, open_writer, parse_format
-from phonesys.inventory.record import batches, incomplete_accounts
+from phonesys.inventory.record import incomplete_accounts, record_batches
 
 if TYPE_CHECKING:
     import os
@@ -36,7 +36,7 @@ async def export(
     accounts: Iterable[AccountOutcome] | AsyncIterable[AccountOutcome] | None = None,
     bom: bool = False,
 ) -> int:
-    """Write records to a file, and return their number.
+    """Write records, or numbers of any backend, to a file, and return their number.
 
     The format follows from the file's suffix, unless `format` is given. `accounts` is read after the records.
     Parquet, Arrow and Excel files then name the accounts that are incomplete. With `bom`, CSV
@@ -50,7 +50,7 @@ async def export(
     try:
         # An unclosed writer warns when it is collected, even if its file was abandoned.
         with replace_atomically(path) as file, closing(open_writer(chosen, file, bom=bom)) as writer:
-            async with aclosing(batches(records, batch)) as reading:
+            async with aclosing(record_batches(records, batch)) as reading:
                 async for some in reading:
                     # In a thread, because compression would block the event loop.
                     await to_thread.run_sync(writer.write, some)

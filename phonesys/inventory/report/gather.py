@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from phonesys.inventory.audit import Finding, Severity, all_rules
-from phonesys.inventory.record import batches
+from phonesys.inventory.record import batches, record_batches
 from phonesys.inventory.report.cost import CostSummary
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class NumberSummary:
 
     async def counted(self, records: Records) -> AsyncGenerator[NumberRecord]:
         """Count records, and yield them."""
-        async with aclosing(batches(records, _BATCH)) as reading:
+        async with aclosing(record_batches(records, _BATCH)) as reading:
             async for batch in reading:
                 for record in batch:
                     self.add(record)
