@@ -73,6 +73,7 @@ if TYPE_CHECKING:
     from phonesys.secret import Secret
     from phonesys.sweep import AccountReport, Failure, Outcome, Sweep, SweepReport
     from phonesys.system import PhoneSystem
+    from phonesys.telemetry import LoggingObserver, Observer
     from phonesys.writes import Action, Reconciled, Write, WriteOutcome
 
 __all__ = [
@@ -114,6 +115,7 @@ __all__ = [
     "LeadpingNumber",
     "LeadpingRow",
     "ListOptions",
+    "LoggingObserver",
     "MemoryTokenStore",
     "NotFound",
     "NotJson",
@@ -127,6 +129,7 @@ __all__ = [
     "NumberStatus",
     "OAuthInfo",
     "OAuthToken",
+    "Observer",
     "Outcome",
     "OutcomeUnknown",
     "Page",
@@ -179,6 +182,7 @@ _HOMES = (
     "http.options",
     "http.ratelimit.window",
     "http.auth",
+    "telemetry",
     "sweep",
     "changes",
     "system",

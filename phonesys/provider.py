@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from phonesys.errors import OutcomeUnknown
     from phonesys.model import Cursor, NumberPool, Page, PhoneNumber
     from phonesys.sandbox import Sandbox
+    from phonesys.telemetry.observers import Observers
     from phonesys.writes import Reconciled
 
 ENTRY_POINTS = "phonesys.providers"
@@ -112,6 +113,16 @@ class VerifiesRows(Protocol):
 
         Also return True if the vendor's response does not show it.
         """
+        ...
+
+
+@runtime_checkable
+class NotifiesObservers(Protocol):
+    """Reports its requests, waits, retries and failures to observers, as every `HttpBackend` does."""
+
+    @property
+    def observers(self) -> Observers:
+        """The observers. A system adds its own while it is open."""
         ...
 
 

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
 from phonesys._validation import closest, suggestion
 from phonesys.errors import InvalidArgument, SweepIncomplete, UnknownProvider, UsageError
-from phonesys.provider import NumberProvider
+from phonesys.provider import NotifiesObservers, NumberProvider
 from phonesys.sweep import Source, Sweep
+from phonesys.telemetry.observers import safe_observers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from phonesys.model import Page, PhoneNumber
     from phonesys.sweep import Accounts, SweepReport
     from phonesys.sweep.run import OnError
+    from phonesys.telemetry.observers import Observer
 
 B = TypeVar("B")
 
@@ -33,10 +35,14 @@ _MAX_SHOWN = 3
 class PhoneSystem:
     """Several backends by name, opened and closed by one `async with`.
 
+    - `observers`: functions that get an event for each request, wait, retry, token, page and account, while
+      the system is open.
+
     Raise UsageError for two backends of one name: rename one with `name=`.
     """
 
-    def __init__(self, *providers: NumberProvider) -> None:
+    def __init__(self, *providers: NumberProvider, observers: Iterable[Observer] = ()) -> None:
+        self._observers = safe_observers(observers)
         self.configured_accounts: dict[str, Accounts] = {}
         """Accounts to sweep of backends that a sweep does not name, as the configuration lists them."""
         self._providers: dict[str, NumberProvider] = {}
@@ -51,12 +57,19 @@ class PhoneSystem:
         self._stack: AsyncExitStack | None = None
 
     @classmethod
-    def from_config(cls, path: str | Path | None = None, *, only: Iterable[str] | None = None) -> Self:
+    def from_config(
+        cls,
+        path: str | Path | None = None,
+        *,
+        only: Iterable[str] | None = None,
+        observers: Iterable[Observer] = (),
+    ) -> Self:
         """Return the backends of a configuration, as the command line does.
 
         - `path`: a file; by default `PHONESYS_CONFIG`, then `phonesys.toml` in the current directory, then
           the environment variables of the credentials.
         - `only`: these backends.
+        - `observers`: as of a PhoneSystem.
 
         A sweep reads the accounts that the configuration lists, unless it names others. A file that is not
         named may not send credentials from elsewhere to a host of its choice. Raise ConfigError before
@@ -65,10 +78,10 @@ class PhoneSystem:
         from phonesys import config
 
         settings = config.read_settings(None if path is None else Path(path))
-        return cls._of_backends(config.build_backends(settings, () if only is None else only))
+        return cls._of_backends(config.build_backends(settings, () if only is None else only), observers)
 
     @classmethod
-    def from_env(cls, env: Mapping[str, str] | None = None) -> Self:
+    def from_env(cls, env: Mapping[str, str] | None = None, *, observers: Iterable[Observer] = ()) -> Self:
         """Return the backends whose credentials are in variables such as PHONESYS_LEADPING_API_KEY.
 
         No file is read. `env` replaces `os.environ`. Raise ConfigError if there are none.
@@ -76,12 +89,12 @@ class PhoneSystem:
         from phonesys import config
 
         settings = config.environment_settings() if env is None else config.environment_settings(env)
-        return cls._of_backends(config.build_backends(settings))
+        return cls._of_backends(config.build_backends(settings), observers)
 
     @classmethod
-    def _of_backends(cls, backends: Iterable[ConfiguredBackend]) -> Self:
+    def _of_backends(cls, backends: Iterable[ConfiguredBackend], observers: Iterable[Observer]) -> Self:
         configured = list(backends)
-        system = cls(*(one.provider for one in configured))
+        system = cls(*(one.provider for one in configured), observers=observers)
         system.configured_accounts = {
             one.name: one.accounts for one in configured if one.accounts is not None
         }
@@ -96,6 +109,8 @@ class PhoneSystem:
             raise UsageError("this PhoneSystem is open already")
         async with AsyncExitStack() as stack:
             for provider in self._providers.values():
+                if isinstance(provider, NotifiesObservers):
+                    stack.enter_context(provider.observers.with_others(self._observers))
                 if isinstance(provider, AbstractAsyncContextManager):
                     await stack.enter_async_context(provider)
             self._stack = stack.pop_all()
@@ -275,7 +290,8 @@ class PhoneSystem:
         named = {**self.configured_accounts, **named}
         if self._stack is None:
             raise UsageError("this PhoneSystem is not open; use `async with`")
-        return Sweep([Source(name, self._providers[name], named.get(name)) for name in names], **options)
+        sources = [Source(name, self._providers[name], named.get(name)) for name in names]
+        return Sweep(sources, observers=self._observers, **options)
 
     def select(self, only: Iterable[str] | None = None) -> tuple[str, ...]:
         """Return the names of the backends that `only` selects: all by default. Raise UnknownProvider."""

@@ -53,7 +53,7 @@ IDENTIFIERS = {
 
 DEFINITIONS = {
     "phonesys._concurrency": "take free ended",
-    "phonesys._observer": "sent retried",
+    "phonesys._slot": "sent retried",
     "phonesys._validation": "checked",
     "phonesys.provider": "place",
     "phonesys.http": """

@@ -46,6 +46,8 @@ DOCUMENTED = (
     "phonesys.inventory.report",
     "phonesys.oauth",
     "phonesys.sandbox",
+    "phonesys.telemetry",
+    "phonesys.telemetry.otel",
     "phonesys.testing",
 )
 

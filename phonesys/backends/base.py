@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from phonesys.http.ratelimit.headers import RateLimitHeaders
     from phonesys.http.ratelimit.window import RateLimit
     from phonesys.http.transport import Transport
+    from phonesys.telemetry.observers import Observers
 
 T = TypeVar("T")
 N = TypeVar("N", bound=AccountNumber)
@@ -77,6 +78,11 @@ class HttpBackend(ClearlyUnsupported):
         trace: TracebackType | None,
     ) -> None:
         await self.http.__aexit__(kind, error, trace)
+
+    @property
+    def observers(self) -> Observers:
+        """The observers that are notified of this backend's requests."""
+        return self.http.observers
 
     def send(self, call: Call[T]) -> Awaitable[T]:
         """Send a call. For operations of the vendor that have no method here."""

@@ -42,7 +42,9 @@ OutputOption = Annotated[
     typer.Option("--output", "-o", metavar="FILE", help="Write results to this file once they are complete."),
 ]
 FormatOption = Annotated[Format, typer.Option("--format", "-f", help="Format of the results.")]
-VerboseOption = Annotated[bool, typer.Option("--verbose", "-v", help="Log every retry and wait to stderr.")]
+VerboseOption = Annotated[
+    bool, typer.Option("--verbose", "-v", help="Log every request, retry and wait to stderr.")
+]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Print only results and errors.")]
 ColumnsOption = Annotated[
     str | None,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections import deque
+from collections import Counter, deque
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -19,16 +19,33 @@ from rich.text import Text
 
 from phonesys.cli.terminal import ERR, escape_controls, print_info
 from phonesys.sweep import Outcome, SweepReport
+from phonesys.telemetry import WaitEnded, WaitReason, WaitStarted
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Mapping
 
     from rich.console import RenderableType
 
+    from phonesys.telemetry import Event
+
 _REFRESH = 0.1
 _LINE_EVERY = 2.0
 _RATE_OVER = 5.0
 _FINAL = tuple(outcome for outcome in Outcome if outcome is not Outcome.NOT_REACHED)
+
+
+class CurrentWaits(Counter[WaitReason]):
+    """Observer that counts the calls which wait right now, by reason."""
+
+    def __call__(self, event: Event) -> None:
+        """Count a wait that starts or ends."""
+        if isinstance(event, WaitStarted):
+            self[event.reason] += 1
+        elif isinstance(event, WaitEnded):
+            self[event.reason] -= 1
+
+    def __str__(self) -> str:
+        return ", ".join(f"{count:,} for {reason.description}" for reason, count in (+self).items())
 
 
 @dataclass
@@ -37,6 +54,7 @@ class Progress:
 
     report: SweepReport
     totals: Mapping[str, int | None]
+    waits: CurrentWaits = field(default_factory=CurrentWaits)
     clock: Callable[[], float] = time.monotonic
     _samples: deque[tuple[float, int]] = field(default_factory=deque[tuple[float, int]])
 
@@ -65,7 +83,7 @@ class Progress:
     def facts(self) -> list[str]:
         """Return the counts, without those that are zero; failures are always included."""
         report = self.report
-        waiting = f" ({report.waiting:,} now)" if report.waiting else ""
+        waiting = f" (now {self.waits})" if self.waits.total() else ""
         return [
             pluralize(report.numbers, "number"),
             pluralize(report.requests, "request"),

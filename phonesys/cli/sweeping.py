@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import nullcontext
+from contextlib import ExitStack, asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,10 +14,11 @@ from phonesys.cli.problems import UnreadableRows, not_reached
 from phonesys.cli.progress import Progress, show_progress
 from phonesys.cli.terminal import print_error, print_info, progress_is_wanted, stderr_is_live
 from phonesys.errors import ConfigError
+from phonesys.provider import NotifiesObservers
+from phonesys.telemetry.observers import safe_observers
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
-    from contextlib import AbstractAsyncContextManager
+    from collections.abc import AsyncGenerator, Collection, Sequence
     from pathlib import Path
 
     from phonesys.cli.filters import PageWriter
@@ -153,11 +154,19 @@ async def run_sweep(
     return unreadable
 
 
-def progress_of(
+@asynccontextmanager
+async def progress_of(
     report: SweepReport, backends: Sequence[ConfiguredBackend], *, live: bool
-) -> AbstractAsyncContextManager[None]:
+) -> AsyncGenerator[None]:
     """Show the progress of a sweep of these backends while a block runs."""
-    return show_progress(Progress(report, {one.name: one.account_count for one in backends}), live=live)
+    progress = Progress(report, {one.name: one.account_count for one in backends})
+    waits = safe_observers([progress.waits])
+    with ExitStack() as stack:
+        for one in backends:
+            if isinstance(one.provider, NotifiesObservers):
+                stack.enter_context(one.provider.observers.with_others(waits))
+        async with show_progress(progress, live=live):
+            yield
 
 
 def can_show_live(format_: Format, to: Destination) -> bool:

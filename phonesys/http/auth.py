@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from phonesys.http.call import Call
     from phonesys.http.options import HttpOptions
+    from phonesys.telemetry.observers import Observers
 
 T = TypeVar("T")
 
@@ -33,7 +34,7 @@ class Auth(Protocol):
         """Fetch the credential for this call. Raise a CallError if that fails.
 
         A sweep counts this as one request in flight. Waits that take longer belong in
-        `_observer.waiting()`.
+        `_slot.waiting()`.
         """
 
     def on_unauthorized(self, call: Call[Any], headers: Mapping[str, str]) -> bool:
@@ -49,6 +50,8 @@ class AuthClient(Protocol):
     """The part of an HttpClient that credentials need for requests of their own."""
 
     options: HttpOptions
+    backend: str
+    observers: Observers
 
     async def __aenter__(self) -> Self: ...
 

@@ -30,6 +30,8 @@ class Call(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
     decode: Callable[[bytes], T]
     """Decodes the body of a success, or raises DecodeError."""
     account: str = ""
+    url_template: str = ""
+    """The path with names for the ids in it, such as `/numbers/{id}`: what telemetry groups requests by."""
     idempotent: bool = True
     """Repeating the call has no further effect (RFC 9110, 9.2.2). The operation decides, not the method."""
     body: bytes | None = None

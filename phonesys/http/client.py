@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import logging
+import itertools
 from math import inf
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import msgspec
 from aiohttp.hdrs import USER_AGENT
+from yarl import URL
 
-from phonesys import _observer
+from phonesys import _slot
 from phonesys._concurrency import Semaphore
 from phonesys._version import __version__
 from phonesys.errors import (
@@ -46,9 +47,13 @@ from phonesys.http.transport.proxy import proxy_for
 from phonesys.http.transport.select import choose_transport
 from phonesys.http.transport.timeouts import TimeoutScheduler
 from phonesys.http.validation import validate_base_url, validate_call, validate_headers
+from phonesys.telemetry.events import CallFailed, RequestEnded, RequestStarted, RetryScheduled, WaitReason
+from phonesys.telemetry.log import add_debug_log
+from phonesys.telemetry.observers import safe_observers
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from contextlib import AbstractContextManager
     from types import TracebackType
 
     import aiohttp
@@ -60,12 +65,12 @@ if TYPE_CHECKING:
     from phonesys.http.transport import Transport
 
 T = TypeVar("T")
-log = logging.getLogger("phonesys")
-
 _RATE_LIMITED_RETRIES = 4  # times as many: where others use the same window, it may be full repeatedly
 _SUCCESS, _REDIRECTION = 200, 300
 _ACCEPT = "application/json, application/problem+json"
 _ACCEPT_ENCODING = "gzip, deflate"
+
+_request_ids = itertools.count(1)
 
 
 class HttpClient:
@@ -98,9 +103,11 @@ class HttpClient:
         self.backend = backend
         self.auth = auth
         self.options = options or HttpOptions()
+        self.observers = safe_observers(self.options.observers)
         self.fallback_reason: str | None = None
         """Reason why requests go through aiohttp's session; None if they take the direct transport."""
         self._base = validate_base_url(base_url)
+        self._base_path = URL(self._base).raw_path.rstrip("/")
         self._headers = self._default_headers(session) | dict(headers or {})
         self._limit = limit or UNLIMITED
         self._limit_headers = limit_headers
@@ -167,6 +174,7 @@ class HttpClient:
 
     async def _open(self) -> None:
         options = self.options
+        add_debug_log(self.observers)
         self._max_connections = int(min(options.connections, self._session.pool_size(), available_files()))
         self._connections = Semaphore(self._max_connections)
         self._timeouts = TimeoutScheduler(self._loop)
@@ -247,6 +255,7 @@ class HttpClient:
             transport=self._given_transport,
         )
         clone._session = self._session
+        clone.observers = self.observers
         return clone
 
     async def send(self, call: Call[T]) -> T:
@@ -266,7 +275,7 @@ class HttpClient:
             error = failure
         return await self._retry(call, error, started, deadline)
 
-    async def _attempt(self, call: Call[T], now: float, deadline: float) -> T:
+    async def _attempt(self, call: Call[T], now: float, deadline: float, number: int = 1) -> T:
         """Make one request: sign, acquire a slot, send, complete, then decode the response or fail."""
         limiter, key = self._limiter, call.rate_key or call.account
         if limiter.quotas:
@@ -277,10 +286,14 @@ class HttpClient:
             now = self._loop.time()
         window = limiter.window(key, now)  # after signing: the limiter drops windows that idle meanwhile
         if not window.try_acquire(now):
-            await limiter.wait_for_slot(key, window, now, deadline)
+            with self._waiting(call, WaitReason.RATE_LIMIT):
+                await limiter.wait_for_slot(key, window, now, deadline)
             signed = self.auth.sign(call) or signed  # the credential may have been refreshed meanwhile
         try:
-            response = await self._exchange(call, signed, deadline)
+            if self.observers:
+                response = await self._observed_exchange(call, signed, deadline, number)
+            else:
+                response = await self._exchange(call, signed, deadline)
         except CallError as failure:
             Redactor(signed, call.secrets).error(failure)
             raise
@@ -301,18 +314,54 @@ class HttpClient:
         del response  # it may echo the credential, and tracebacks may show locals
         raise Redactor(signed, call.secrets).error(error)
 
+    async def _observed_exchange(
+        self, call: Call[Any], signed: Mapping[str, str], deadline: float, attempt: int
+    ) -> RawResponse:
+        """Send one request between the two events about it."""
+        request: dict[str, Any] = {
+            "backend": self.backend,
+            "account": call.account,
+            "operation": call.operation,
+            "id": next(_request_ids),
+            "attempt": attempt,
+            "method": call.method,
+            "url": self._base + call.target,
+            "url_template": call.url_template and self._base_path + call.url_template,
+            "request_size": len(call.body or b""),
+        }
+        self.observers.notify(RequestStarted(**request))
+        started = self._loop.time()
+        try:
+            response = await self._exchange(call, signed, deadline)
+        except BaseException as failure:
+            if isinstance(failure, CallError):
+                Redactor(signed, call.secrets).error(failure)
+            self.observers.notify(
+                RequestEnded(**request, duration=self._loop.time() - started, error=failure)
+            )
+            raise
+        self.observers.notify(
+            RequestEnded(
+                **request,
+                duration=self._loop.time() - started,
+                status=response.status,
+                response_size=len(response.body),
+            )
+        )
+        return response
+
     async def _exchange(self, call: Call[Any], signed: Mapping[str, str], deadline: float) -> RawResponse:
         """Send one request and return its response, in the time that is left."""
         if signed is not self._constant:
             validate_headers(signed)
         if self._connections.locked():
-            await self._wait_for_connection(deadline)
+            await self._wait_for_connection(call, deadline)
         else:
             self._connections.acquire_nowait()
         try:
             transport = self._opened_transport()  # the client may have been closed meanwhile
-            if (observer := _observer.current.get()) is not None:
-                observer.on_request()
+            if (slot := _slot.current.get()) is not None:
+                slot.on_request()
             with self._timeouts.until(min(deadline, self._loop.time() + self._timeout)):
                 return await transport.exchange(call, signed)
         except PhonesysError:  # before MAPPED_EXCEPTIONS: some are ValueErrors too
@@ -352,23 +401,30 @@ class HttpClient:
 
     async def _fetch_credential(self, call: Call[Any], deadline: float) -> Mapping[str, str]:
         try:
-            async with asyncio.timeout_at(None if deadline == inf else deadline):
-                while (signed := self.auth.sign(call)) is None:
-                    await self.auth.ensure_valid(call)
-                return signed
+            with self._waiting(call, WaitReason.CREDENTIAL):
+                async with asyncio.timeout_at(None if deadline == inf else deadline):
+                    while (signed := self.auth.sign(call)) is None:
+                        await self.auth.ensure_valid(call)
+                    return signed
         except TimeoutError:
             error = DeadlineExceeded("no credential could be fetched before the deadline")
         error.not_executed = True
         raise error
 
-    async def _wait_for_connection(self, deadline: float) -> None:
+    async def _wait_for_connection(self, call: Call[Any], deadline: float) -> None:
         try:
-            await self._connections.acquire(deadline)
+            with self._waiting(call, WaitReason.CONNECTION):
+                await self._connections.acquire(deadline)
             return
         except TimeoutError:
             error = DeadlineExceeded("no connection became free before the deadline")
         error.not_executed = True
         raise error
+
+    def _waiting(self, call: Call[Any], reason: WaitReason) -> AbstractContextManager[None]:
+        return self.observers.waiting(
+            reason, backend=self.backend, account=call.account, operation=call.operation
+        )
 
     def _opened_transport(self) -> Transport:
         if self._transport is None:
@@ -386,16 +442,47 @@ class HttpClient:
                 refreshed = True
             delay = self._retry_delay(call, error, attempt)
             if delay is None or now + delay > deadline:
-                raise _error_to_raise(call, error)
-            async with _observer.waiting():
-                await asyncio.sleep(delay)
-            if (observer := _observer.current.get()) is not None:
-                observer.on_retry()
+                raise self._failed(call, error)
+            await self._back_off(call, error, attempt, delay)
+            if (slot := _slot.current.get()) is not None:
+                slot.on_retry()
             attempt += 1
             try:
-                return await self._attempt(call, self._loop.time(), deadline)
+                return await self._attempt(call, self._loop.time(), deadline, attempt)
             except CallError as failure:
                 error = failure
+
+    async def _back_off(self, call: Call[Any], error: CallError, attempt: int, delay: float) -> None:
+        if self.observers:
+            self.observers.notify(
+                RetryScheduled(
+                    backend=self.backend,
+                    account=call.account,
+                    operation=call.operation,
+                    attempt=attempt,
+                    delay=delay,
+                    error=error,
+                )
+            )
+        with self._waiting(call, WaitReason.RETRY):
+            async with _slot.waiting():
+                await asyncio.sleep(delay)
+
+    def _failed(self, call: Call[Any], error: CallError) -> CallError:
+        """Report that a call failed for good, and return the error to raise."""
+        error = _error_to_raise(call, error)
+        if self.observers:
+            self.observers.notify(
+                CallFailed(
+                    backend=self.backend,
+                    account=call.account,
+                    operation=call.operation,
+                    attempts=error.attempts,
+                    duration=error.elapsed,
+                    error=error,
+                )
+            )
+        return error
 
     def _retry_delay(self, call: Call[Any], error: CallError, attempt: int) -> float | None:
         """Return the seconds until the next attempt, or None if there must be none."""
@@ -412,7 +499,6 @@ class HttpClient:
     def _add_context(self, error: CallError, call: Call[Any], attempt: int, elapsed: float) -> None:
         error.with_call(backend=self.backend, operation=call.operation, account=call.account)
         error.attempts, error.elapsed = attempt, elapsed
-        log.debug("attempt %d after %.3f s: %s", attempt, elapsed, error)
 
 
 def _running_loop() -> asyncio.AbstractEventLoop:

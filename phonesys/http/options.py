@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import inf
 from os import PathLike
 from pathlib import Path
@@ -13,6 +13,7 @@ import msgspec
 
 from phonesys.errors import InvalidArgument
 from phonesys.http.validation import validate_headers, validate_proxy
+from phonesys.telemetry.observers import Observer, validate_observers
 
 
 class HttpOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,6 +47,8 @@ class HttpOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Send https through the proxy that `HTTPS_PROXY` names, but for hosts in `NO_PROXY`."""
     user_agent: str | None = None
     """The User-Agent header; `phonesys/` and its version unless given."""
+    observers: Sequence[Observer] = ()
+    """Functions that get an event for each request, wait, retry and failure."""
     jitter: Callable[[], float] = random.random
     """Source of random numbers from 0 to 1 that spread retries out."""
 
@@ -69,6 +72,7 @@ class HttpOptions(msgspec.Struct, frozen=True, kw_only=True):
         if not isinstance(self.ssl, SSLContext | None):
             raise InvalidArgument(f"HttpOptions.ssl: expected an ssl.SSLContext or None, got {self.ssl!r}")
         self._validate_network()
+        msgspec.structs.force_setattr(self, "observers", validate_observers(self.observers))
 
     def _validate_network(self) -> None:
         if not isinstance(self.ca_file, str | PathLike | None):

@@ -8,7 +8,7 @@ import logging
 from contextvars import copy_context
 from typing import TYPE_CHECKING, TypeAlias
 
-from phonesys import _observer
+from phonesys import _slot
 from phonesys._concurrency import wait_finished
 from phonesys.errors import BackendFault, CallError, PhonesysError, StatusError
 from phonesys.secret import HeaderValue
@@ -114,9 +114,9 @@ class TokenCache:
         return 0 <= self._clock() - moment < seconds
 
     def _start_fetch(self) -> asyncio.Task[PhonesysError | None]:
-        # Not observed by the sweep whose call comes first: its slots are for its own requests.
+        # Without the slot of the call that comes first: a sweep's slots are for its own requests.
         context = copy_context()
-        context.run(_observer.current.set, None)
+        context.run(_slot.current.set, None)
         loop = asyncio.get_running_loop()
         return loop.create_task(self._run_fetch(), name=f"phonesys: token of {self._name}", context=context)
 
@@ -162,7 +162,7 @@ async def _wait_for_fetch(task: asyncio.Task[PhonesysError | None]) -> PhonesysE
     """Wait for a fetch, which goes on if the waiter is cancelled."""
     await asyncio.wait([task], timeout=_SLOT_HOLD_TIME)
     if not task.done():
-        async with _observer.waiting():
+        async with _slot.waiting():
             await asyncio.wait([task])
     return task.result()
 

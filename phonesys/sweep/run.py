@@ -28,6 +28,8 @@ from phonesys.sweep.queue import SourceQueue, WorkQueue
 from phonesys.sweep.report import AccountReport, Failure, Outcome
 from phonesys.sweep.verify import EndCheck
 from phonesys.sweep.workers import WorkerPool
+from phonesys.telemetry.events import AccountEnded, PageRead
+from phonesys.telemetry.observers import Observers
 
 if TYPE_CHECKING:
     from anyio.abc import TaskGroup
@@ -52,6 +54,7 @@ class SweepOptions(msgspec.Struct, frozen=True, kw_only=True):
     deadline: float | None
     query: NumberQuery | None
     verify: bool
+    observers: Observers
 
 
 class SweepRun:
@@ -63,6 +66,7 @@ class SweepRun:
         self.group = group
         self._sources = tuple(sources)
         self._options = options
+        self._observers = options.observers
         self._report = report
         self._loop = asyncio.get_running_loop()
         self._started = self._loop.time()
@@ -107,6 +111,15 @@ class SweepRun:
         progress.counts.add(page)
         self._report.add(page)
         self._report.numbers_by_provider[progress.fetcher.source.name] += len(page.numbers)
+        if self._observers:
+            self._observers.notify(
+                PageRead(
+                    backend=progress.fetcher.source.name,
+                    account=progress.account,
+                    numbers=len(page.numbers),
+                    rejected=len(page.rejected),
+                )
+            )
         progress.undelivered -= 1
         if not progress.undelivered:
             self._conclude(progress)
@@ -183,9 +196,23 @@ class SweepRun:
         """Record the result of an account, once."""
         name = progress.fetcher.source.name
         if self._open.pop((name, progress.account), None) is not None:
-            result = progress.result(outcome)
-            self._report.record(name, progress.account, result, keep=self._options.keep_done)
+            self._record(name, progress.account, progress.result(outcome), keep=self._options.keep_done)
             self._end_if_finished()
+
+    def _record(self, name: str, account: str, result: AccountReport, *, keep: bool) -> None:
+        self._report.record(name, account, result, keep=keep)
+        if self._observers:
+            self._observers.notify(
+                AccountEnded(
+                    backend=name,
+                    account=account,
+                    outcome=result.outcome,
+                    numbers=result.numbers,
+                    pages=result.pages,
+                    passes=result.passes,
+                    error=result.error,
+                )
+            )
 
     # Fetching
 
@@ -321,7 +348,7 @@ class SweepRun:
         for source, rest in self._unread:
             for account in rest:
                 if isinstance(account, str) and (source.name, account) not in self._report.accounts:
-                    self._report.record(source.name, account, _NOT_REACHED, keep=True)
+                    self._record(source.name, account, _NOT_REACHED, keep=True)
 
 
 @asynccontextmanager

@@ -10,6 +10,8 @@ from phonesys._matching import NumberQuery
 from phonesys.errors import InvalidArgument, NotOpen, UsageError
 from phonesys.sweep.report import SweepReport
 from phonesys.sweep.run import SweepOptions, SweepRun
+from phonesys.telemetry.log import add_debug_log
+from phonesys.telemetry.observers import Observers
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
@@ -38,6 +40,7 @@ class Sweep:
         deadline: float | None = None,
         match: str | None = None,
         verify: bool = True,
+        observers: Observers | None = None,
     ) -> None:
         if not isinstance(concurrency, int) or concurrency < 1:
             raise InvalidArgument(f"concurrency: expected a whole number from 1, got {concurrency!r}")
@@ -54,6 +57,7 @@ class Sweep:
             deadline=deadline,
             query=None if match is None else NumberQuery.parse(match),
             verify=verify,
+            observers=Observers(observers or ()),
         )
         self._run: SweepRun | None = None
 
@@ -61,6 +65,7 @@ class Sweep:
         if self._run is not None:
             raise UsageError("a sweep can be used once; make another one")
         group = anyio.create_task_group()
+        add_debug_log(self._options.observers)
         self._run = run = SweepRun(self._sources, self._options, self.report, group)
         await group.__aenter__()
         run.start()

@@ -6,7 +6,7 @@ import asyncio
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, TypeAlias
 
-from phonesys import _observer
+from phonesys import _slot
 from phonesys._concurrency import Semaphore
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ class WorkerPool:
 
 
 class Worker:
-    """Fetches one page after the other, and observes the calls made for it."""
+    """Fetches one page after the other, and is the slot of the calls made for it."""
 
     __slots__ = ("_pool", "_progress")
 
@@ -94,7 +94,7 @@ class Worker:
 
     async def run(self) -> None:
         """Fetch pages until there are more workers than slots."""
-        _observer.current.set(self)
+        _slot.current.set(self)
         pool = self._pool
         while not pool.has_surplus:
             self._progress, cursor = pool.work.get_nowait() or await pool.work.get()
@@ -110,7 +110,7 @@ class Worker:
         pool.on_worker_exit()
         pool.work.wake()
 
-    # CallObserver
+    # RequestSlot
 
     def on_request(self) -> None:
         """Count a request."""

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from phonesys import RateLimit
-from phonesys import _observer as scope
+from phonesys import RateLimit, _slot
 from tests.chaos import cancel
 from tests.chaos.interrupt import can_signal, interrupted
 from tests.chaos.steps import JumpingSteps, descriptors
@@ -66,7 +65,7 @@ async def test_a_turn_that_came_is_given_back_by_who_is_cancelled_before_it_is_u
     sweep = Crowded()
 
     async def call() -> None:
-        scope.current.set(sweep)
+        _slot.current.set(sweep)
         await http.send(read())
 
     async with RawVendor(OK) as vendor, client(vendor, limit=RateLimit(1, per=0.05)) as http:

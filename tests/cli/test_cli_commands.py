@@ -358,12 +358,13 @@ def test_the_library_does_not_load_the_command_line() -> None:
 
 
 def test_verbose_logs_to_stderr(vendors: Sandbox) -> None:
-    """-v logs retries, and stdout has results only."""
+    """-v logs requests and retries, and stdout has results only."""
     vendors.script("agents.list", status(503))
     done = call("numbers", "agents", "-f", "jsonl", "-v")
     assert done.status == 0
     assert len(rows(done.out)) >= 20
-    assert "phonesys: attempt 1 after" in done.err
+    assert "phonesys: agents list_numbers default: GET 503 after" in done.err
+    assert "phonesys: agents list_numbers default: 503 without a message; retry 1 in" in done.err
 
 
 @pytest.mark.parametrize("name", COMMANDS)

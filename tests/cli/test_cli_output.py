@@ -22,6 +22,7 @@ from phonesys.cli.terminal import escape_controls, escape_output, render_text
 from phonesys.model import NumberKind, NumberStatus
 from phonesys.sweep import Outcome, SweepReport
 from phonesys.sweep.report import AccountReport
+from phonesys.telemetry import WaitEnded, WaitReason, WaitStarted
 
 
 def row(**changes: Any) -> NumberRow:
@@ -187,10 +188,14 @@ def test_progress_in_words() -> None:
     now[0] += 2
     for n in range(120):
         report.record("lc", str(n), AccountReport(outcome=Outcome.DONE))
-    report.numbers, report.requests, report.waits, report.waiting, report.retries = 1000, 120, 7, 2, 1
+    report.numbers, report.requests, report.waits, report.retries = 1000, 120, 7, 1
+    call = {"backend": "lc", "account": "1", "operation": "read"}
+    for reason in (WaitReason.RATE_LIMIT, WaitReason.RATE_LIMIT, WaitReason.RETRY, WaitReason.CREDENTIAL):
+        progress.waits(WaitStarted(**call, reason=reason))
+    progress.waits(WaitEnded(**call, reason=WaitReason.CREDENTIAL, duration=1.0))
     assert progress.line() == (
-        "120/301 accounts · 1,000 numbers · 120 requests · 1 retry · 7 waits (2 now) · 0 failed · "
-        "500 numbers/s"
+        "120/301 accounts · 1,000 numbers · 120 requests · 1 retry · "
+        "7 waits (now 2 for a rate window, 1 for a retry) · 0 failed · 500 numbers/s"
     )
     now[0] += 2
     report.numbers = 1400

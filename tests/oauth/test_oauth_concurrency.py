@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 import pytest
 
-from phonesys import PhoneSystem, _observer
+from phonesys import PhoneSystem, _slot
 from phonesys.oauth import Token
 from phonesys.oauth.cache import TokenCache
 from phonesys.sandbox import Sandbox
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     Run = Callable[[Any], Any]
 
 
-class RecordingObserver:
-    """An observer that records when its calls wait."""
+class RecordingSlot:
+    """A slot that records when its calls wait."""
 
     def __init__(self) -> None:
         self.waits: list[tuple[float, float]] = []
@@ -50,12 +50,12 @@ def test_a_waiting_call_holds_its_slot_for_a_moment(
         return Token(access=Secret("token"), obtained_at=0.0, expires_at=1e12)
 
     async def main() -> list[tuple[float, float]]:
-        observer, started = RecordingObserver(), asyncio.get_running_loop().time()
-        _observer.current.set(observer)
+        slot, started = RecordingSlot(), asyncio.get_running_loop().time()
+        _slot.current.set(slot)
         cache = TokenCache("x", fetch, uninterruptible=False, clock=asyncio.get_running_loop().time)
         await cache.ensure_valid()
         assert cache.headers() is not None
-        return [(began - started, ended - started) for began, ended in observer.waits]
+        return [(began - started, ended - started) for began, ended in slot.waits]
 
     assert jumping(main()) == [pytest.approx(wait) for wait in waits]
 

@@ -27,7 +27,7 @@ from phonesys import (
     RepeatedPage,
     UsageError,
 )
-from phonesys._observer import current
+from phonesys._slot import current
 from phonesys.sweep import Source, Sweep
 from tests.conftest import PATIENCE, JumpingLoop
 from tests.sweep.memory import Memory, number, simple

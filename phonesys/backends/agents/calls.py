@@ -35,6 +35,7 @@ def list_numbers(
         operation="list_numbers",
         method="GET",
         target="/numbers" + encode_query(parameters),
+        url_template="/numbers",
         decode=decode_numbers,
         account=account,
     )
@@ -54,6 +55,7 @@ def list_agents(
         operation="list_agents",
         method="GET",
         target="/agents" + encode_query(parameters),
+        url_template="/agents",
         decode=decode_agents,
         account=account,
     )
@@ -65,6 +67,7 @@ def get_agent(agent_id: str, *, account: str = "") -> Call[Agent]:
         operation="get_agent",
         method="GET",
         target=f"/agents/{encode_segment(agent_id, 'agent id')}",
+        url_template="/agents/{id}",
         decode=decode_agent,
         account=account,
     )
@@ -76,6 +79,7 @@ def numbers_of_agent(agent_id: str, *, page: int | None = None, account: str = "
         operation="numbers_of_agent",
         method="GET",
         target=f"/agents/{encode_segment(agent_id, 'agent id')}/numbers" + encode_query({"page": page}),
+        url_template="/agents/{id}/numbers",
         decode=decode_numbers,
         account=account,
     )
@@ -87,6 +91,7 @@ def get_number(number_id: str, *, account: str = "") -> Call[AgentNumber]:
         operation="get_number",
         method="GET",
         target=_number_path(number_id),
+        url_template="/numbers/{id}",
         decode=decode_number,
         account=account,
     )
@@ -102,6 +107,7 @@ def assign_number(
         operation="assign_number",
         method="POST",
         target="/numbers",
+        url_template="/numbers",
         decode=decode_changed,
         idempotent=False,
         body=encode_json(body),
@@ -127,6 +133,7 @@ def update_number(
         operation="update_number",
         method=method,
         target=_number_path(number_id),
+        url_template="/numbers/{id}",
         decode=decode_changed,
         idempotent=False,
         body=encode_json(body),
@@ -143,6 +150,7 @@ def unassign_number(
         operation="unassign_number",
         method=method,
         target=_number_path(number_id),
+        url_template="/numbers/{id}",
         decode=decode_changed,
         idempotent=False,
         body=b'{"agentId":null}',
@@ -157,6 +165,7 @@ def delete_number(number_id: str, *, account: str = "") -> Call[None]:
         operation="delete_number",
         method="DELETE",
         target=_number_path(number_id),
+        url_template="/numbers/{id}",
         decode=expect_no_content,
         idempotent=False,
         account=account,

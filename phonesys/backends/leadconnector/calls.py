@@ -31,6 +31,7 @@ def active_numbers(  # one parameter for each of the vendor's
         operation="active_numbers",
         method="GET",
         target=f"/phone-system/numbers/location/{encode_segment(location_id, 'location id')}{query}",
+        url_template="/phone-system/numbers/location/{locationId}",
         decode=decode_listing,
         account=location_id,
     )
@@ -56,6 +57,7 @@ def number_pools(location_id: str) -> Call[tuple[NumberPool, ...]]:
         operation="number_pools",
         method="GET",
         target="/phone-system/number-pools" + encode_query({"locationId": location_id}),
+        url_template="/phone-system/number-pools",
         decode=decode_pools,
         account=location_id,
     )

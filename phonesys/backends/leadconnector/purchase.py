@@ -124,6 +124,7 @@ def available_numbers(location_id: str, **filters: Any) -> Call[AvailableNumbers
         operation="available_numbers",
         method="GET",
         target=_path(location_id) + "/available" + encode_query(filters),
+        url_template="/phone-system/numbers/location/{locationId}/available",
         decode=decode_available,
         account=location_id,
     )
@@ -139,6 +140,7 @@ def purchase_number(location_id: str, *, phone_number: str, **fields: Any) -> Ca
         operation="purchase_number",
         method="POST",
         target=_path(location_id) + "/purchase",
+        url_template="/phone-system/numbers/location/{locationId}/purchase",
         decode=partial(_decode_purchase, location_id=location_id, number=phone_number),
         idempotent=False,
         body=encode_json(body),

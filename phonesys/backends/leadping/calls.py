@@ -47,6 +47,7 @@ def list_numbers(
         operation="list_numbers",
         method="POST",
         target="/phone-numbers/all/organization",
+        url_template="/phone-numbers/all/organization",
         decode=decode_listing,
         body=encode_json({"pageSize": page_size, "continuationToken": continuation_token, **requested}),
         account=account,
@@ -78,6 +79,7 @@ def create_number(
         operation="create_number",
         method="POST",
         target="/phone-numbers",
+        url_template="/phone-numbers",
         decode=decode_number,
         idempotent=False,
         body=encode_json(body),
@@ -92,6 +94,7 @@ def get_number(number_id: str, *, account: str = "") -> Call[LeadpingNumber]:
         operation="get_number",
         method="GET",
         target=_number_path(number_id),
+        url_template="/phone-numbers/{phoneNumberId}",
         decode=decode_number,
         account=account,
     )
@@ -125,6 +128,7 @@ def update_number(
         operation="update_number",
         method="PUT",
         target=_number_path(number_id),
+        url_template="/phone-numbers/{phoneNumberId}",
         decode=decode_number,
         idempotent=False,
         body=encode_json(body),
@@ -139,6 +143,7 @@ def delete_number(number_id: str, *, account: str = "") -> Call[None]:
         operation="delete_number",
         method="DELETE",
         target=_number_path(number_id),
+        url_template="/phone-numbers/{phoneNumberId}",
         decode=expect_no_content,
         idempotent=False,
         account=account,
@@ -155,6 +160,7 @@ def search_purchasable(
         operation="search_purchasable",
         method="POST",
         target="/phone-numbers/search",
+        url_template="/phone-numbers/search",
         decode=decode_purchasable,
         body=encode_json({"phoneNumber": phone_number, "location": place or None}),
         account=account,
@@ -167,6 +173,7 @@ def is_available_for_purchase(phone_number: str, *, account: str = "") -> Call[A
         operation="is_available_for_purchase",
         method="POST",
         target="/phone-numbers/is-available-for-purchase",
+        url_template="/phone-numbers/is-available-for-purchase",
         decode=decode_availability,
         body=encode_json({"phoneNumber": validate_e164(phone_number)}),
         account=account,
@@ -183,7 +190,8 @@ def number_status(
 ) -> Call[LeadpingStatus]:
     """`GET /phone-numbers/{phoneNumber}/status`, by the number itself instead of its id."""
     path = f"/phone-numbers/{encode_segment(validate_e164(phone_number), 'phone number')}/status"
-    return _status("number_status", path, window_days, start_date, end_date, account)
+    template = "/phone-numbers/{phoneNumber}/status"
+    return _status("number_status", path, template, window_days, start_date, end_date, account)
 
 
 def number_warmup(
@@ -195,19 +203,25 @@ def number_warmup(
     account: str = "",
 ) -> Call[LeadpingStatus]:
     """`GET /phone-numbers/{phoneNumberId}/warmup`."""
-    return _status(
-        "number_warmup", f"{_number_path(number_id)}/warmup", window_days, start_date, end_date, account
-    )
+    path, template = f"{_number_path(number_id)}/warmup", "/phone-numbers/{phoneNumberId}/warmup"
+    return _status("number_warmup", path, template, window_days, start_date, end_date, account)
 
 
 def _status(
-    operation: str, path: str, window_days: int | None, start: date | None, end: date | None, account: str
+    operation: str,
+    path: str,
+    template: str,
+    window_days: int | None,
+    start: date | None,
+    end: date | None,
+    account: str,
 ) -> Call[LeadpingStatus]:
     parameters = {"windowDays": window_days, "startDate": start, "endDate": end}
     return Call(
         operation=operation,
         method="GET",
         target=path + encode_query(parameters),
+        url_template=template,
         decode=decode_status,
         account=account,
     )

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from multidict import istr
 
-from phonesys import _observer
+from phonesys import _slot
 from phonesys.errors import DeadlineExceeded, QuotaExhausted
 from phonesys.http.ratelimit.headers import RateLimitHeaders, parse_reset
 from phonesys.http.ratelimit.history import CompletionHistory
@@ -92,7 +92,7 @@ class RateLimiter:
         """Wait for a slot and take it. Return how long the wait would be if that is too long."""
         acquired = False
         try:
-            async with _observer.waiting():
+            async with _slot.waiting():
                 await window.acquire(now, deadline)
                 acquired = True
         except WaitTooLong as wait:

@@ -23,6 +23,7 @@ from phonesys.http.call import encode_segment
 from phonesys.oauth.cache import TokenCache
 from phonesys.oauth.store import SingleFlight
 from phonesys.provider import NamedAccount
+from phonesys.telemetry.events import TokenRequest
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
@@ -165,7 +166,7 @@ class AgencyTokens(OAuthCredential):
             except (StatusError, DecodeError, OutcomeUnknown) as failure:
                 log.debug("the token of location %s was not refreshed: %s", location_id, failure)
         call = location_token(self.company_id, location_id, clock=self._clock, version=self._version)
-        return await self._client.send(call)
+        return await self._request_token(call, TokenRequest.EXCHANGE)
 
     async def _refresh_location(self, location_id: str, refresh: Secret) -> Token:
         call = refresh_token(
@@ -177,5 +178,5 @@ class AgencyTokens(OAuthCredential):
             clock=self._clock,
             version=self._version,
         )
-        token = await self._client.send(call)
+        token = await self._request_token(call, TokenRequest.REFRESH)
         return token if token.refresh is not None else msgspec.structs.replace(token, refresh=refresh)

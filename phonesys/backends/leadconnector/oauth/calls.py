@@ -143,6 +143,7 @@ def _token_call(
         operation=operation,
         method="POST",
         target=TOKEN_TARGET,
+        url_template=TOKEN_TARGET,
         decode=partial(decode_token, clock=clock),
         account=account,
         idempotent=False,
@@ -164,10 +165,12 @@ def location_token(
 ) -> Call[Token]:
     """`POST /oauth/locationToken`, scope `oauth.write`, charged to the company. Idempotent."""
     encode_segment(location_id, "location id")
+    path = "/oauth/location-token" if version == _V3 else "/oauth/locationToken"
     return Call(
         operation="location_token",
         method="POST",
-        target="/oauth/location-token" if version == _V3 else "/oauth/locationToken",
+        target=path,
+        url_template=path,
         decode=partial(decode_token, clock=clock),
         account=location_id,
         body=_encode_body(version, {"companyId": company_id, "locationId": location_id}),
@@ -217,6 +220,7 @@ def _list_call(
         operation=operation,
         method="GET",
         target=path + encode_query(parameters),
+        url_template=path,
         decode=decode_locations,
         account=company_id,
     )

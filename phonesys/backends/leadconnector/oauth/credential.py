@@ -11,6 +11,7 @@ from phonesys.errors import InvalidArgument, NotOpen, PhonesysError
 from phonesys.oauth.cache import TokenCache
 from phonesys.oauth.refresh import Refresher
 from phonesys.secret import Secret
+from phonesys.telemetry.events import TokenRenewed, TokenRequest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -140,7 +141,29 @@ class OAuthCredential:
             clock=self._clock,
             version=self._version,
         )
-        return await self._client.send(call)
+        return await self._request_token(call, TokenRequest.REFRESH)
+
+    async def _request_token(self, call: Call[Token], kind: TokenRequest) -> Token:
+        """Send a call for a token, and report it to the observers."""
+        client = self._client
+        clock = asyncio.get_running_loop().time
+        started, failure = clock(), None
+        try:
+            return await client.send(call)
+        except PhonesysError as error:
+            failure = error
+            raise
+        finally:
+            if client.observers:
+                client.observers.notify(
+                    TokenRenewed(
+                        backend=client.backend,
+                        account=call.account,
+                        kind=kind,
+                        duration=clock() - started,
+                        error=failure,
+                    )
+                )
 
     async def _back_off(self) -> None:
         options = self._client.options

@@ -1,7 +1,8 @@
-"""Hooks with which a sweep observes the HTTP calls made on its behalf.
+"""The slot of a sweep's call among the requests in flight, which a call that waits gives up for the while.
 
 A sweep bounds its requests in flight. A call that waits, for its account's rate window or before a retry, is
-not in flight, and must not keep other accounts waiting.
+not in flight, and must not keep other accounts waiting. The sweep's own counts come from here too: events for
+observers would be made for every request, and cost more than the counts.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
 
-class CallObserver(Protocol):
-    """Observes the calls of the current task."""
+class RequestSlot(Protocol):
+    """Slot of the current task among its sweep's requests in flight."""
 
     def on_request(self) -> None:
         """Count a request that is about to be sent."""
@@ -24,15 +25,15 @@ class CallObserver(Protocol):
         """Count a request that repeats another one."""
 
     def waiting(self) -> AbstractAsyncContextManager[None]:
-        """Release the call's slot among the requests in flight while the context is open."""
+        """Release the slot while the context is open."""
         ...
 
 
-current: ContextVar[CallObserver | None] = ContextVar("phonesys._observer", default=None)
-"""The observer of the running task; None for calls outside of a sweep."""
+current: ContextVar[RequestSlot | None] = ContextVar("phonesys._slot", default=None)
+"""The slot of the running task; None for calls outside of a sweep."""
 
 
 def waiting() -> AbstractAsyncContextManager[None]:
     """Release the call's slot, if a sweep counts its requests in flight, while the context is open."""
-    observer = current.get()
-    return nullcontext() if observer is None else observer.waiting()
+    slot = current.get()
+    return nullcontext() if slot is None else slot.waiting()
