@@ -15,13 +15,14 @@ from phonesys.sweep import Source, Sweep
 from phonesys.telemetry.observers import safe_observers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Collection, Iterator
     from datetime import timedelta
     from types import TracebackType
 
     from phonesys.config import ConfiguredBackend
     from phonesys.inventory import Inventory
-    from phonesys.inventory.watch import Watch
+    from phonesys.inventory.audit import Rule
+    from phonesys.inventory.watch import Alerts, Watch
     from phonesys.model import Page, PhoneNumber
     from phonesys.sweep import Accounts, SweepReport
     from phonesys.sweep.run import OnError
@@ -255,29 +256,37 @@ class PhoneSystem:
 
     def watch(
         self,
-        accounts: Mapping[str, Iterable[str]] | None = None,
+        accounts: Mapping[str, Accounts] | None = None,
         *,
         interval: float | timedelta,
         store: Inventory | None = None,
         only: Iterable[str] | None = None,
         concurrency: int = 64,
-        **accounts_by_provider: Iterable[str],
+        audit: bool | Iterable[Rule] = False,
+        ignore: Collection[str] = (),
+        alerts: Alerts | None = None,
+        keep: int | None = None,
+        **accounts_by_provider: Accounts,
     ) -> Watch:
         """Sweep every `interval` seconds and yield the changes between sweeps.
 
-        An async context manager, as sweeps are: `async with phones.watch(interval=300) as changes`.
+        An async context manager, as sweeps are: `async with phones.watch(interval=300) as changes`. `Watch`
+        describes the arguments.
         """
         from phonesys.inventory.watch import Watch  # a program that only sweeps does not load it
 
         self.check_names(accounts_by_provider, keywords_of(self.watch))
         return Watch(
             self,
-            accounts,
+            {**(accounts or {}), **accounts_by_provider},
             interval=interval,
             store=store,
             only=only,
             concurrency=concurrency,
-            **accounts_by_provider,
+            audit=audit,
+            ignore=ignore,
+            alerts=alerts,
+            keep=keep,
         )
 
     def _sweep(

@@ -50,6 +50,7 @@ _PANELS = {
         "diff": ("snapshots", "Show numbers added, removed, moved or changed between two snapshots."),
         "snapshots": ("snapshots", "List the snapshots in a store, newest first."),
         "prune": ("snapshots", "Delete the oldest snapshots of a store, after confirmation."),
+        "watch": ("watch", "Sweep on an interval, print changes and findings, and send alerts."),
         "audit": ("audit", "Find numbers that are unrouted, blocked, held twice, or paid for and unused."),
         "export": ("export", "Write every number to a file: Parquet, Arrow, CSV, JSON lines or Excel."),
         "report": ("report", "Write an HTML page with counts, findings, changes and a searchable list."),

@@ -9,7 +9,7 @@ from rich.cells import cell_len
 from rich.table import Table
 from rich.text import Text
 
-from phonesys.cli.terminal import escape_controls
+from phonesys._text import escape_controls
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

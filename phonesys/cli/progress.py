@@ -17,7 +17,8 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from phonesys.cli.terminal import ERR, escape_controls, print_info
+from phonesys._text import escape_controls
+from phonesys.cli.terminal import ERR, print_info
 from phonesys.sweep import Outcome, SweepReport
 from phonesys.telemetry import WaitEnded, WaitReason, WaitStarted
 

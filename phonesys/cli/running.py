@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import typer
 
-from phonesys.cli.terminal import ERR, escape_controls, only_errors, print_error
+from phonesys._text import escape_controls
+from phonesys.cli.terminal import ERR, only_errors, print_error
 from phonesys.errors import PhonesysError, UsageError
 
 if TYPE_CHECKING:
@@ -26,18 +27,22 @@ _MAX_CANCELLATIONS = 2
 
 
 def run(
-    prepare: Callable[[], Coroutine[Any, Any, int] | int], *, verbose: bool = False, quiet: bool = False
+    prepare: Callable[[], Coroutine[Any, Any, int] | int],
+    *,
+    verbose: bool = False,
+    quiet: bool = False,
+    is_service: bool = False,
 ) -> NoReturn:
     """Run a command and exit with its status; an expected error is one line.
 
     `prepare` does what must happen before the event loop starts, such as prompting. It returns a coroutine to
-    run, or an exit status.
+    run, or an exit status. A service runs until SIGTERM, which is its regular end, with status 0.
     """
     with log_to_stderr(logging.DEBUG if verbose else logging.WARNING), only_errors(quiet):
-        raise typer.Exit(_status(prepare))
+        raise typer.Exit(_status(prepare, DONE if is_service else _TERMINATED))
 
 
-def _status(prepare: Callable[[], Coroutine[Any, Any, int] | int]) -> int:
+def _status(prepare: Callable[[], Coroutine[Any, Any, int] | int], terminated: int) -> int:
     signals = _SignalHandler()
     try:
         command = prepare()
@@ -45,7 +50,7 @@ def _status(prepare: Callable[[], Coroutine[Any, Any, int] | int]) -> int:
     except KeyboardInterrupt:
         return _INTERRUPTED
     except asyncio.CancelledError:
-        return signals.status
+        return terminated if signals.status == _TERMINATED else signals.status
     except BrokenPipeError:
         _redirect_stdout_to_null()
         return FAILED

@@ -9,8 +9,8 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from phonesys._text import escape_controls
 from phonesys.cli.columns import ColumnTable
-from phonesys.cli.terminal import escape_controls
 from phonesys.errors import CallError
 from phonesys.sweep import Outcome
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console, RenderableType
 
+from phonesys._text import UNSAFE_CATEGORIES, escape_controls
 from phonesys.errors import UsageError
 
 if TYPE_CHECKING:
@@ -17,9 +18,6 @@ if TYPE_CHECKING:
 
 # Without a terminal there is no edge. rich would assume 80 columns and drop text.
 _WIDTH_WITHOUT_TERMINAL = 1000
-
-# Vendors' texts were written by strangers. These categories move cursors and hide letters.
-_UNSAFE_CATEGORIES = {"Cc", "Cf", "Cs", "Co", "Zl", "Zp"}
 
 ERR = Console(stderr=True, highlight=False)
 """Everything that is not a result."""
@@ -50,21 +48,11 @@ def progress_is_wanted() -> bool:
     return not _quiet
 
 
-def escape_controls(text: str) -> str:
-    """Replace control characters with visible escapes."""
-    if text.isascii() and text.isprintable():
-        return text
-    return "".join(
-        char.encode("unicode_escape").decode() if unicodedata.category(char) in _UNSAFE_CATEGORIES else char
-        for char in text
-    )
-
-
 def escape_output(data: bytes) -> bytes:
     """Replace control characters in lines of jsonl or csv, so that JSON stays valid."""
     text = data.decode(errors="replace").replace("\r\n", "\n")
     return "".join(
-        _json_escape(char) if char != "\n" and unicodedata.category(char) in _UNSAFE_CATEGORIES else char
+        _json_escape(char) if char != "\n" and unicodedata.category(char) in UNSAFE_CATEGORIES else char
         for char in text
     ).encode()
 

@@ -20,10 +20,10 @@ T = TypeVar("T")
 
 _EXCERPT = 60
 _MAX_BITS = 63
-_IS_SECRET = re.compile(r"(token|key|secret|password|credential)s?$", re.IGNORECASE).search
+_IS_SECRET = re.compile(r"(token|key|secret|password|credential)s?$|^urls$", re.IGNORECASE).search
 # A credential written in place of its variable's name must not reach the screen.
 _MAY_BE_SECRET = re.compile(
-    r"(token|key|secret|password|credential)s?(_env)?$|^oauth$|^store(_env)?$", re.IGNORECASE
+    r"(token|key|secret|password|credential)s?(_env)?$|^oauth$|^(store|urls)(_env)?$", re.IGNORECASE
 ).search
 _IS_VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]{0,63}").fullmatch
 

@@ -24,6 +24,8 @@ log = logging.getLogger("phonesys")
 
 FILE = "phonesys.toml"
 VARIABLE = "PHONESYS_CONFIG"
+ALERTS = "alerts"
+"""The section that is no backend."""
 _READABLE_BY_OTHERS = stat.S_IRGRP | stat.S_IROTH
 _MAX_BYTES = 16 * 2**20  # a token for each of a hundred thousand accounts
 _EXCERPT = 200
@@ -45,6 +47,13 @@ class Settings:
     def store(self) -> str | None:
         """Return the store of snapshots that the file names, if it names one; raise ConfigError."""
         return read_store(self._section(dict(self.top), ()), "numbers")
+
+    alert_values: dict[str, Any] | None = None
+
+    @property
+    def alerts(self) -> Section | None:
+        """The section `[alerts]`, if there is one."""
+        return None if self.alert_values is None else self._section(self.alert_values, (ALERTS,))
 
     def section(self, name: str) -> Section:
         """Return one section; raise UnknownProvider with the nearest name."""
@@ -77,7 +86,12 @@ def read_settings(file: Path | None, env: Mapping[str, str] = os.environ) -> Set
                 f"{path}: {name}: expected a section named for a backend, as in [leadconnector]"
             )
     _warn_if_readable(path, top, sections)
-    return Settings(str(path), path.parent, sections, env, trusted=named is not None, top=top)
+    alerts = sections.pop(ALERTS, None)
+    if alerts is not None and not sections:  # it goes with backends of the environment
+        sections = _from_environment(env)
+    return Settings(
+        str(path), path.parent, sections, env, trusted=named is not None, top=top, alert_values=alerts
+    )
 
 
 def environment_settings(env: Mapping[str, str] = os.environ) -> Settings:

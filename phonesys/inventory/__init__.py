@@ -25,27 +25,41 @@ from phonesys.inventory.record import (
 )
 from phonesys.inventory.shard import Shard
 from phonesys.inventory.snapshot import Snapshot
+from phonesys.inventory.store.watch_rows import OpenFinding
 from phonesys.inventory.stored_run import StoredRun
 from phonesys.inventory.stored_sweep import StoredSweep
 from phonesys.inventory.token_store import SqlTokenStore
-from phonesys.inventory.watch import Watch
+from phonesys.inventory.watch import (
+    AlertEvent,
+    Alerts,
+    FindingEvent,
+    FindingState,
+    SweepEvent,
+    Watch,
+    WatchEvent,
+)
 from phonesys.record import NumberRecord, to_record
 
 __all__ = [
     "TOPICS",
     "AccountKey",
     "AccountOutcome",
+    "AlertEvent",
+    "Alerts",
     "Change",
     "ChangeKind",
     "Comparison",
     "DatabaseUnavailable",
     "FieldChange",
+    "FindingEvent",
+    "FindingState",
     "Inventory",
     "InventoryError",
     "MissingExtra",
     "NoRun",
     "NoSnapshot",
     "NumberRecord",
+    "OpenFinding",
     "Records",
     "RunInProgress",
     "SchemaTooNew",
@@ -54,8 +68,10 @@ __all__ = [
     "SqlTokenStore",
     "StoredRun",
     "StoredSweep",
+    "SweepEvent",
     "SweepSuperseded",
     "Watch",
+    "WatchEvent",
     "account_outcomes",
     "batches",
     "incomplete_accounts",

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from phonesys.inventory.record import AccountKey
     from phonesys.inventory.store.database import Database
     from phonesys.inventory.store.runs import RunStore
+    from phonesys.inventory.store.watch_rows import OpenFinding
+    from phonesys.inventory.store.watching import WatchState
     from phonesys.inventory.store.writing import SweepWriter
     from phonesys.inventory.stored_run import StoredRun
     from phonesys.record import NumberRecord
@@ -213,21 +215,40 @@ class Inventory:
         return Comparison([change async for change in self.diff(older, newer)])
 
     async def last_known(
-        self, only: Iterable[str], named: Container[str] = ()
+        self, only: Iterable[str], named: Container[str] = (), *, until: int | None = None
     ) -> AsyncGenerator[tuple[AccountKey, list[NumberRecord] | None]]:
         """Yield each account of the newest snapshot of these backends, as it was last read completely.
 
         Yields ((backend, account), records), with None as the records of an account that never was.
+        Snapshots with an id above `until` are not read.
         """
         from phonesys.inventory.store import reading
 
         scope = _coverage(only, named)
-        async with aclosing(reading.last_complete_accounts(self._database, scope)) as rows:
+        async with aclosing(reading.last_complete_accounts(self._database, scope, until)) as rows:
             async for row in rows:
                 if not row.is_complete:
                     yield row.key, None
                     continue
                 yield row.key, await reading.records_of_account(self._database, row)
+
+    # Watches
+
+    def watch_state(self, only: Iterable[str], named: Container[str] = ()) -> WatchState:
+        """Return what watches of these backends keep in the store."""
+        from phonesys.inventory.store.watching import WatchState
+
+        return WatchState(self._database, _coverage(only, named))
+
+    async def open_findings(self) -> list[OpenFinding]:
+        """Return the findings of watches that are not resolved, the oldest first.
+
+        Empty without a watch that audits.
+        """
+        from phonesys.inventory.store.watching import open_findings
+
+        found = (await open_findings(self._database)).values()
+        return sorted(found, key=lambda one: one.found_at)
 
     async def prune(self, *, keep: int) -> int:
         """Delete all snapshots but the newest `keep`. Return the number of deleted snapshots."""

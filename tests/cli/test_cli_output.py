@@ -14,11 +14,12 @@ import pytest
 from rich.console import Console
 
 from phonesys._spreadsheet import escape_formula
+from phonesys._text import escape_controls
 from phonesys.cli.columns import ColumnTable
 from phonesys.cli.output import OutputFile, _pieces
 from phonesys.cli.progress import Progress, pluralize, render, summary_line
 from phonesys.cli.rows import NumberRow, csv_line, json_line
-from phonesys.cli.terminal import escape_controls, escape_output, render_text
+from phonesys.cli.terminal import escape_output, render_text
 from phonesys.model import NumberKind, NumberStatus
 from phonesys.sweep import Outcome, SweepReport
 from phonesys.sweep.report import AccountReport

@@ -14,11 +14,12 @@ from hypothesis import strategies as st
 
 from phonesys import CallError, InvalidArgument, LeadpingRow, NumberPool, Page
 from phonesys._spreadsheet import escape_formula
+from phonesys._text import escape_controls
 from phonesys.cli import tables
 from phonesys.cli.progress import Progress, render
 from phonesys.cli.rows import csv_line, json_line, number_rows, pool_row
 from phonesys.cli.running import log_to_stderr
-from phonesys.cli.terminal import ERR, escape_controls, render_text
+from phonesys.cli.terminal import ERR, render_text
 from phonesys.http.response import error_from_response
 from phonesys.sweep import Failure, Outcome, SweepReport
 from phonesys.sweep.report import AccountReport

@@ -173,16 +173,19 @@ RULES = (
         "incomplete-account",
         Severity.WARNING,
         advice="Sweep it again; findings about its missing numbers are unknown.",
+        within_accounts=True,
     )(Incomplete),
     make_inventory_rule(
         "held-twice",
         Severity.WARNING,
         advice="Find out which account really holds it, and remove it from the others.",
+        within_accounts=True,
     )(HeldTwice),
     make_inventory_rule(
         "listed-twice",
         Severity.WARNING,
         advice="Ask the vendor which of the rows is real, and have the others removed.",
+        within_accounts=True,
     )(ListedTwice),
     make_inventory_rule(
         "not-held",
@@ -198,8 +201,12 @@ RULES = (
         "default-missing",
         Severity.WARNING,
         advice="Choose the number that the account calls and sends messages from.",
+        within_accounts=True,
     )(DefaultMissing),
-    make_inventory_rule("default-doubled", Severity.WARNING, advice="Keep one of them as the default.")(
-        DefaultDoubled
-    ),
+    make_inventory_rule(
+        "default-doubled",
+        Severity.WARNING,
+        advice="Keep one of them as the default.",
+        within_accounts=True,
+    )(DefaultDoubled),
 )

@@ -29,10 +29,11 @@ def rule(code: str, severity: Severity, *, advice: str) -> Callable[[CheckNumber
 
 
 def inventory_rule(
-    code: str, severity: Severity, *, advice: str
+    code: str, severity: Severity, *, advice: str, within_accounts: bool = False
 ) -> Callable[[Callable[[AuditContext], InventoryCheck]], Rule]:
     """Make a rule of a class, as `make_inventory_rule` does, and register it."""
-    return lambda check: register(make_inventory_rule(code, severity, advice=advice)(check))
+    make = make_inventory_rule(code, severity, advice=advice, within_accounts=within_accounts)
+    return lambda check: register(make(check))
 
 
 def register(rule: Rule) -> Rule:

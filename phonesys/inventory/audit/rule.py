@@ -50,6 +50,9 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
     """The way to solve it."""
     check_number: CheckNumber | None = None
     new_inventory_check: Callable[[AuditContext], InventoryCheck] | None = None
+    within_accounts: bool = False
+    """True if a problem between numbers depends on the accounts that it names, and on no others. A watch
+    then knows that it is solved once these accounts have been read."""
 
 
 class RuleFailed(PhonesysError):
@@ -78,9 +81,12 @@ def make_rule(code: str, severity: Severity, *, advice: str) -> Callable[[CheckN
 
 
 def make_inventory_rule(
-    code: str, severity: Severity, *, advice: str
+    code: str, severity: Severity, *, advice: str, within_accounts: bool = False
 ) -> Callable[[Callable[[AuditContext], InventoryCheck]], Rule]:
-    """Make a rule of an `InventoryCheck` class. Its docstring is the summary."""
+    """Make a rule of an `InventoryCheck` class. Its docstring is the summary.
+
+    `within_accounts` is described at `Rule`.
+    """
 
     def make(check: Callable[[AuditContext], InventoryCheck]) -> Rule:
         return Rule(
@@ -89,6 +95,7 @@ def make_inventory_rule(
             summary=_first_line(check),
             advice=advice,
             new_inventory_check=check,
+            within_accounts=within_accounts,
         )
 
     return make

@@ -38,7 +38,7 @@ async def audit(
     """
     context = context if context is not None else AuditContext()
     context.start()
-    chosen = _select(rules, ignore)
+    chosen = select_rules(rules, ignore)
     number_checks = [(rule, rule.check_number) for rule in chosen if rule.check_number is not None]
     inventory_checks = [
         (rule, rule.new_inventory_check(context)) for rule in chosen if rule.new_inventory_check is not None
@@ -71,7 +71,8 @@ async def findings(
     return sorted(found, key=lambda one: (one.severity.rank, one.code, one.accounts, one.number or ""))
 
 
-def _select(rules: Iterable[Rule] | None, ignore: Collection[str]) -> list[Rule]:
+def select_rules(rules: Iterable[Rule] | None, ignore: Collection[str]) -> list[Rule]:
+    """Return these rules, all by default, without those to ignore. Raises InvalidArgument."""
     chosen = {rule.code: rule for rule in (all_rules().values() if rules is None else rules)}
     for code in (ignore,) if isinstance(ignore, str) else ignore:
         if code not in chosen:

@@ -150,7 +150,27 @@ _DERIVED_COUNTRY = (
             ON n.key >= held.page_id * 4294967296 AND n.key < (held.page_id + 1) * 4294967296""",
 )
 
-MIGRATIONS: tuple[tuple[str, ...], ...] = (_TABLES, _VIEW, _NAMES, _CHANGES, _SHARDS, _DERIVED_COUNTRY)
+_WATCHES = (
+    "CREATE TABLE watches (scope {key} PRIMARY KEY, sweep_id BIGINT NOT NULL)",
+    """CREATE TABLE findings (
+        key {key} PRIMARY KEY, code TEXT NOT NULL, found_at {moment} NOT NULL, finding TEXT NOT NULL)""",
+    """CREATE TABLE alerts (
+        id {serial}, kind TEXT NOT NULL, key TEXT, severity BIGINT NOT NULL, size BIGINT NOT NULL,
+        text TEXT NOT NULL)""",
+    """CREATE TABLE alert_destinations (
+        name {key} PRIMARY KEY, sent_up_to BIGINT NOT NULL, sending_up_to BIGINT, sent_at {moment},
+        uncertain BIGINT NOT NULL)""",
+)
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (
+    _TABLES,
+    _VIEW,
+    _NAMES,
+    _CHANGES,
+    _SHARDS,
+    _DERIVED_COUNTRY,
+    _WATCHES,
+)
 """The first creates version 1 in an empty database."""
 
 _LOCK = 0x70686F6E  # arbitrary, and unlikely to be used by other programs

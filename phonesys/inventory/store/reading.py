@@ -264,13 +264,18 @@ async def records_of_account(database: Database, row: AccountRow) -> list[Number
     return found
 
 
-async def last_complete_accounts(database: Database, scope: str) -> AsyncGenerator[AccountRow]:
+async def last_complete_accounts(
+    database: Database, scope: str, until: int | None = None
+) -> AsyncGenerator[AccountRow]:
     """Yield every account of the newest snapshot, as it was last read completely.
 
-    An account that was never read completely is yielded as it is.
+    An account that was never read completely is yielded as it is. Snapshots after `until` are not read.
     """
     unknown: dict[AccountKey, AccountRow] | None = None
-    for sweep in await find_sweeps(database, sweeps.c.finished_at.is_not(None), sweeps.c.scope == scope):
+    conditions = [sweeps.c.finished_at.is_not(None), sweeps.c.scope == scope]
+    if until is not None:
+        conditions.append(sweeps.c.id <= until)
+    for sweep in await find_sweeps(database, *conditions):
         newest = unknown is None
         unknown = {} if unknown is None else unknown
         async with aclosing(read_accounts(database, sweep.id)) as rows:

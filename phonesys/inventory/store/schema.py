@@ -171,3 +171,40 @@ change_results = Table(
     Column("outcome", Text),
     Column("result", Text),
 )
+
+watches = Table(
+    "watches",
+    metadata,
+    Column("scope", String, primary_key=True),
+    Column("sweep_id", BigInteger, nullable=False),
+)
+
+findings = Table(
+    "findings",
+    metadata,
+    Column("key", String, primary_key=True),
+    Column("code", Text, nullable=False),
+    Column("found_at", Timestamp, nullable=False),
+    Column("finding", Text, nullable=False),
+)
+
+alerts = Table(
+    "alerts",
+    metadata,
+    Column("id", _Serial, primary_key=True, autoincrement=True),
+    Column("kind", Text, nullable=False),
+    Column("key", Text),
+    Column("severity", BigInteger, nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("text", Text, nullable=False),
+)
+
+alert_destinations = Table(
+    "alert_destinations",
+    metadata,
+    Column("name", String, primary_key=True),
+    Column("sent_up_to", BigInteger, nullable=False),
+    Column("sending_up_to", BigInteger),
+    Column("sent_at", Timestamp),
+    Column("uncertain", BigInteger, nullable=False),
+)
