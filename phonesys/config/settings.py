@@ -87,10 +87,10 @@ def read_settings(file: Path | None, env: Mapping[str, str] = os.environ) -> Set
             )
     _warn_if_readable(path, top, sections)
     alerts = sections.pop(ALERTS, None)
-    if alerts is not None and not sections:  # it goes with backends of the environment
-        sections = _from_environment(env)
+    # A section of alerts alone goes with backends of the environment.
+    backends = sections if sections or alerts is None else environment_settings(env).sections
     return Settings(
-        str(path), path.parent, sections, env, trusted=named is not None, top=top, alert_values=alerts
+        str(path), path.parent, backends, env, trusted=named is not None, top=top, alert_values=alerts
     )
 
 

@@ -188,6 +188,16 @@ def test_alerts_of_the_configuration(home: Path, hook: Hook, vendors: Sandbox, m
     assert len(hook.requests) == 2
 
 
+def test_alerts_go_with_backends_of_the_environment(home: Path, vendors: Sandbox, monkeypatch: Any) -> None:
+    """A file that configures only alerts leaves the backends to their variables."""
+    monkeypatch.setenv("PHONESYS_LEADPING_API_KEY", vendors.leadping_key)
+    monkeypatch.setenv("PHONESYS_LEADPING_BASE_URL", vendors.leadping_url)
+    write(home / "c.toml", '[alerts]\nseverity = "notice"\n')
+    done = call(*EVENTS, "--sweeps", "1", "--no-audit")
+    assert done.status == 0, done
+    assert "watching leadping, every" in done.err
+
+
 def test_a_message_that_is_not_sent_is_said(home: Path) -> None:
     """The line names the destination and the reason, and the status of a limited watch is 1."""
     variables = {"PHONESYS_ALERTS_URLS": f"json://127.0.0.1:1/{SECRET} jsons://127.0.0.1:1/{SECRET}"}
