@@ -184,13 +184,13 @@ _HOMES = (
     "http.auth",
     "telemetry",
     "sweep",
-    "changes",
     "system",
     "oauth",
     "backends.agents",
     "backends.leadping",
     "backends.leadconnector",
     "backends.leadconnector.oauth",
+    "changes",
 )
 
 if not TYPE_CHECKING:  # a type checker reports unknown names, which this would hide

@@ -10,11 +10,12 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence
     from importlib.metadata import EntryPoint
 
+    from phonesys.change_rules import ChangeRules, Offer
     from phonesys.errors import OutcomeUnknown
     from phonesys.model import Cursor, NumberPool, Page, PhoneNumber
     from phonesys.sandbox import Sandbox
     from phonesys.telemetry.observers import Observers
-    from phonesys.writes import Reconciled
+    from phonesys.writes import Reconciled, Value, Write
 
 ENTRY_POINTS = "phonesys.providers"
 """The entry-point group under which backends register."""
@@ -184,6 +185,51 @@ class ReconcilesWrites(Protocol):
 
 
 @runtime_checkable
+class ChangesNumbers(Protocol):
+    """States the changes that it can make, and makes them, so that changes can be planned and applied.
+
+    A backend that updates or deletes numbers also has `get(number_id, *, account)`, which raises NotFound.
+    """
+
+    @property
+    def change_rules(self) -> ChangeRules:
+        """The changes that it can make."""
+        ...
+
+    async def carry_out(self, write: Write, /) -> PhoneNumber | None:
+        """Send a write, once. Return the number afterwards, or None if it is not known or deleted.
+
+        Raise OutcomeUnknown if the response is lost. Any other error that does not state `not_executed` is
+        taken for the same.
+        """
+        ...
+
+    async def reconcile(
+        self, lost: OutcomeUnknown | Write, /, *, grace_period: float, clock_skew: float
+    ) -> Reconciled[PhoneNumber]:
+        """Look up whether a write was executed, also one that another process sent."""
+        ...
+
+
+@runtime_checkable
+class ChecksFields(Protocol):
+    """Can look up whether the vendor would accept the value of a field."""
+
+    async def check_field(self, account: str, field: str, value: Value, /) -> str | None:
+        """Return the problem with a value, in words, or None."""
+        ...
+
+
+@runtime_checkable
+class OffersNumbers(Protocol):
+    """Can look up whether a number can be bought, and at what price."""
+
+    async def offer(self, account: str, number: str, fields: Mapping[str, Value], /) -> Offer:
+        """Look up a number, in E.164. `fields` are those that are to be set with the purchase."""
+        ...
+
+
+@runtime_checkable
 class HasPools(Protocol):
     """Keeps numbers in pools."""
 
@@ -255,6 +301,9 @@ _VERBS: dict[type, str] = {
     UpdatesNumbers: "update numbers",
     DeletesNumbers: "delete numbers",
     ReconcilesWrites: "look up lost writes",
+    ChangesNumbers: "carry out plans",
+    ChecksFields: "check the fields of a plan",
+    OffersNumbers: "look up numbers for sale",
     HasPools: "list number pools",
     ListsAgents: "list agents",
 }
@@ -269,6 +318,9 @@ _METHODS = {
     "update": UpdatesNumbers,
     "delete": DeletesNumbers,
     "reconcile": ReconcilesWrites,
+    "carry_out": ChangesNumbers,
+    "check_field": ChecksFields,
+    "offer": OffersNumbers,
     "pools": HasPools,
     "agents": ListsAgents,
     "of_agent": ListsAgents,

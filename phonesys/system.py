@@ -13,12 +13,16 @@ from phonesys.errors import InvalidArgument, SweepIncomplete, UnknownProvider, U
 from phonesys.provider import NotifiesObservers, NumberProvider
 from phonesys.sweep import Source, Sweep
 from phonesys.telemetry.observers import safe_observers
+from phonesys.writes import CLOCK_SKEW, GRACE_PERIOD
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
     from datetime import timedelta
     from types import TracebackType
 
+    from phonesys.changes import ChangeResult, Journal, Plan, PlanRun, Risk
+    from phonesys.changes.holdings import SnapshotSource
+    from phonesys.changes.planning import Changes
     from phonesys.config import ConfiguredBackend
     from phonesys.inventory import Inventory
     from phonesys.inventory.audit import Rule
@@ -254,6 +258,90 @@ class PhoneSystem:
         named = {**(accounts or {}), **accounts_by_provider}
         return await _everything(self._sweep(named, only=only, match=number))
 
+    async def plan(
+        self,
+        changes: Changes,
+        *,
+        accounts: Mapping[str, Accounts] | None = None,
+        snapshot: SnapshotSource | None = None,
+        concurrency: int = 64,
+    ) -> Plan:
+        """Compare desired states with the state of the numbers, and return the plan that reaches them.
+
+        - `accounts`: the accounts to read, by backend, where a change does not name its account; as in a
+          sweep, all by default.
+        - `snapshot`: a snapshot of an inventory to read instead of the vendors.
+        - `concurrency`: the most requests under way at a time.
+
+        Nothing is changed. Accounts that could not be read are named in `plan.reading.missing`. Raise
+        PlanError, which lists every error of every change.
+        """
+        from phonesys.changes.planning import make_plan  # a program that only sweeps does not load it
+
+        self._check_open()
+        named = accounts or {}
+        self.check_names(named)
+        for name, given in named.items():
+            _check_accounts(name, given)
+        return await make_plan(
+            changes,
+            self._providers,
+            accounts={**self.configured_accounts, **named},
+            snapshot=snapshot,
+            concurrency=concurrency,
+        )
+
+    def apply(
+        self,
+        plan: Plan,
+        *,
+        journal: Journal | None = None,
+        concurrency: int = 16,
+        max_failures: int | None = None,
+        max_share: float | None = None,
+        allow: Iterable[Risk | str] = (),
+        grace_period: float = GRACE_PERIOD,
+        clock_skew: float = CLOCK_SKEW,
+    ) -> PlanRun:
+        """Carry out a plan: `async with phones.apply(plan) as run`, then `async for result in run`.
+
+        - `journal`: such as an Inventory. Intents are committed to it before requests are sent, so that
+          applying the plan again takes up a run that was killed. Without one, only this run knows.
+        - `concurrency`: the most changes under way at a time. Calls that wait for a rate window or before a
+          retry do not count. The changes of one number are made in order.
+        - `max_failures`: stop after so many changes that are not done.
+        - `max_share`, from 0 to 1: refuse a plan that touches more of an account's numbers.
+        - `allow`: risks that are permitted, `"share"` or `"unroute"`.
+        - `grace_period`, `clock_skew`: as in `reconcile`, for writes whose response is lost.
+
+        Raise NotPermitted and other UsageErrors before anything is sent.
+        """
+        from phonesys.changes.run import PlanRun  # a program that only sweeps does not load it
+
+        self._check_open()
+        return PlanRun(
+            plan,
+            self._providers,
+            journal=journal,
+            concurrency=concurrency,
+            max_failures=max_failures,
+            max_share=max_share,
+            allow=allow,
+            grace_period=grace_period,
+            clock_skew=clock_skew,
+        )
+
+    def undo(self, plan: Plan, results: Iterable[ChangeResult]) -> Plan:
+        """Return the plan that takes back what a run of `plan` has changed, as far as the vendors allow it.
+
+        `results` are those of the run, such as a journal keeps. `left_out` of the new plan names what cannot
+        be taken back, and why.
+        """
+        from phonesys.changes.run import rules_of
+        from phonesys.changes.undo import undo_plan
+
+        return undo_plan(plan, results, rules_of(plan, self._providers))
+
     def watch(
         self,
         accounts: Mapping[str, Accounts] | None = None,
@@ -297,10 +385,13 @@ class PhoneSystem:
             _check_accounts(name, accounts)
         names = self.select(only)
         named = {**self.configured_accounts, **named}
-        if self._stack is None:
-            raise UsageError("this PhoneSystem is not open; use `async with`")
+        self._check_open()
         sources = [Source(name, self._providers[name], named.get(name)) for name in names]
         return Sweep(sources, observers=self._observers, **options)
+
+    def _check_open(self) -> None:
+        if self._stack is None:
+            raise UsageError("this PhoneSystem is not open; use `async with`")
 
     def select(self, only: Iterable[str] | None = None) -> tuple[str, ...]:
         """Return the names of the backends that `only` selects: all by default. Raise UnknownProvider."""

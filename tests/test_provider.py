@@ -23,11 +23,14 @@ from phonesys import (
 from phonesys.provider import (
     AccountsWithNames,
     AssignsNumbers,
+    ChangesNumbers,
+    ChecksFields,
     CreatesNumbers,
     DeletesNumbers,
     GetsNumbers,
     HasPools,
     ListsAgents,
+    OffersNumbers,
     OverlapsPages,
     ReconcilesWrites,
     SearchesNumbers,
@@ -70,6 +73,9 @@ ABILITIES: list[type[Any]] = [
     UpdatesNumbers,
     DeletesNumbers,
     ReconcilesWrites,
+    ChangesNumbers,
+    ChecksFields,
+    OffersNumbers,
     HasPools,
     ListsAgents,
 ]
@@ -84,16 +90,21 @@ METHODS = {
     UpdatesNumbers: ["update"],
     DeletesNumbers: ["delete"],
     ReconcilesWrites: ["reconcile"],
+    ChangesNumbers: ["carry_out"],
+    ChecksFields: ["check_field"],
+    OffersNumbers: ["offer"],
     HasPools: ["pools"],
     ListsAgents: ["agents", "of_agent"],
 }
-CHANGES = {UpdatesNumbers, DeletesNumbers, ReconcilesWrites}
+PLANS = {ReconcilesWrites, ChangesNumbers}
+CHANGES = {UpdatesNumbers, DeletesNumbers, *PLANS}
+LOCATIONS = {AccountsWithNames, SearchesNumbers, OverlapsPages, VerifiesRows, HasPools, OffersNumbers}
 BACKENDS: list[tuple[NumberProvider, set[type[Any]]]] = [
-    (LeadConnector("pit-1"), {AccountsWithNames, SearchesNumbers, OverlapsPages, VerifiesRows, HasPools}),
-    (Leadping("sk_1"), {SearchesNumbers, GetsNumbers, CreatesNumbers, *CHANGES}),
+    (LeadConnector("pit-1"), {*LOCATIONS, *PLANS}),
+    (Leadping("sk_1"), {SearchesNumbers, GetsNumbers, CreatesNumbers, OffersNumbers, *CHANGES}),
     (
         AgentNumbers("key_1"),
-        {OverlapsPages, VerifiesRows, GetsNumbers, AssignsNumbers, ListsAgents, *CHANGES},
+        {OverlapsPages, VerifiesRows, GetsNumbers, AssignsNumbers, ListsAgents, ChecksFields, *CHANGES},
     ),
     (Minimal(), set()),
 ]

@@ -64,6 +64,7 @@ def _validate_write(write: Write) -> None:
     identifies = {
         "create": write.number or write.wanted.get("name"),
         "assign": write.number and write.wanted.get("agent_id"),
+        "purchase": write.number,
         "update": write.number_id,
         "delete": write.number_id,
     }

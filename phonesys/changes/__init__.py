@@ -16,6 +16,7 @@ from phonesys.changes.change import (
 )
 from phonesys.changes.journal import Journal, MemoryJournal
 from phonesys.changes.reading import read_changes
+from phonesys.changes.run import PlanRun
 
 __all__ = [
     "AccountShare",
@@ -27,6 +28,7 @@ __all__ = [
     "LeftOut",
     "MemoryJournal",
     "Plan",
+    "PlanRun",
     "PlannedChange",
     "Reading",
     "Risk",

@@ -289,7 +289,7 @@ class RunState(msgspec.Struct, frozen=True, kw_only=True):
     finished_at: datetime | None = None
     """Time at which every change had an outcome other than `not_reached`."""
     intents: dict[int, Write] = {}
-    """The last `Write` of each change, by position, that has no result yet."""
+    """The last `Write` of each change, by position, whose outcome is not known, or is `unclear`."""
     results: dict[int, ChangeResult] = {}
     """By position."""
 

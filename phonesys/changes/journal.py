@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import msgspec
 
-from phonesys.changes.change import RunState
+from phonesys.changes.change import ChangeOutcome, RunState
 from phonesys.errors import RunSuperseded
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class Journal(Protocol):
         ...
 
     async def record_result(self, run: RunState, result: ChangeResult, /) -> None:
-        """Record the outcome of a change, which ends its intent. Raise RunSuperseded."""
+        """Record the outcome of a change. Any but `unclear` ends its intent. Raise RunSuperseded."""
         ...
 
     async def close_run(self, run: RunState, /, *, finished: bool) -> None:
@@ -67,7 +67,8 @@ class MemoryJournal:
         """Record the outcome of a change."""
         known = self._known(run)
         known.results[result.position] = result
-        known.intents.pop(result.position, None)
+        if result.outcome is not ChangeOutcome.UNCLEAR:
+            known.intents.pop(result.position, None)
 
     async def close_run(self, run: RunState, /, *, finished: bool) -> None:
         """Stop writing. If `finished`, record that every change has an outcome."""

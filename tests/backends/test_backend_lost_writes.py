@@ -146,7 +146,8 @@ async def test_what_a_backend_has_not_written_it_does_not_look_up() -> None:
         for ask in (bare.reconcile(), there.leadping.reconcile(bare)):
             with pytest.raises(UsageError, match="log in again"):
                 await ask
-    assert not hasattr(LeadConnector("pit-1"), "reconcile")
+    with pytest.raises(UsageError, match="'leadconnector' has no 'create'; it has purchase"):
+        await LeadConnector("pit-1").reconcile(lost.write)
 
 
 @pytest.mark.parametrize(

@@ -176,7 +176,7 @@ def only_patch(call: Call[Any]) -> Any:
 
 async def test_a_405_is_followed_by_patch_which_is_remembered() -> None:
     """The seed documents PUT, the vendor's site PATCH; each further update is one request."""
-    backend = Agents("key_1").script(update_number=only_patch, unassign_number=only_patch)
+    backend = Agents("key_1").script(update_number=only_patch)
     await backend.update("num_1", status="INACTIVE")
     await backend.update("num_1", friendly_name="Desk")
     number = await backend.unassign("num_1")

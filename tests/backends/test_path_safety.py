@@ -35,7 +35,7 @@ BUILDERS: dict[str, tuple[Callable[[str], Call[Any]], list[str], int]] = {
     "numbers_of_agent": (agents.numbers_of_agent, ["agents", "ID", "numbers"], 1),
     "get_assignment": (agents.get_number, ["numbers", "ID"], 1),
     "update_assignment": (lambda value: agents.update_number(value, status="ACTIVE"), ["numbers", "ID"], 1),
-    "unassign": (agents.unassign_number, ["numbers", "ID"], 1),
+    "unassign": (lambda value: agents.update_number(value, unassign=True), ["numbers", "ID"], 1),
     "get_agent": (agents.get_agent, ["agents", "ID"], 1),
     "delete_assignment": (agents.delete_number, ["numbers", "ID"], 1),
 }

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
+import msgspec
+
 from phonesys._validation import validate_e164
 from phonesys.backends.agents.wire import (
     Agent,
@@ -18,6 +20,7 @@ from phonesys.errors import InvalidArgument
 from phonesys.http.call import Call, encode_json, encode_query, encode_segment
 from phonesys.http.response import expect_no_content
 
+_NULL = msgspec.Raw(b"null")  # encode_json leaves out None
 _RECOVERY_HINT = "get(number_id), or list the numbers"
 
 
@@ -122,11 +125,13 @@ def update_number(
     friendly_name: str | None = None,
     agent_id: str | None = None,
     status: str | None = None,
+    unassign: bool = False,
     method: Literal["PUT", "PATCH"] = "PUT",
     account: str = "",
 ) -> Call[AgentNumber | None]:
-    """`PUT /numbers/{id}`, or `PATCH`, with only the given fields."""
-    body = {"friendlyName": friendly_name, "agentId": agent_id, "status": status}
+    """`PUT /numbers/{id}`, or `PATCH`, with only the given fields. `unassign` sends an `agentId` of null."""
+    agent = _NULL if unassign else agent_id
+    body = {"friendlyName": friendly_name, "agentId": agent, "status": status}
     if not any(value is not None for value in body.values()):
         raise InvalidArgument("update: expected at least one of friendly_name, agent_id, status")
     return Call(
@@ -137,23 +142,6 @@ def update_number(
         decode=decode_changed,
         idempotent=False,
         body=encode_json(body),
-        account=account,
-        recovery_hint=_RECOVERY_HINT,
-    )
-
-
-def unassign_number(
-    number_id: str, *, method: Literal["PUT", "PATCH"] = "PUT", account: str = ""
-) -> Call[AgentNumber | None]:
-    """`PUT /numbers/{id}`, or `PATCH`, with an `agentId` of null."""
-    return Call(
-        operation="unassign_number",
-        method=method,
-        target=_number_path(number_id),
-        url_template="/numbers/{id}",
-        decode=decode_changed,
-        idempotent=False,
-        body=b'{"agentId":null}',
         account=account,
         recovery_hint=_RECOVERY_HINT,
     )

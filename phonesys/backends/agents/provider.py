@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Self, Type
 import msgspec
 
 from phonesys.backends.agents import calls
+from phonesys.backends.agents.changes import RULES
 from phonesys.backends.agents.lookup import AgentLookup
 from phonesys.backends.agents.wire import AgentNumber, Rows
 from phonesys.backends.base import DEFAULT_ACCOUNT, WritingBackend, resolve_auth, validate_page_size
@@ -34,7 +35,7 @@ from phonesys.model import Page
 from phonesys.writes import Write
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Mapping
 
     import aiohttp
 
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from phonesys.model import Cursor
     from phonesys.sandbox import Sandbox
     from phonesys.secret import Secret
+    from phonesys.writes import Value
 
 R = TypeVar("R", "Agent", "AgentNumber")
 
@@ -73,6 +75,7 @@ class AgentNumbers(WritingBackend[AgentNumber]):
     """
 
     write_kinds = ("assign", "update", "delete")
+    change_rules = RULES
     overlaps = True
 
     info: ClassVar = BackendInfo(
@@ -266,21 +269,38 @@ class AgentNumbers(WritingBackend[AgentNumber]):
 
         If the response has no content, the number is fetched.
         """
-        account = self._account_or_default(account)
         wanted = drop_none(friendly_name=friendly_name, agent_id=agent_id, status=status)
-        call_with = partial(calls.update_number, number_id, **wanted, account=account)
-        return await self._change(
-            call_with, Write(kind="update", account=account, number_id=number_id, wanted=wanted)
-        )
+        return await self._change_fields(number_id, wanted, self._account_or_default(account))
 
     async def unassign(self, number_id: str, *, account: str | None = None) -> AgentNumber:
         """Remove a number from its agent. Raises OutcomeUnknown if the response is lost."""
         account = self._account_or_default(account)
-        call_with = partial(calls.unassign_number, number_id, account=account)
-        wanted = {"agent_id": None}
-        return await self._change(
-            call_with, Write(kind="update", account=account, number_id=number_id, wanted=wanted)
-        )
+        return await self._change_fields(number_id, {"agent_id": None}, account)
+
+    async def carry_out(self, write: Write, /) -> AgentNumber | None:
+        """Send a write of a plan. An `agent_id` of None unassigns."""
+        if write.kind == "delete":
+            await self.delete(write.number_id or "", account=write.account)
+            return None
+        if write.kind == "assign":
+            return await self.assign(phone_number=write.number or "", account=write.account, **write.wanted)
+        return await self._change_fields(write.number_id or "", write.wanted, write.account)
+
+    async def check_field(self, account: str, field: str, value: Value, /) -> str | None:
+        """Return a sentence if there is no such agent."""
+        try:
+            await self.agent(str(value), account=account)
+        except NotFound:
+            return f"{field}: there is no agent {value!r:.80}"
+        return None
+
+    async def _change_fields(self, number_id: str, fields: Mapping[str, Any], account: str) -> AgentNumber:
+        """Set the fields, by their parameter names, with one request."""
+        sent = drop_none(**fields)
+        unassign = "agent_id" in fields and fields["agent_id"] is None
+        call_with = partial(calls.update_number, number_id, **sent, unassign=unassign, account=account)
+        write = Write(kind="update", account=account, number_id=number_id, wanted=dict(fields))
+        return await self._change(call_with, write)
 
     async def _change(self, call_with: Callable[..., Call[AgentNumber | None]], write: Write) -> AgentNumber:
         """Send a change with PUT, or PATCH once PUT was refused: the vendor's documents disagree.

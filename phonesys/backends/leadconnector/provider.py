@@ -5,16 +5,21 @@ from __future__ import annotations
 import logging
 import re
 from collections import OrderedDict
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+import msgspec
 
 from phonesys._validation import validate_digits
 from phonesys.backends.base import HttpBackend, resolve_auth, validate_page_size
 from phonesys.backends.info import BackendInfo, BackendOption, OAuthInfo
 from phonesys.backends.leadconnector.calls import active_numbers, number_pools
+from phonesys.backends.leadconnector.changes import RULES
+from phonesys.backends.leadconnector.lookup import PurchaseLookup
 from phonesys.backends.leadconnector.oauth.calls import search_locations
 from phonesys.backends.leadconnector.oauth.discovery import ListsLocations, list_by_offset
 from phonesys.backends.leadconnector.purchase import available_numbers, purchase_number
-from phonesys.backends.leadconnector.wire import LeadConnectorPage, Listing
+from phonesys.backends.leadconnector.wire import LeadConnectorNumber, LeadConnectorPage, Listing
 from phonesys.backends.paging import (
     END_ERRORS,
     MAX_PAGES,
@@ -26,12 +31,22 @@ from phonesys.backends.paging import (
     plausible_total,
     position_of,
 )
+from phonesys.backends.reconcile import drop_none, poll_until_done, write_of
 from phonesys.backends.windows import WindowPosition, pages_named_by
-from phonesys.errors import CallError, InvalidArgument, NotFound, PhoneSystemMissing, UsageError
+from phonesys.change_rules import Offer
+from phonesys.errors import (
+    CallError,
+    InvalidArgument,
+    NotFound,
+    OutcomeUnknown,
+    PhoneSystemMissing,
+    UsageError,
+)
 from phonesys.http.auth import Auth, Bearer, PerAccount
 from phonesys.http.ratelimit.headers import RateLimitHeaders
 from phonesys.http.ratelimit.window import RateLimit
 from phonesys.provider import NamedAccount
+from phonesys.writes import CLOCK_SKEW, GRACE_PERIOD, Reconciled, Write
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
@@ -46,11 +61,13 @@ if TYPE_CHECKING:
     from phonesys.oauth.store import TokenStore
     from phonesys.sandbox import Sandbox
     from phonesys.secret import Secret
+    from phonesys.writes import Value
 
 log = logging.getLogger("phonesys")
 
 _VERSIONS = ("2021-07-28", "v3")
 _MAX_PAGE_SIZE = 1000
+_SEARCHED_DIGITS = 7  # of a number that is looked for among those for sale
 _MAX_CACHED_POOLS = 256  # locations whose pools are kept between two of their pages
 
 # The vendor's page on OAuth, "Rate limits".
@@ -113,6 +130,7 @@ class LeadConnector(HttpBackend):
     - `limit`: 100 requests per 10 s and location (vendor's page on OAuth, "Rate limits").
     """
 
+    change_rules = RULES
     unique_numbers = True  # and version v3 leaves the sid out
     overlaps = True
 
@@ -324,7 +342,7 @@ class LeadConnector(HttpBackend):
         `fingerprint_id` is that of the search which found the number. `fields` are others of the vendor's, by
         its names: `addressSid`, `bundleSid`, `locality`, `region`, `skipLocationKYC`; version v3 requires all
         of them, and `paymentIntentId`, `stripeAccountId`, `paymentMethodId`. Raises OutcomeUnknown if the
-        response is lost: `find` shows whether the location holds the number.
+        response is lost.
         """
         call = purchase_number(
             location_id,
@@ -334,7 +352,68 @@ class LeadConnector(HttpBackend):
             fingerprintId=fingerprint_id,
             **fields,
         )
-        return await self.send(call)
+        wanted = drop_none(country_code=country_code, number_type=number_type)
+        write = Write(kind="purchase", account=location_id, number=phone_number, wanted=wanted)
+        try:
+            return await self.send(call)
+        except OutcomeUnknown as unknown:
+            ended = msgspec.structs.replace(write, ended_at=datetime.now(UTC))
+            unknown.with_write(ended, by=self)
+            raise
+
+    async def carry_out(self, write: Write, /) -> LeadConnectorNumber | None:
+        """Purchase a number of a plan, as the vendor asks: by the search that offers it."""
+        number = write.number or ""
+        try:
+            offers = await self._search_offers(write.account, number, write.wanted)
+        except CallError as error:
+            error.not_executed = True  # the purchase was not sent
+            raise
+        if number not in {offer.number for offer in offers.numbers}:
+            refusal = CallError(f"{number} is not for sale any more")
+            refusal.not_executed = True
+            raise refusal.with_call(backend=self.name, operation="purchase_number", account=write.account)
+        await self.purchase(
+            write.account, phone_number=number, fingerprint_id=offers.fingerprint_id, **write.wanted
+        )
+        return None
+
+    async def offer(self, account: str, number: str, fields: Mapping[str, Value], /) -> Offer:
+        """Look up whether the location can purchase a number, and its price."""
+        kind = RULES.fields["kind"].words.get(str(fields.get("kind")))
+        wanted = drop_none(country_code=fields.get("country"), number_type=kind)
+        offers = await self._search_offers(account, number, wanted)
+        found = next((offer for offer in offers.numbers if offer.number == number), None)
+        price = None if found is None else found.price
+        if price is None or price.price is None:
+            return Offer(available=found is not None)
+        return Offer(available=True, price=f"{price.price:.2f} {price.price_unit or ''} a month")
+
+    async def _search_offers(
+        self, location_id: str, number: str, wanted: Mapping[str, Any]
+    ) -> AvailableNumbers:
+        kind = wanted.get("number_type")
+        return await self.available(
+            location_id,
+            country_code=wanted["country_code"],
+            number_types=() if kind is None else (kind,),
+            anywhere=number[-_SEARCHED_DIGITS:],
+        )
+
+    async def reconcile(
+        self,
+        lost: OutcomeUnknown | Write,
+        /,
+        *,
+        grace_period: float = GRACE_PERIOD,
+        clock_skew: float = CLOCK_SKEW,
+    ) -> Reconciled[LeadConnectorNumber]:
+        """Look up whether a purchase whose response was lost was executed, as the other backends do.
+
+        No time is compared, so `clock_skew` does not matter.
+        """
+        write = write_of(lost, self.name, ("purchase",))
+        return await poll_until_done(PurchaseLookup(write, self.search), write, grace_period)
 
     def _listing_call(self, location_id: str, position: Position, search: str | None = None) -> Call[Listing]:
         return active_numbers(

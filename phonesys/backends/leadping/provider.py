@@ -10,10 +10,12 @@ from phonesys._validation import validate_digits
 from phonesys.backends.base import DEFAULT_ACCOUNT, WritingBackend, resolve_auth, validate_page_size
 from phonesys.backends.info import BackendInfo, BackendOption
 from phonesys.backends.leadping import calls
+from phonesys.backends.leadping.changes import RULES
 from phonesys.backends.leadping.lookup import LeadpingLookup
 from phonesys.backends.leadping.requests import ListOptions
 from phonesys.backends.leadping.wire import LeadpingNumber
 from phonesys.backends.reconcile import drop_none
+from phonesys.change_rules import Offer
 from phonesys.errors import CallError, InvalidArgument
 from phonesys.http.auth import Auth, Bearer
 from phonesys.http.ratelimit.window import RateLimit
@@ -21,6 +23,7 @@ from phonesys.model import Page
 from phonesys.writes import Write
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import date
 
     import aiohttp
@@ -39,6 +42,7 @@ if TYPE_CHECKING:
     from phonesys.model import Cursor
     from phonesys.sandbox import Sandbox
     from phonesys.secret import Secret
+    from phonesys.writes import Value
 
 _MAX_PAGE_SIZE = 100
 
@@ -53,6 +57,7 @@ class Leadping(WritingBackend[LeadpingNumber]):
     """
 
     write_kinds = ("create", "update", "delete")
+    change_rules = RULES
 
     info: ClassVar = BackendInfo(
         credential="api_key",
@@ -228,6 +233,21 @@ class Leadping(WritingBackend[LeadpingNumber]):
             version=version,
         )
         return self._with_account(await self.write(call, write), account)
+
+    async def carry_out(self, write: Write, /) -> LeadpingNumber | None:
+        """Send a write of a plan."""
+        if write.kind == "delete":
+            await self.delete(write.number_id or "", account=write.account)
+            return None
+        if write.kind == "create":
+            return await self.create(number=write.number, account=write.account, **write.wanted)
+        return await self.update(write.number_id or "", account=write.account, **write.wanted)
+
+    async def offer(self, account: str, number: str, fields: Mapping[str, Value], /) -> Offer:
+        """Look up whether a number can be bought, and its price."""
+        found = await self.is_available_for_purchase(number, account=account)
+        price = None if found.price is None else f"{found.price:.2f} {found.currency or ''}".strip()
+        return Offer(available=found.is_available, price=price)
 
     async def _fetch_current(self, number_id: str, account: str | None) -> LeadpingNumber:
         """Fetch a number before it is changed."""

@@ -449,6 +449,12 @@ class LeadpingNumber(NumberBase, msgspec.Struct, rename=_RENAMED, kw_only=True):
         return self.user.id if self.user else None
 
     @property
+    def organization_id(self) -> str | None:
+        """Id of the organization, which the older generation calls a business."""
+        owner = self.organization or self.business
+        return owner.id if owner else None
+
+    @property
     def warmup_health_score(self) -> int | None:
         """None if the vendor does not say, or if the value is no integer."""
         return parse_whole(self.score)
