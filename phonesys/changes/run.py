@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter, deque
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Self, cast
 
 import anyio
 
-from phonesys._concurrency import WaitQueue
+from phonesys._concurrency import WaitQueue, run_shielded
 from phonesys.changes.carry_out import ChangeWorker, LookUpOptions
 from phonesys.changes.change import ChangeOutcome, ChangeResult, Risk
 from phonesys.changes.journal import MemoryJournal
 from phonesys.changes.schedule import run_all
 from phonesys.changes.undo import undo_plan
 from phonesys.changes.values import to_write
-from phonesys.errors import InvalidArgument, NotOpen, NotPermitted, UnknownProvider, UsageError
+from phonesys.errors import InvalidArgument, NotOpen, NotPermitted, RunSuperseded, UnknownProvider, UsageError
 from phonesys.provider import ChangesNumbers, require
 from phonesys.writes import CLOCK_SKEW, GRACE_PERIOD
 
@@ -75,6 +76,7 @@ class PlanRun:
         self._readers = WaitQueue()
         self._ended = False
         self._group: TaskGroup | None = None
+        self._state: RunState | None = None
 
     @property
     def outcomes(self) -> Counter[ChangeOutcome]:
@@ -91,7 +93,7 @@ class PlanRun:
     async def __aenter__(self) -> Self:
         if self._group is not None:
             raise UsageError("a run can be used once; apply the plan again to take it up")
-        state = await self._journal.open_run(self.plan)
+        self._state = state = await self._journal.open_run(self.plan)
         for result in sorted(state.results.values(), key=lambda result: result.position):
             if result.outcome in _FINAL:
                 self._add(result)
@@ -106,7 +108,7 @@ class PlanRun:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> bool | None:
-        assert self._group is not None  # noqa: S101 -- `async with` entered it
+        assert self._group is not None and self._state is not None  # noqa: PT018, S101 -- entered
         self._group.cancel_scope.cancel()
         try:
             return await self._group.__aexit__(kind, error, trace)
@@ -116,6 +118,10 @@ class PlanRun:
             if first is error:
                 return False
             raise first from first.__cause__
+        finally:
+            # Another process that has taken the run up closes it.
+            with suppress(RunSuperseded):
+                await run_shielded(self._journal.close_run(self._state, finished=self._is_finished))
 
     def __aiter__(self) -> Self:
         return self
@@ -145,8 +151,6 @@ class PlanRun:
         for change in left:
             if change.position not in self.results:
                 self._add(_not_reached(change, f"the run stopped after {self._failures} failures"))
-        if not self.outcomes[ChangeOutcome.NOT_REACHED]:
-            await self._journal.close_run(state)
         self._ended = True
         self._readers.wake_one()
 
@@ -156,6 +160,11 @@ class PlanRun:
         if previous is None or self.results[previous].outcome is ChangeOutcome.DONE:
             return None
         return _not_reached(change, f"change {previous} of the same number was not carried out")
+
+    @property
+    def _is_finished(self) -> bool:
+        left_over = self.outcomes[ChangeOutcome.NOT_REACHED]
+        return len(self.results) == len(self.plan.changes) and not left_over
 
     def _is_stopped(self) -> bool:
         return self._max_failures is not None and self._failures >= self._max_failures

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from phonesys.backends.reconcile import same_number, same_text
+from phonesys.changes.reading.cells import Cell
 from phonesys.errors import InvalidArgument
 from phonesys.record import NumberRecord, to_record
 from phonesys.writes import Action, Write
@@ -23,8 +24,18 @@ if TYPE_CHECKING:
 
 COLUMNS = frozenset(NumberRecord.__struct_fields__)
 OBSERVED = frozenset(
-    {"provider", "backend", "account", "id", "number", "account_name", "created_at", "updated_at"}
-)
+    {
+        "provider",
+        "backend",
+        "account",
+        "id",
+        "number",
+        "account_name",
+        "country_derived",
+        "created_at",
+        "updated_at",
+    }
+)  # fmt: skip
 """Columns that identify a number, or that change by themselves. They are never compared."""
 
 _FLAGS = {
@@ -66,6 +77,8 @@ def same_value(one: Value, other: Value) -> bool:
 
 def same_cell(text: Value, value: Any) -> bool:
     """Compare the text of a cell with the value of a record, as a spreadsheet may have rewritten it."""
+    if isinstance(text, Cell):
+        return text.is_held(value)
     if isinstance(value, bool):
         return _FLAGS.get(str(text).strip().casefold()) is value
     if value is None or text is None:

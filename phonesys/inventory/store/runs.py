@@ -196,7 +196,9 @@ async def _state(connection: AsyncConnection, run: Row[Any]) -> RunState:
         started_at=run.started_at,
         finished_at=run.finished_at,
         intents={
-            row.position: msgspec.json.decode(row.intent, type=Write) for row in rows if row.result is None
+            row.position: msgspec.json.decode(row.intent, type=Write)
+            for row in rows
+            if row.intent is not None and row.outcome in {None, ChangeOutcome.UNCLEAR}
         },
         results={
             row.position: msgspec.json.decode(row.result, type=ChangeResult)
