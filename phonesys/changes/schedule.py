@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import anyio
 
-from phonesys import _observer
+from phonesys import _slot
 from phonesys._concurrency import Semaphore
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ class Slots:
         self.acquire = self._semaphore.acquire
         self.release = self._semaphore.release
 
-    # CallObserver
+    # RequestSlot
 
     def on_request(self) -> None:
         """Do nothing."""
@@ -61,7 +61,7 @@ async def run_all(
     slots = Slots(concurrency)
 
     async def work(queue: Queue) -> None:
-        _observer.current.set(slots)
+        _slot.current.set(slots)
         try:
             while queue and not is_stopped():
                 for change in queue.popleft():

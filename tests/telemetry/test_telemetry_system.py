@@ -183,7 +183,6 @@ async def test_a_template_begins_with_the_path_of_the_base_url(vendors: Sandbox)
         agents_calls.get_number("n/1"),
         agents_calls.assign_number(phone_number="+14155552671", agent_id="a/1"),
         agents_calls.update_number("n/1", status="active"),
-        agents_calls.unassign_number("n/1"),
         agents_calls.delete_number("n/1"),
     ],
     ids=lambda call: call.operation,
