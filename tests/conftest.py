@@ -11,6 +11,7 @@ import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import aiohttp
 import pytest
 from hypothesis import HealthCheck, settings
 
@@ -32,6 +33,9 @@ PATIENCE = 120.0
 """Seconds after which something hangs. A test that passes never comes near them, however slow the machine."""
 
 _THE_LOOPS_OWN = 1
+
+AIOHTTP_COUNTS_HEADERS = tuple(map(int, aiohttp.__version__.split(".")[:2])) >= (3, 14)
+"""True if aiohttp refuses a response with hundreds of headers. Older ones read on until the time-out."""
 
 
 @pytest.hookimpl(optionalhook=True)

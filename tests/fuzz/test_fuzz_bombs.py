@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from phonesys import HttpOptions, LeadConnector, ResponseTooLarge
+from tests.conftest import AIOHTTP_COUNTS_HEADERS
 from tests.fuzz.bombed import CAP
 
 if TYPE_CHECKING:
@@ -76,6 +77,8 @@ BOMBS: dict[str, tuple[Callable[[], Iterator[bytes]], set[str]]] = {
     ),
     "no-http": (lambda: forever(b"", b"\0" * 2**14), {"TransportError"}),
 }
+if not AIOHTTP_COUNTS_HEADERS:  # they would fill the memory
+    del BOMBS["endless-headers"], BOMBS["endless-trailers"]
 
 
 async def _serve(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:

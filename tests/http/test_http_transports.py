@@ -25,6 +25,7 @@ from phonesys import (
 )
 from phonesys.http.client import HttpClient
 from phonesys.http.transport import direct
+from tests.conftest import AIOHTTP_COUNTS_HEADERS
 from tests.http.raw_vendor import OK, RawVendor, Thing, answer, client, drop, read, stall, write
 
 if TYPE_CHECKING:
@@ -361,6 +362,10 @@ BROKEN: dict[str, Any] = {
     "a thousand headers": b"HTTP/1.1 200 OK\r\n" + b"X: 1\r\n" * 1000 + b"Content-Length: 8\r\n\r\n" + DATA,
     "a bare line feed in a header": b"HTTP/1.1 200 OK\r\nX: 1\nY: 2\r\n\rContent-Length: 8\r\n\r\n" + DATA,
 }  # fmt: skip
+
+
+if not AIOHTTP_COUNTS_HEADERS:
+    del BROKEN["a thousand headers"]
 
 
 @pytest.mark.parametrize("what", BROKEN)
