@@ -144,9 +144,12 @@ def plausible_total(total: int | None, minimum: int) -> int | None:
     return None if total is None or total < minimum else total
 
 
-def may_be_capped(rows: int, size: int) -> bool:
-    """Return True if a short first page may be a full one of a vendor that caps pages silently."""
-    return rows < size and rows in CUSTOMARY_SIZES
+def may_be_capped(rows: int, size: int, *, largest: int = 0) -> bool:
+    """Return True if a short first page may be a full one of a vendor that caps pages silently.
+
+    `largest` are the rows of the largest page that the vendor has sent so far. It does not cap at less.
+    """
+    return largest <= rows < size and rows in CUSTOMARY_SIZES
 
 
 async def brings_new_rows(second_page: Awaitable[Collection[str]], known: Collection[str]) -> bool:

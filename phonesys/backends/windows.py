@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _MAX_PLANNED = 10_000
 """Vendors that count more rows than this times the largest size are read as if they gave no total."""
 
-_CURSOR = re.compile(r"([0-9]{1,5})/([0-9]{1,9})").fullmatch
+_CURSOR = re.compile(r"([0-9]{1,5})/([0-9]{1,9})(?:/([0-9]{1,5}))?").fullmatch
 
 
 class Window(NamedTuple):
@@ -92,10 +92,15 @@ def window_plan(max_size: int) -> WindowPlan:
 
 
 class WindowPosition(NamedTuple):
-    """A window by its number in the plan for a largest size, written `3/1000` as a cursor."""
+    """A window by its number in the plan for a largest size, written `3/1000` as a cursor.
+
+    `3/1000/21` is one of the 21 windows that cover the total of the first page.
+    """
 
     number: int
     max_size: int
+    planned: int = 0
+    """The number of windows that have been named by a total, the first one included."""
 
     @classmethod
     def parse(cls, cursor: Cursor | None, max_size: int) -> WindowPosition:
@@ -108,7 +113,7 @@ class WindowPosition(NamedTuple):
                 f"cursor: expected the number and largest size of a page, as in '3/{max_size}', "
                 f"got {cursor!r:.80}"
             )
-        return cls(int(parts[1]), int(parts[2]))
+        return cls(int(parts[1]), int(parts[2]), int(parts[3] or 0))
 
     @property
     def window(self) -> Window:
@@ -120,16 +125,19 @@ class WindowPosition(NamedTuple):
         """The number of leading rows that it shares with the window before it."""
         return window_plan(self.max_size).overlap(self.number)
 
-    def resized(self, rows: int, *, reported: int | None, more: bool | None) -> WindowPosition:
+    def resized(
+        self, rows: int, *, reported: int | None, more: bool | None, largest: int = 0
+    ) -> WindowPosition:
         """Return the position in the plan for the size that the vendor really has, judged by its first page.
 
         A vendor may cap the size of its pages without saying so. A short first page is then a full one. If it
-        is in doubt, the next window shows it: it begins on a row that is known, so that it is never in vain.
+        is in doubt, the next window shows it: it begins on a row that is known, so that it is never beyond
+        the end. `largest` are the rows of the largest page of this vendor so far.
         """
         if self.number:
             return self
         size = effective_page_size(self.max_size, reported)
-        if rows and rows < size and (more or (more is None and may_be_capped(rows, size))):
+        if rows and rows < size and (more or (more is None and may_be_capped(rows, size, largest=largest))):
             size = rows
         return WindowPosition(0, size)
 
@@ -138,16 +146,22 @@ class WindowPosition(NamedTuple):
     ) -> tuple[str, ...]:
         """Return the cursors that a page with so many rows names.
 
-        With a total, the first page names all others. Without one, a page is the last if the vendor says that
-        there are no more rows, or, where it says nothing, if the page is not full.
+        With a total, the first page names all others, and the last of those names more if the total has
+        grown. Without one, a page is the last if the vendor says that there are no more rows, or, where it
+        says nothing, if the page is not full.
         """
         if rows and total is not None and total <= _MAX_PLANNED * self.max_size:
-            numbers = range(1, window_plan(self.max_size).count(total)) if self.number == 0 else range(0)
-        elif more or (more is None and rows >= self.window.size):
+            return self._following_by_total(total)
+        if more or (more is None and rows >= self.window.size):
             numbers = pages_named_by(self.number, lookahead)
-        else:
-            numbers = range(0)
-        return tuple(f"{number}/{self.max_size}" for number in numbers)
+            return tuple(f"{number}/{self.max_size}" for number in numbers)
+        return ()
+
+    def _following_by_total(self, total: int) -> tuple[str, ...]:
+        if self.number and self.number != self.planned - 1:
+            return ()
+        count = window_plan(self.max_size).count(total)
+        return tuple(f"{number}/{self.max_size}/{count}" for number in range(self.number + 1, count))
 
 
 def pages_named_by(number: int, lookahead: int) -> range:

@@ -13,7 +13,9 @@ from phonesys.sweep.fetch import PageFetcher
 from phonesys.sweep.report import AccountReport, Counts, Outcome
 from phonesys.sweep.verify import (
     ListingPass,
+    PassPage,
     SeenRows,
+    form_one_list,
     identity_of,
     ids_and_numbers,
     number_of,
@@ -63,7 +65,8 @@ class AccountProgress(msgspec.Struct, eq=False):
         if self.listing_pass is None:
             if not page.next and _is_consistent_alone(page):
                 return page
-            self.listing_pass = ListingPass(identity_of(self.fetcher.source.provider))
+            identity = identity_of(self.fetcher.source.provider)
+            self.listing_pass = ListingPass(identity, overlapping=self.overlapping)
         page = self.listing_pass.add(page)
         return page if self.previous is None else self.previous.unseen(page, self.listing_pass.identity)
 
@@ -85,7 +88,7 @@ class AccountProgress(msgspec.Struct, eq=False):
         listing = self.listing_pass
         if listing is None or listing.totals or not listing.by_start:
             return False
-        if listing.sequential and not listing.is_whole:
+        if listing.sequential and not (listing.is_whole or listing.ends_in_repetition):
             return False  # in order, a page that fails before the end is seen to be one of the account's
         self.failures = [*(self.failures or ()), failure]
         return True
@@ -96,9 +99,12 @@ class AccountProgress(msgspec.Struct, eq=False):
         listing = self.listing_pass
         if not failures or listing is None or listing.is_whole:
             return None
-        if self.fetcher.verify and all(isinstance(failure, RepeatedPage) for failure in failures):
-            listing.row_moved = True  # one page at a time shows which of them was repeated
-            return None
+        if all(isinstance(failure, RepeatedPage) for failure in failures):
+            if self.fetcher.verify and not listing.sequential:
+                listing.row_moved = True  # one page at a time shows which of them was repeated
+                return None
+            if listing.ends_in_repetition:
+                return None
         return failures[0]
 
     def restart_if_inconsistent(self) -> bool:
@@ -118,6 +124,8 @@ class AccountProgress(msgspec.Struct, eq=False):
                 return False
             self.fetcher.stop_overlapping()
         elif self.passes == self.max_passes:
+            if previous is not None and form_one_list([*previous.pages, *listing.pages]):
+                return False
             self.inconsistency = (
                 f"rows moved between its pages each time that it was read, {self.passes} times"
             )
@@ -135,7 +143,7 @@ class AccountProgress(msgspec.Struct, eq=False):
             self.overlapping = sequential = False
             self.max_passes = self.passes + _MAX_PASSES
         self.passes += 1
-        self.listing_pass = ListingPass(last.identity, sequential=sequential)
+        self.listing_pass = ListingPass(last.identity, sequential=sequential, overlapping=self.overlapping)
 
     def result(self, outcome: Outcome | None = None) -> AccountReport:
         """Return the account's report; without an outcome, as read whole."""
@@ -154,14 +162,16 @@ class AccountProgress(msgspec.Struct, eq=False):
 
 
 class PreviousPasses(msgspec.Struct, eq=False):
-    """The rows of an account's earlier passes, and the pages of the last of them."""
+    """The pages of an account's earlier passes."""
 
+    pages: list[PassPage] = msgspec.field(default_factory=list[PassPage])
     seen: SeenRows = msgspec.field(default_factory=SeenRows)
     unreadable: set[bytes] = msgspec.field(default_factory=set[bytes])
     fingerprints: Counter[int] = msgspec.field(default_factory=Counter[int])
 
     def remember(self, listing_pass: ListingPass) -> None:
         """Add a pass."""
+        self.pages += listing_pass.pages
         for page in listing_pass.pages:
             self.seen.add(page)
         self.unreadable.update(listing_pass.unreadable)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from bisect import bisect
-from collections import Counter, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable
+from graphlib import CycleError, TopologicalSorter
 from itertools import pairwise
 from operator import attrgetter, eq
 from typing import TYPE_CHECKING, NamedTuple
@@ -77,6 +78,8 @@ class PassPage(msgspec.Struct, eq=False, gc=False):
     ids: list[str]
     numbers: list[str]
     unreadable: tuple[bytes, ...]
+    total: int = 0
+    """The vendor's total; 0 if it gave none."""
     skipped: int = 0
     """The number of leading rows that the page before it holds as well, and that were not handed on."""
 
@@ -84,6 +87,16 @@ class PassPage(msgspec.Struct, eq=False, gc=False):
     def end(self) -> int:
         """The offset after its last row."""
         return self.start + len(self.ids) + len(self.unreadable)
+
+    @property
+    def is_last(self) -> bool:
+        """True if the list ended with this page when it was read."""
+        return not self.next and self.total <= self.end
+
+    def ids_after_missing(self, found: set[str]) -> list[str]:
+        """Return its rows after the last one that was left out here and is on no other page."""
+        missing = (place for place in range(self.skipped, 0, -1) if self.ids[place - 1] not in found)
+        return self.ids[next(missing, 0) :]
 
 
 class RowCheck(NamedTuple):
@@ -117,6 +130,8 @@ class ListingPass(msgspec.Struct, eq=False):
     """Returns a row's identity."""
     sequential: bool = False
     """True if each page is requested only after the one before it has arrived."""
+    overlapping: bool = False
+    """True if the pages are requested so that they overlap."""
     pages: list[PassPage] = msgspec.field(default_factory=list[PassPage])
     ids: set[str] = msgspec.field(default_factory=set[str])
     seen: SeenRows | None = None
@@ -126,7 +141,6 @@ class ListingPass(msgspec.Struct, eq=False):
     duplicates: int = 0
     has_repeats: bool = False
     """True if a row was on two pages, beyond the rows that both should hold."""
-    has_overlaps: bool = False
     row_moved: bool = False
     """True if two pages disagree on the rows where they overlap or meet."""
     cursors: set[Cursor | None] = msgspec.field(default_factory=lambda: {None})
@@ -137,6 +151,10 @@ class ListingPass(msgspec.Struct, eq=False):
     checks: list[RowCheck | EndCheck] = msgspec.field(default_factory=list[RowCheck | EndCheck])
     """Requests that are still to be made where pages meet without overlap."""
     empty_pages: int = 0
+    last: PassPage | None = None
+    """The page with which the list ended, if it has arrived. Rows may have been appended since."""
+    repeated: int | None = None
+    """The offset of the first page that held no row that is new."""
 
     # Pages
 
@@ -148,7 +166,7 @@ class ListingPass(msgspec.Struct, eq=False):
         ids, numbers = ids_and_numbers(page.numbers, self.identity)
         raws = tuple(row.raw for row in page.rejected) if page.rejected else ()
         start = -1 if page.offset is None else page.offset
-        entry = PassPage(page.cursor, page.next, start, ids, numbers, raws)
+        entry = PassPage(page.cursor, page.next, start, ids, numbers, raws, page.total or 0)
         if page.overlap:
             page = self._without_overlap(page, entry)
         if not ids:
@@ -160,6 +178,8 @@ class ListingPass(msgspec.Struct, eq=False):
         self.pages.append(entry)
         if start >= 0:
             self._add_at_offset(entry)
+        if entry.is_last:
+            self._add_last(entry)
         return page
 
     def next_cursors(self, named: tuple[Cursor, ...]) -> tuple[Cursor, ...]:
@@ -181,13 +201,31 @@ class ListingPass(msgspec.Struct, eq=False):
         Those are compared with that page once both have arrived. Where a row is unreadable, its place on the
         page is unknown, and rows are left out by identity instead.
         """
-        self.has_overlaps = True
         if entry.unreadable:
             return page
-        entry.skipped = min(page.overlap, len(page.numbers))
+        entry.skipped = self._count_shared(entry, min(page.overlap, len(page.numbers)))
         return msgspec.structs.replace(
             page, numbers=page.numbers[entry.skipped :], overlap=0, offset=entry.start + entry.skipped
         )
+
+    def _count_shared(self, page: PassPage, overlap: int) -> int:
+        """Return how many leading rows of a page the page before it holds; it may not have arrived yet.
+
+        If it has, those are counted that it really holds: rows may have moved, or the list may have ended
+        before this page, with rows appended since.
+        """
+        if self.sequential:
+            return next((place for place in range(overlap) if page.ids[place] not in self.ids), overlap)
+        if self.last is not None and self.last.start < page.start:
+            return max(0, min(overlap, self.last.end - page.start))
+        return overlap
+
+    def _add_last(self, page: PassPage) -> None:
+        """Remember the page with which the list ended. Those queued on a guess are not requested any more."""
+        if self.last is None or page.start < self.last.start:
+            self.last = page
+        if self.overlapping and not page.total:
+            self.queued.clear()
 
     def _add_unseen(self, page: PassPage) -> bool:
         """Add the rows of a page. Return False if some may have been seen before."""
@@ -208,20 +246,22 @@ class ListingPass(msgspec.Struct, eq=False):
         if self.identity is number_of:
             numbers = ids
         new = self.seen.unseen(ids, numbers)
-        if ids and not new and (page.next or any(other.ids == entry.ids for other in self.pages)):
-            page = self._stop_at_repeated(page)
-        if len(new) < len(ids) and not (self.has_overlaps and (self.unreadable or entry.unreadable)):
+        if ids and not new and (entry.next or any(other.ids == entry.ids for other in self.pages)):
+            page = self._stop_at_repeated(page, entry)
+        if len(new) < len(ids) and not (self.overlapping and (self.unreadable or entry.unreadable)):
             self.duplicates += len(ids) - len(new)
             self.has_repeats = self.has_repeats or len(new) < len(set(ids))
         self.seen.add(entry)
         return with_rows(page, new, self.identity)
 
-    def _stop_at_repeated(self, page: Page[PhoneNumber]) -> Page[PhoneNumber]:
+    def _stop_at_repeated(self, page: Page[PhoneNumber], entry: PassPage) -> Page[PhoneNumber]:
         """Return a page without new rows as one that names no other. Raise RepeatedPage unless rows moved.
 
         Small overlapping pages may hold nothing new once their rows have moved. Then another pass is needed.
         """
-        if self.is_whole or not self.has_overlaps or (page.next and not self.sequential):
+        if self.repeated is None or entry.start < self.repeated:
+            self.repeated = entry.start
+        if not self.overlapping or (not self.sequential and (entry.next or self.is_whole)):
             raise RepeatedPage("a page came again: none of its numbers is new")
         self.row_moved = True
         return msgspec.structs.replace(page, next=())
@@ -260,7 +300,7 @@ class ListingPass(msgspec.Struct, eq=False):
         overlap = first.end - second.start
         if overlap > 0:
             self.row_moved = self.row_moved or not _agree(first, second, overlap)
-        elif not self.has_overlaps:
+        elif not self.overlapping:
             self.checks += self._checks(first, second)
 
     def _checks(self, first: PassPage, second: PassPage) -> Iterator[RowCheck | EndCheck]:
@@ -283,7 +323,7 @@ class ListingPass(msgspec.Struct, eq=False):
 
         Only the smallest pages leave places without overlap. Until the end, a page over one may be missing.
         """
-        if self.has_overlaps:
+        if self.overlapping:
             for first, second in pairwise(self.by_start):
                 self.checks += self._checks(first, second)
 
@@ -334,6 +374,16 @@ class ListingPass(msgspec.Struct, eq=False):
         return bool(pages) and not pages[-1].next and self.found >= self.total
 
     @property
+    def ends_in_repetition(self) -> bool:
+        """True if, instead of a page after the last, the vendor repeats others.
+
+        At least two different pages show that it does not ignore which page is requested.
+        """
+        if not self.by_start[1:] or self.by_start[0].start or self._has_holes:
+            return False
+        return self.by_start[-1].end == self.repeated
+
+    @property
     def is_consistent(self) -> bool:
         """True if there is no sign of rows that moved or were left out."""
         if self.row_moved:
@@ -341,6 +391,45 @@ class ListingPass(msgspec.Struct, eq=False):
         if self.totals:
             return len(self.totals) == 1 and self.found >= self.total
         return not (self.has_repeats or self._has_holes)
+
+
+def form_one_list(pages: Sequence[PassPage]) -> bool:
+    """Return True if one list from which rows came and went explains these pages, and they miss no row.
+
+    Rows that stay keep their order. A page holds rows that followed one another when it was read, so two
+    pages that share any row leave out no row between their others that was there all the time. The pages
+    miss none if such pairs lead from the beginning of the list to its end. Pages on which two rows come in
+    either order are of a list that is sorted differently each time, where this shows nothing.
+    """
+    return _lead_to_the_end(pages) and _keep_their_order(pages)
+
+
+def _lead_to_the_end(pages: Sequence[PassPage]) -> bool:
+    found = {row for page in pages for row in page.ids[page.skipped :]}
+    holders: defaultdict[str, list[PassPage]] = defaultdict(list)
+    for page in pages:
+        for row in page.ids_after_missing(found):
+            holders[row].append(page)
+    waiting = [page for page in pages if not page.start and not page.skipped]
+    while waiting:
+        page = waiting.pop()
+        if page.is_last:
+            return True
+        for row in page.ids_after_missing(found):
+            waiting += holders.pop(row, ())
+    return False
+
+
+def _keep_their_order(pages: Sequence[PassPage]) -> bool:
+    order = TopologicalSorter[str]()
+    for page in pages:
+        for row, following in pairwise(page.ids):
+            order.add(following, row)
+    try:
+        order.prepare()
+    except CycleError:
+        return False
+    return True
 
 
 def _agree(first: PassPage, second: PassPage, overlap: int) -> bool:

@@ -206,6 +206,22 @@ async def test_certainty_costs_one_request_where_it_is_needed(
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("overlaps", [True, False])
+async def test_certainty_is_paid_for_until_a_page_was_larger(
+    backend: type[Backend], *, overlaps: bool
+) -> None:
+    """A vendor that has sent a page of 60 rows does not cap them at 50, but perhaps at 100."""
+    provider = backend(Vendor(50, 1000))
+    provider.overlaps = overlaps
+    for count, requests in ((50, 2), (50, 2), (60, 1), (50, 1), (20, 1), (60, 1)):
+        provider.vendor = Vendor(count, 1000)
+        async with PhoneSystem(provider) as phones:
+            assert len(await phones.numbers()) == count
+        assert provider.vendor.requests == requests
+    assert [rows for rows in range(201) if may_be_capped(rows, 201, largest=60)] == [100, 200]
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("beyond", ["first", "last"])
 async def test_a_vendor_that_repeats_a_page_has_no_more(backend: type[Backend], beyond: str) -> None:
     """The request after a short page finds nothing new, whichever page comes again."""
@@ -213,18 +229,18 @@ async def test_a_vendor_that_repeats_a_page_has_no_more(backend: type[Backend], 
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize(
-    ("beyond", "verify"),
-    [*((beyond, verify) for beyond in BEYOND for verify in (True, False)), ("first", True), ("last", True)],
-)
+@pytest.mark.parametrize("beyond", [*BEYOND, "first", "last"])
+@pytest.mark.parametrize("pages", ["overlapping", "of one size", "not verified"])
 @pytest.mark.parametrize("cap", [25, 50])
 async def test_a_capped_account_is_swept_whole(
-    backend: type[Backend], cap: int, beyond: str | int, *, verify: bool
+    backend: type[Backend], cap: int, pages: str, beyond: str | int
 ) -> None:
-    """Refusals beyond the end cost nothing; repeated pages are told from others by verification."""
-    for count in (10, 25, 50, 63, 100):
-        async with PhoneSystem(backend(Vendor(count, cap, beyond=beyond))) as phones:
-            async with phones.sweep(verify=verify) as sweep:
+    """Refusals and repeated pages beyond the end cost nothing, also after a last page that is full."""
+    for count in (10, 25, 50, 63, 75, 100):
+        provider = backend(Vendor(count, cap, beyond=beyond))
+        provider.overlaps = pages == "overlapping"
+        async with PhoneSystem(provider) as phones:
+            async with phones.sweep(verify=pages != "not verified") as sweep:
                 found = [number.number async for page in sweep for number in page.numbers]
         assert sweep.report.complete, (count, sweep.report.failures)
         assert sorted(found) == NUMBERS[:count]

@@ -111,6 +111,15 @@ def test_other_cursors_are_refused(cursor: Any) -> None:
         WindowPosition.parse(cursor, 10)
 
 
+def test_a_total_that_grows_is_read_to_its_end() -> None:
+    """The last page of the plan names those that were added; the pages before it name none again."""
+    assert read(16, 40, total=True) == read(16, 60, total=True)[:3]
+    planned = [WindowPosition.parse(cursor, 16) for cursor in WindowPosition(0, 16).following(16, 40)]
+    grown = [position.following(16, 60) for position in planned]
+    assert grown == [(), ("3/16/5", "4/16/5")]
+    assert WindowPosition.parse("4/16/5", 16).following(4, 60) == ()
+
+
 def test_implausible_totals_are_no_plan() -> None:
     """A vendor that counts billions of rows does not make the client plan for them."""
     assert WindowPosition(0, 10).following(10, 10**12) == ("1/10",)

@@ -15,7 +15,7 @@ from phonesys import BadRequest, InconsistentListing, Outcome, Page, RepeatedPag
 from phonesys.backends.windows import WindowPosition
 from phonesys.model import UnreadableRow
 from phonesys.sweep import Source, Sweep
-from phonesys.sweep.verify import ListingPass, number_of
+from phonesys.sweep.verify import ListingPass, PassPage, form_one_list, number_of
 from tests.conftest import JumpingLoop
 from tests.sweep.memory import number
 
@@ -356,6 +356,97 @@ def test_one_move_never_costs_an_account(
 
 
 @pytest.mark.parametrize("totals", [False, True])
+@pytest.mark.parametrize("change", [insert, remove, exchange])
+def test_rows_that_never_rest_are_found_where_pages_share_rows(
+    change: Callable[[int, int], Change], *, totals: bool
+) -> None:
+    """No pass is consistent, but three of them lead from row to row through the list."""
+    changes = {moment: change(0, 1000 + moment) for moment in range(2, 100)}
+    backend = Overlapping(60, changes, size=20, totals=totals)
+    found, report = swept(backend)
+    assert report.complete
+    assert report.accounts["changing", "a"].passes == 3
+    assert {number(row).id for row in backend.always} <= set(found)
+    assert len(found) == len(set(found))
+
+
+def test_a_list_in_another_order_each_time_is_in_doubt() -> None:
+    """Then pages that share rows may leave out others."""
+    backend = Overlapping(60, {moment: random.Random(moment).shuffle for moment in range(99)}, size=20)
+    _, report = swept(backend)
+    (failure,) = report.failures
+    assert isinstance(failure.error, InconsistentListing)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    reads=st.lists(
+        st.tuples(st.integers(0, 12), st.integers(1, 8), st.integers(0, 2), st.integers(-14, 14)),
+        min_size=1,
+        max_size=12,
+    )
+)
+@example(reads=[(0, 6, 0, 1), (5, 6, 0, 0), (9, 8, 0, 0)])
+@example(reads=[(0, 6, 0, -1), (5, 6, 0, 0), (9, 8, 0, 0)])
+def test_pages_that_form_one_list_hold_all_that_was_there(reads: list[tuple[int, int, int, int]]) -> None:
+    """Whatever pages are read, of whatever passes, and whatever is bought and released between two."""
+    rows, pages = list(range(15)), []
+    always = set(rows)
+    for moment, (start, size, skipped, move) in enumerate(reads):
+        held = [number(row).id for row in rows[start : start + size]]
+        following = ("more",) if start + size < len(rows) else ()
+        pages.append(PassPage(None, following, start, held, held, (), skipped=min(skipped, len(held))))
+        (insert if move > 0 else remove)(abs(move) - 1 if move else 99, 100 + moment)(rows)
+        always &= set(rows)
+    delivered = {row for page in pages for row in page.ids[page.skipped :]}
+    if form_one_list(pages):
+        assert {number(row).id for row in always} <= delivered
+    elif not any(move for *_, move in reads) and not any(page.skipped for page in pages):
+        assert [] in [page.ids for page in pages] or len(delivered) < len(always) or not touching(reads)
+
+
+def touching(reads: list[tuple[int, int, int, int]]) -> bool:
+    """Return True if each of the pages, in order, begins on a row of one before it."""
+    reach = 1
+    for start, size, *_ in sorted(reads):
+        if start >= reach:
+            return False
+        reach = max(reach, start + size)
+    return True
+
+
+@pytest.mark.parametrize(
+    ("pages", "one_list"),
+    [
+        (["0abc", "2cdef."], True),
+        (["2cdef.", "0abc"], True),
+        (["0abc", "3def."], False),  # no row of both
+        (["0abc", "3def.", "2cd"], True),  # a page of another pass has rows of both
+        (["0abc", "2cde"], False),  # the end is missing
+        (["1bc", "2cdef."], False),  # the beginning is missing
+        (["0abc", "2cbdef."], False),  # two rows in either order
+        (["0abc", "0bacdef."], False),
+        (["0abc", "0aac", "2cdef."], False),  # a row that follows itself
+        (["0."], True),
+        (["0abcdef."], True),
+        (["0abc", "2+cdef."], True),  # the shared row was left out, and is on the other page
+        (["0ab", "1++bxcdef."], False),  # a row that was left out is on no other page
+        (["0+abc."], False),
+    ],
+)
+def test_pages_form_one_list(pages: list[str], *, one_list: bool) -> None:
+    """Pages are written as offset, `+` for each row left out, rows, and a dot at the list's end."""
+    made = [
+        PassPage(
+            None, () if page.endswith(".") else (1,), int(page[0]), ids, ids, (), skipped=page.count("+")
+        )
+        for page in pages
+        for ids in [[*page[1:].strip("+.")]]
+    ]
+    assert form_one_list(made) is one_list
+
+
+@pytest.mark.parametrize("totals", [False, True])
 def test_overlapping_pages_take_no_further_request(totals: bool) -> None:
     """The pages themselves show that nothing moved; a list is read in the requests of its windows."""
     backend = Overlapping(20, {}, size=8, totals=totals)
@@ -478,6 +569,17 @@ def test_pages_agree_on_the_rows_that_both_hold(held: list[int], *, consistent: 
     listing.add(page_at(5, held, overlap=3))
     listing.add(page_at(0, list(range(8)), following=("1/8",)))
     assert listing.is_consistent is consistent
+
+
+def test_rows_appended_behind_the_last_page_come_once() -> None:
+    """A page that was requested ahead holds them; the rows of the last page are left out of it."""
+    listing = ListingPass(number_of, overlapping=True)
+    listing.add(page_at(0, [0, 1, 2, 3], following=("1/4", "2/4")))
+    listing.add(page_at(3, [3, 4], overlap=1))
+    late = listing.add(page_at(4, [4, 5, 6], overlap=2))
+    assert [row.number for row in late.numbers] == [number(row).number for row in (5, 6)]
+    assert late.offset == 5
+    assert listing.is_consistent
 
 
 def page_at(offset: int, rows: list[int], *, overlap: int = 0, following: tuple[str, ...] = ()) -> Page[Any]:

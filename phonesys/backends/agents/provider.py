@@ -119,6 +119,7 @@ class AgentNumbers(WritingBackend[AgentNumber]):
         self.status = status
         self.agent_id = agent_id
         self._update_method: Literal["PUT", "PATCH"] = "PUT"
+        self._largest_page = 0
 
     @classmethod
     def from_sandbox(cls, sandbox: Sandbox, /, **options: Any) -> Self:
@@ -139,7 +140,8 @@ class AgentNumbers(WritingBackend[AgentNumber]):
         size = _page_size(position, response)
         offset = (position.number - 1) * size
         following = _next_pages(position, size, response)
-        if not following and position.number == 1 and _may_continue(size, response):
+        self._largest_page = max(self._largest_page, rows)
+        if not following and position.number == 1 and self._may_continue(size, response):
             second = self._ids(account, Position(2, rows))
             if await brings_new_rows(second, {row.id for row in response.rows}):
                 following, size = (Position(2, rows),), rows
@@ -167,7 +169,8 @@ class AgentNumbers(WritingBackend[AgentNumber]):
         offset = page * effective_page_size(size, paging.limit)
         total = plausible_total(paging.total, offset + rows)
         more = _announces_more(page + 1, offset + rows, response)
-        position = position.resized(rows, reported=paging.limit, more=more)
+        self._largest_page = max(self._largest_page, rows)
+        position = position.resized(rows, reported=paging.limit, more=more, largest=self._largest_page)
         is_contradicted = more and total is not None and total <= offset + rows
         return Page(
             account=account,
@@ -209,6 +212,12 @@ class AgentNumbers(WritingBackend[AgentNumber]):
         return await is_beyond_end(
             position.number - 1, count_rows=count_rows, size=position.size, has_row=has_row
         )
+
+    def _may_continue(self, size: int, response: Rows[AgentNumber]) -> bool:
+        """Return True if a short first page, on which the vendor says nothing, may not be the last."""
+        rows = _row_count(response)
+        is_doubtful = may_be_capped(rows, size, largest=self._largest_page)
+        return is_doubtful and _announces_more(1, rows, response) is None
 
     async def _ids(self, account: str, position: Position) -> set[str]:
         return {row.id for row in (await self._send_listing(account, position)).rows}
@@ -495,12 +504,6 @@ def _next_pages(position: Position, size: int, response: Rows[Any]) -> tuple[Pos
         # A count of pages may be by another page size than the one that the first page showed.
         return following if number < count or (number == count and rows >= size) else ()
     return tuple(Position(other, size) for other in range(2, count + 1)) if number == 1 else ()
-
-
-def _may_continue(size: int, response: Rows[Any]) -> bool:
-    """Return True if a short first page, on which the vendor says nothing, may not be the last."""
-    rows = _row_count(response)
-    return may_be_capped(rows, size) and _announces_more(1, rows, response) is None
 
 
 def _page_count(number: int, size: int, response: Rows[Any]) -> int | None:

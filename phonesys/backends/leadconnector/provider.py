@@ -203,6 +203,7 @@ class LeadConnector(HttpBackend):
         self._company_id = company_id
         self._pools: OrderedDict[str, Mapping[str, NumberPool]] = OrderedDict()
         self._warned_of_pools = False
+        self._largest_page = 0
 
     @classmethod
     def from_sandbox(cls, sandbox: Sandbox, /, **options: Any) -> Self:
@@ -276,7 +277,8 @@ class LeadConnector(HttpBackend):
         offset = window.page * effective_page_size(window.size, listing.page_size)
         total = plausible_total(listing.total, offset + rows)
         more = True if total is not None and total > rows else None
-        position = position.resized(rows, reported=listing.page_size, more=more)
+        self._largest_page = max(self._largest_page, rows)
+        position = position.resized(rows, reported=listing.page_size, more=more, largest=self._largest_page)
         following = position.following(rows, total, lookahead=self.speculate)
         return await self._as_page(
             account, cursor, listing, offset, following, total, min(position.overlap, rows)
@@ -495,7 +497,8 @@ class LeadConnector(HttpBackend):
         size = _page_size(position, listing)
         total = plausible_total(listing.total, index * size + rows)
         following = _next_pages(index, size, rows, total, self.speculate)
-        if not following and index == 0 and total is None and may_be_capped(rows, size):
+        self._largest_page = largest = max(self._largest_page, rows)
+        if not following and index == 0 and total is None and may_be_capped(rows, size, largest=largest):
             second = self._ids(account, Position(1, rows), search)
             if await brings_new_rows(second, {number.number for number in listing.numbers}):
                 following, size = _next_pages(0, rows, rows, None, self.speculate), rows
