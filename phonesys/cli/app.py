@@ -135,11 +135,13 @@ def _fail(message: str, status: int) -> NoReturn:
 def load_command(name: str) -> Any:
     """Import a command."""
     with exit_on_interrupt():
+        from phonesys.cli.groups import expand_groups
+
         module = import_module(f"phonesys.cli.commands.{COMMANDS[name].module}")
     if isinstance(module.__dict__.get("app"), typer.Typer):
         return typer.main.get_command(module.app)
     single = typer.Typer(**_SETTINGS)
-    single.command(name)(getattr(module, name))
+    single.command(name)(expand_groups(getattr(module, name)))
     return typer.main.get_command(single)
 
 

@@ -16,33 +16,54 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from phonesys.model import Page, PhoneNumber
+    from phonesys.record import NumberRecord
     from phonesys.sweep import SweepReport
 
 
 @dataclass(frozen=True)
 class NumberFilter:
-    """Statuses and countries of the numbers to list; every number if there are none."""
+    """Statuses, countries, accounts and backends of the numbers to list; every number if there are none."""
 
     statuses: frozenset[str] = frozenset()
     countries: frozenset[str] = frozenset()
+    accounts: frozenset[str] = frozenset()
+    backends: frozenset[str] = frozenset()
 
     @classmethod
-    def parse(cls, statuses: Iterable[str] | None, countries: Iterable[str] | None) -> NumberFilter:
+    def parse(
+        cls,
+        statuses: Iterable[str] | None,
+        countries: Iterable[str] | None = None,
+        accounts: Iterable[str] | None = None,
+        backends: Iterable[str] | None = None,
+    ) -> NumberFilter:
         """Return the filter of options; raise UsageError for a status that does not exist."""
         wanted = frozenset(status.lower() for status in statuses or ())
         for status in wanted - set(NumberStatus):
             raise UsageError(
                 f"--status {status}: no such status{suggestion(status, [str(one) for one in NumberStatus])}"
             )
-        return cls(wanted, frozenset(country.upper() for country in countries or ()))
+        return cls(
+            wanted,
+            frozenset(country.upper() for country in countries or ()),
+            frozenset(accounts or ()),
+            frozenset(backends or ()),
+        )
 
     def __bool__(self) -> bool:
-        return bool(self.statuses or self.countries)
+        return bool(self.statuses or self.countries or self.accounts or self.backends)
 
-    def accepts(self, number: PhoneNumber) -> bool:
+    def accepts(self, number: PhoneNumber | NumberRecord) -> bool:
         """Return True for a number to list."""
         status_fits = not self.statuses or number.status in self.statuses
-        return status_fits and (not self.countries or (number.country or "") in self.countries)
+        country_fits = not self.countries or (number.country or "") in self.countries
+        return status_fits and country_fits and self.covers(number.backend, number.account)
+
+    def covers(self, backend: str, account: str) -> bool:
+        """Return True for an account whose numbers may be listed."""
+        return (not self.backends or backend in self.backends) and (
+            not self.accounts or account in self.accounts
+        )
 
 
 class PageWriter(Protocol):
@@ -75,12 +96,12 @@ class FilterWriter:
 EVERYTHING = NumberFilter()
 
 
-def parse_columns(text: str | None) -> tuple[str, ...]:
-    """Return the columns of `--columns`; raise UsageError for one that does not exist."""
+def parse_columns(text: str | None, kind: type[msgspec.Struct] = NumberRow) -> tuple[str, ...]:
+    """Return the columns of `--columns`; raise UsageError for one that these rows do not have."""
     names = tuple(dict.fromkeys(name.strip() for name in (text or "").split(",") if name.strip()))
     for name in names:
-        if name not in NumberRow.__struct_fields__:
-            hint = suggestion(name, NumberRow.__struct_fields__)
+        if name not in kind.__struct_fields__:
+            hint = suggestion(name, kind.__struct_fields__)
             raise UsageError(f"--columns: no such column {name!r}{hint}")
     if text is not None and not names:
         raise UsageError("--columns: expected names of columns, with commas between them")

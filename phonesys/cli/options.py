@@ -41,7 +41,10 @@ OutputOption = Annotated[
     Path | None,
     typer.Option("--output", "-o", metavar="FILE", help="Write results to this file once they are complete."),
 ]
-FormatOption = Annotated[Format, typer.Option("--format", "-f", help="Format of the results.")]
+FormatOption = Annotated[
+    Format,
+    typer.Option("--format", "-f", metavar="FORMAT", help="Format of the results: table, jsonl or csv."),
+]
 VerboseOption = Annotated[
     bool, typer.Option("--verbose", "-v", help="Log every request, retry and wait to stderr.")
 ]
@@ -58,6 +61,10 @@ CountryFilterOption = Annotated[
     list[str] | None,
     typer.Option("--country", metavar="CC", help="Only numbers of this country. May be repeated."),
 ]
+AccountsFilterOption = Annotated[
+    list[str] | None,
+    typer.Option("--account", metavar="ID", help="Only this account. May be repeated."),
+]
 FailuresOption = Annotated[
     Path | None,
     typer.Option("--failures", metavar="FILE", help="Write failed accounts here, as lines of JSON."),
@@ -70,7 +77,7 @@ AccountOption = Annotated[
     typer.Option("--account", metavar="ID", help="Account, if the credentials are for several."),
 ]
 SandboxOption = Annotated[
-    bool, typer.Option("--sandbox", help="Sweep generated data on an embedded server instead.")
+    bool, typer.Option("--sandbox", help="Read generated data from an embedded server instead.")
 ]
 StoreOption = Annotated[
     str | None,

@@ -10,7 +10,7 @@ from phonesys.cli import rows, tables
 from phonesys.cli.output import Format, destination, write_table
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from rich.console import RenderableType
 
@@ -28,12 +28,13 @@ async def write_rows(
     *,
     table: Callable[[list[R]], RenderableType],
     bom: bool = False,
+    columns: Sequence[str] = (),
 ) -> None:
-    """Write rows as a table, which `table` makes of them, or as jsonl or csv."""
+    """Write rows as a table, which `table` makes of them, or as jsonl or csv; of these columns, or all."""
     if format_ is Format.TABLE:
-        await write_table(table(found), to)
+        await write_table(tables.chosen(found, columns) if columns else table(found), to)
     else:
-        await rows.write(kind, found, format_, to, bom=bom)
+        await rows.write(kind, found, format_, to, bom=bom, columns=columns)
 
 
 async def write_number(row: NumberRow, format_: Format) -> None:

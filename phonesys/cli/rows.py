@@ -257,9 +257,11 @@ async def write(
     to: Destination,
     *,
     bom: bool = False,
+    columns: Sequence[str] = (),
 ) -> None:
-    """Write rows as jsonl or csv."""
+    """Write rows as jsonl or csv, with these columns or all."""
     if format_ is Format.JSONL:
-        await to.write(map(json_line, rows))
+        await to.write(map(json_lines_of(columns) if columns else json_line, rows))
     else:
-        await to.write([csv_header(kind, bom=bom), *map(csv_line, rows)])
+        line = csv_lines_of(columns) if columns else csv_line
+        await to.write([csv_header(kind, columns, bom=bom), *map(line, rows)])

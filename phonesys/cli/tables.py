@@ -173,8 +173,8 @@ def numbers(rows: Sequence[NumberRow], hide: Collection[str] = ()) -> Renderable
     return ColumnTable({name: cells for name, cells in texts.items() if name not in hide})
 
 
-def chosen(rows: Sequence[NumberRow], columns: Sequence[str]) -> RenderableType:
-    """Return a table of numbers with these columns."""
+def chosen(rows: Sequence[Any], columns: Sequence[str]) -> RenderableType:
+    """Return a table of rows with these columns."""
     cells = {name: [_plain(getattr(row, name)) for row in rows] for name in columns}
     return ColumnTable(cells, keep_empty=True)
 
@@ -182,6 +182,8 @@ def chosen(rows: Sequence[NumberRow], columns: Sequence[str]) -> RenderableType:
 def _plain(value: Any) -> str:
     if value is None:
         return ""
+    if isinstance(value, tuple):
+        return ", ".join(map(str, value))
     return _yes_no(value) if isinstance(value, bool) else str(value)
 
 

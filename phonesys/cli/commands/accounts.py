@@ -3,34 +3,29 @@
 from __future__ import annotations
 
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from phonesys.cli import sweeping
 from phonesys.cli.columns import ColumnTable
-from phonesys.cli.options import (  # noqa: TC001 -- typer reads the annotations
-    BackendsOption,
-    BomOption,
-    ConfigOption,
-    FormatOption,
-    OutputOption,
-    QuietOption,
-    VerboseOption,
+from phonesys.cli.groups import (  # noqa: TC001 -- typer reads the annotations
+    BackendOptions,
+    LogOptions,
+    RowOptions,
 )
-from phonesys.cli.output import Format, destination
+from phonesys.cli.options import BackendsOption  # noqa: TC001 -- typer reads the annotations
 from phonesys.cli.progress import pluralize
-from phonesys.cli.results import write_rows
-from phonesys.cli.running import DONE, run
+from phonesys.cli.running import DONE
 from phonesys.cli.terminal import print_info
-from phonesys.config import ConfiguredBackend, load_backends
 from phonesys.config.accounts import AccountFile
 from phonesys.provider import AccountsWithNames
 from phonesys.system import PhoneSystem
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Coroutine
-    from pathlib import Path
+    from collections.abc import AsyncGenerator
+
+    from phonesys.config import ConfiguredBackend
 
 
 class AccountRow(msgspec.Struct, frozen=True):
@@ -44,34 +39,27 @@ class AccountRow(msgspec.Struct, frozen=True):
 
 def accounts(
     *,
-    config: ConfigOption = None,
+    source: BackendOptions,
     backend: BackendsOption = None,
-    format_: FormatOption = Format.TABLE,
-    output: OutputOption = None,
-    bom: BomOption = False,
-    verbose: VerboseOption = False,
-    quiet: QuietOption = False,
+    rows: RowOptions,
+    log: LogOptions,
 ) -> None:
     """List the accounts of every backend, with their names."""
 
-    def prepare() -> Coroutine[Any, Any, int]:
-        backends = load_backends(config, backend or [])
-        sweeping.require_accounts(backends)
-        return _list(backends, format_, output, bom=bom)
+    async def main() -> int:
+        rows.check(AccountRow)
+        async with source.open(backend or []) as backends:
+            sweeping.require_accounts(backends)
+            found: list[AccountRow] = []
+            async with PhoneSystem(*(one.provider for one in backends)):
+                for one in backends:
+                    async with aclosing(_rows(one)) as listed:
+                        found.extend([row async for row in listed])
+        await rows.write(AccountRow, found, table=_table)
+        print_info(pluralize(len(found), "account"))
+        return DONE
 
-    run(prepare, verbose=verbose, quiet=quiet)
-
-
-async def _list(backends: list[ConfiguredBackend], format_: Format, output: Path | None, *, bom: bool) -> int:
-    found: list[AccountRow] = []
-    async with PhoneSystem(*(one.provider for one in backends)):
-        for one in backends:
-            async with aclosing(_rows(one)) as listed:
-                found.extend([row async for row in listed])
-    with destination(output) as to:
-        await write_rows(AccountRow, found, format_, to, table=_table, bom=bom)
-    print_info(pluralize(len(found), "account"))
-    return DONE
+    log.run(main)
 
 
 async def _rows(backend: ConfiguredBackend) -> AsyncGenerator[AccountRow]:

@@ -7,27 +7,19 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from phonesys.cli.columns import ColumnTable
-from phonesys.cli.options import (  # noqa: TC001 -- typer reads the annotations
-    BackendArgument,
-    BomOption,
-    ConfigOption,
-    FormatOption,
-    OutputOption,
-    QuietOption,
-    VerboseOption,
+from phonesys.cli.groups import (  # noqa: TC001 -- typer reads the annotations
+    BackendOptions,
+    LogOptions,
+    RowOptions,
 )
-from phonesys.cli.output import Format, destination
+from phonesys.cli.options import BackendArgument  # noqa: TC001 -- typer reads the annotations
 from phonesys.cli.progress import pluralize
-from phonesys.cli.results import write_rows
-from phonesys.cli.running import DONE, run
+from phonesys.cli.running import DONE
 from phonesys.cli.terminal import print_info
-from phonesys.config import ConfiguredBackend, load_backend
 from phonesys.provider import ListsAgents, require
 from phonesys.system import PhoneSystem
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
-    from pathlib import Path
     from typing import Any
 
 
@@ -40,34 +32,20 @@ class AgentRow(msgspec.Struct, frozen=True):
     status: str | None
 
 
-def agents(
-    backend: BackendArgument,
-    *,
-    config: ConfigOption = None,
-    format_: FormatOption = Format.TABLE,
-    output: OutputOption = None,
-    bom: BomOption = False,
-    verbose: VerboseOption = False,
-    quiet: QuietOption = False,
-) -> None:
+def agents(backend: BackendArgument, *, source: BackendOptions, rows: RowOptions, log: LogOptions) -> None:
     """List the agents of a backend."""
 
-    def prepare() -> Coroutine[Any, Any, int]:
-        configured = load_backend(config, backend)
-        return _list(configured, require(configured.provider, ListsAgents), format_, output, bom=bom)
+    async def main() -> int:
+        rows.check(AgentRow)
+        async with source.open_one(backend) as configured:
+            provider = require(configured.provider, ListsAgents)
+            async with PhoneSystem(configured.provider):
+                found = [_row(configured.name, agent) for agent in await provider.agents()]
+        await rows.write(AgentRow, found, table=_table)
+        print_info(pluralize(len(found), "agent"))
+        return DONE
 
-    run(prepare, verbose=verbose, quiet=quiet)
-
-
-async def _list(
-    backend: ConfiguredBackend, provider: ListsAgents, format_: Format, output: Path | None, *, bom: bool
-) -> int:
-    async with PhoneSystem(backend.provider):
-        found = [_row(backend.name, agent) for agent in await provider.agents()]
-    with destination(output) as to:
-        await write_rows(AgentRow, found, format_, to, table=_table, bom=bom)
-    print_info(pluralize(len(found), "agent"))
-    return DONE
+    log.run(main)
 
 
 def _row(backend: str, agent: Any) -> AgentRow:

@@ -7,36 +7,29 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from phonesys.cli import sweeping
-from phonesys.cli.filters import NumberFilter, parse_columns
-from phonesys.cli.options import (  # noqa: TC001 -- typer reads the annotations
-    AllowIncompleteOption,
-    BackendsOption,
-    BomOption,
-    ColumnsOption,
-    ConfigOption,
-    FailuresOption,
-    FormatOption,
-    OutputOption,
-    PoolsOption,
-    QuietOption,
-    StatusFilterOption,
-    VerboseOption,
+from phonesys.cli.filters import NumberFilter
+from phonesys.cli.groups import (
+    BackendOptions,
+    FailureOptions,
+    LogOptions,
+    RowOptions,
+    restrict_accounts,
 )
-from phonesys.cli.output import Format, destination
-from phonesys.cli.problems import report_sweep, write_failures
+from phonesys.cli.options import (  # noqa: TC001 -- typer reads the annotations
+    AccountsFilterOption,
+    BackendsOption,
+    PoolsOption,
+    StatusFilterOption,
+)
+from phonesys.cli.output import destination
 from phonesys.cli.progress import pluralize
 from phonesys.cli.queries import NumberQueries, QueryWriter, read_queries
-from phonesys.cli.running import run
 from phonesys.cli.terminal import print_info
-from phonesys.config import ConfiguredBackend, load_backends
 from phonesys.sweep import Source, Sweep
 from phonesys.system import PhoneSystem
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
-    from pathlib import Path
-    from typing import Any
-
+    from phonesys.config import ConfiguredBackend
     from phonesys.sweep import SweepReport
 
 _MAX_SUMMARY = 20
@@ -60,41 +53,36 @@ def find(
         str | None,
         typer.Option(metavar="CC", help="Country of numbers without country code, such as US."),
     ] = None,
-    config: ConfigOption = None,
+    source: BackendOptions,
     backend: BackendsOption = None,
-    format_: FormatOption = Format.TABLE,
-    output: OutputOption = None,
-    columns: ColumnsOption = None,
+    account: AccountsFilterOption = None,
     status: StatusFilterOption = None,
+    rows: RowOptions,
     with_pools: PoolsOption = None,
-    bom: BomOption = False,
-    failures: FailuresOption = None,
-    allow_incomplete: AllowIncompleteOption = False,
-    verbose: VerboseOption = False,
-    quiet: QuietOption = False,
+    failing: FailureOptions,
+    log: LogOptions,
 ) -> None:
     """Find every backend and account that holds a number.
 
     Digits are compared, so that every spelling of a number finds it. Several numbers are found in one sweep.
     """
 
-    def prepare() -> Coroutine[Any, Any, int]:
-        chosen, accepted = parse_columns(columns), NumberFilter.parse(status, None)
-        written = sweeping.NumberOutput(format_, output, bom, columns=chosen, filter=accepted)
+    async def main() -> int:
+        output = rows.numbers(NumberFilter.parse(status))
         queries = read_queries(number or [], numbers, country)
-        backends = load_backends(config, backend or [], with_pools=with_pools)
-        sweeping.require_accounts(backends)
-        return _find(queries, backends, written, failures, allow_incomplete)
+        async with source.open(backend or [], with_pools=with_pools) as configured:
+            backends = restrict_accounts(configured, account)
+            sweeping.require_accounts(backends)
+            return await _find(queries, backends, output, failing)
 
-    run(prepare, verbose=verbose, quiet=quiet)
+    log.run(main)
 
 
 async def _find(
     queries: NumberQueries,
     backends: list[ConfiguredBackend],
     output: sweeping.NumberOutput,
-    failures: Path | None,
-    allow_incomplete: bool,
+    failing: FailureOptions,
 ) -> int:
     # A single number is left to the vendors' search. Several are found in one sweep of everything.
     match = queries.all[0].text if len(queries.all) == 1 else None
@@ -105,9 +93,8 @@ async def _find(
             unreadable = await sweeping.run_sweep(
                 sweep, backends, writer, live=output.can_show_live(to), log_progress=False
             )
-    await write_failures(failures, sweep.report, unreadable)
     _print_summary(sweep.report, writer)
-    return report_sweep(sweep.report, backends, unreadable, allow_incomplete=allow_incomplete)
+    return await failing.report(sweep.report, backends, unreadable)
 
 
 def _print_summary(report: SweepReport, writer: QueryWriter) -> None:

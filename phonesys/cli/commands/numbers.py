@@ -7,69 +7,58 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from phonesys.cli import sweeping
-from phonesys.cli.filters import NumberFilter, parse_columns
-from phonesys.cli.options import (  # noqa: TC001 -- typer reads the annotations
-    AllowIncompleteOption,
-    BackendArgument,
-    BomOption,
-    ColumnsOption,
-    ConfigOption,
-    CountryFilterOption,
-    FailuresOption,
-    FormatOption,
-    OutputOption,
-    PoolsOption,
-    QuietOption,
-    StatusFilterOption,
-    VerboseOption,
+from phonesys.cli.filters import NumberFilter
+from phonesys.cli.groups import (  # noqa: TC001 -- typer reads the annotations
+    BackendOptions,
+    FailureOptions,
+    LogOptions,
+    RowOptions,
 )
-from phonesys.cli.output import Format, destination
-from phonesys.cli.problems import report_sweep, write_failures
+from phonesys.cli.options import (  # noqa: TC001 -- typer reads the annotations
+    BackendArgument,
+    CountryFilterOption,
+    PoolsOption,
+    StatusFilterOption,
+)
+from phonesys.cli.output import destination
 from phonesys.cli.progress import pluralize
-from phonesys.cli.running import run
 from phonesys.cli.terminal import print_info
-from phonesys.config import ConfiguredBackend, load_backend
 from phonesys.errors import UsageError
 from phonesys.system import PhoneSystem
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
-    from pathlib import Path
-    from typing import Any
+    from phonesys.config import ConfiguredBackend
 
 
 def numbers(
     backend: BackendArgument,
     account: Annotated[
-        str | None, typer.Argument(help="Only this account. [dim]Default: all[/dim]", show_default=False)
+        str | None,
+        typer.Argument(
+            metavar="ACCOUNT", help="Only this account. [dim]Default: all[/dim]", show_default=False
+        ),
     ] = None,
     *,
-    config: ConfigOption = None,
-    format_: FormatOption = Format.TABLE,
-    output: OutputOption = None,
-    columns: ColumnsOption = None,
+    source: BackendOptions,
+    rows: RowOptions,
     status: StatusFilterOption = None,
     country: CountryFilterOption = None,
     with_pools: PoolsOption = None,
-    bom: BomOption = False,
-    failures: FailuresOption = None,
-    allow_incomplete: AllowIncompleteOption = False,
-    verbose: VerboseOption = False,
-    quiet: QuietOption = False,
+    failing: FailureOptions,
+    log: LogOptions,
 ) -> None:
     """List the numbers of one backend, or of one of its accounts."""
 
-    def prepare() -> Coroutine[Any, Any, int]:
-        chosen, accepted = parse_columns(columns), NumberFilter.parse(status, country)
-        configured = load_backend(config, backend, with_pools=with_pools)
-        if account is not None:
-            _select_account(configured, account)
-        sweeping.require_accounts([configured])
+    async def main() -> int:
         hide = ("backend",) if account is None else ("backend", "account")
-        written = sweeping.NumberOutput(format_, output, bom, hide, chosen, accepted)
-        return _list(configured, written, failures, allow_incomplete)
+        output = rows.numbers(NumberFilter.parse(status, country), hide)
+        async with source.open_one(backend, with_pools=with_pools) as configured:
+            if account is not None:
+                _select_account(configured, account)
+            sweeping.require_accounts([configured])
+            return await _list(configured, output, failing)
 
-    run(prepare, verbose=verbose, quiet=quiet)
+    log.run(main)
 
 
 def _select_account(backend: ConfiguredBackend, account: str) -> None:
@@ -79,16 +68,13 @@ def _select_account(backend: ConfiguredBackend, account: str) -> None:
     backend.accounts = (account,)
 
 
-async def _list(
-    backend: ConfiguredBackend, output: sweeping.NumberOutput, failures: Path | None, allow_incomplete: bool
-) -> int:
+async def _list(backend: ConfiguredBackend, output: sweeping.NumberOutput, failing: FailureOptions) -> int:
     async with PhoneSystem(backend.provider) as phones:
         sweep = phones.sweep({backend.name: backend.accounts} if backend.accounts is not None else {})
         with destination(output.path) as to:
             unreadable = await sweeping.run_sweep(
                 sweep, [backend], output.writer(to), live=output.can_show_live(to), log_progress=False
             )
-    await write_failures(failures, sweep.report, unreadable)
     accounts = pluralize(sweep.report.outcomes.total(), "account")
     print_info(f"{pluralize(sweep.report.numbers, 'number')} in {accounts}")
-    return report_sweep(sweep.report, [backend], unreadable, allow_incomplete=allow_incomplete)
+    return await failing.report(sweep.report, [backend], unreadable)

@@ -2,69 +2,44 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from phonesys.cli import rows, tables
-from phonesys.cli.options import (  # noqa: TC001 -- typer reads the annotations
-    BackendArgument,
-    BomOption,
-    ConfigOption,
-    FormatOption,
-    OutputOption,
-    QuietOption,
-    VerboseOption,
+from phonesys.cli import tables
+from phonesys.cli.groups import (  # noqa: TC001 -- typer reads the annotations
+    BackendOptions,
+    LogOptions,
+    RowOptions,
 )
-from phonesys.cli.output import Format, destination, write_table
+from phonesys.cli.options import BackendArgument  # noqa: TC001 -- typer reads the annotations
 from phonesys.cli.progress import pluralize
-from phonesys.cli.running import DONE, run
+from phonesys.cli.rows import PoolRow, pool_row
+from phonesys.cli.running import DONE
 from phonesys.cli.terminal import print_info
-from phonesys.config import ConfiguredBackend, load_backend
 from phonesys.provider import HasPools, require
 from phonesys.system import PhoneSystem
-
-if TYPE_CHECKING:
-    from collections.abc import Coroutine
-    from pathlib import Path
-    from typing import Any
 
 
 def pools(
     backend: BackendArgument,
-    location: Annotated[str, typer.Argument(help="Account of the pools.")],
+    location: Annotated[str, typer.Argument(metavar="LOCATION", help="Account of the pools.")],
     *,
-    config: ConfigOption = None,
-    format_: FormatOption = Format.TABLE,
-    output: OutputOption = None,
-    bom: BomOption = False,
-    verbose: VerboseOption = False,
-    quiet: QuietOption = False,
+    source: BackendOptions,
+    rows: RowOptions,
+    log: LogOptions,
 ) -> None:
     """List the number pools of an account."""
 
-    def prepare() -> Coroutine[Any, Any, int]:
-        configured = load_backend(config, backend)
-        return _list(configured, require(configured.provider, HasPools), location, format_, output, bom=bom)
+    async def main() -> int:
+        rows.check(PoolRow)
+        async with source.open_one(backend) as configured:
+            provider = require(configured.provider, HasPools)
+            async with PhoneSystem(configured.provider):
+                listed = await provider.pools(location)
+        found = [pool_row(pool, configured.name, location) for pool in listed]
+        await rows.write(PoolRow, found, table=tables.pools)
+        print_info(pluralize(len(found), "pool"))
+        return DONE
 
-    run(prepare, verbose=verbose, quiet=quiet)
-
-
-async def _list(
-    backend: ConfiguredBackend,
-    provider: HasPools,
-    location: str,
-    format_: Format,
-    output: Path | None,
-    *,
-    bom: bool,
-) -> int:
-    async with PhoneSystem(backend.provider):
-        with destination(output) as to:
-            found = [rows.pool_row(pool, backend.name, location) for pool in await provider.pools(location)]
-            if format_ is not Format.TABLE:
-                await rows.write(rows.PoolRow, found, format_, to, bom=bom)
-            elif found:
-                await write_table(tables.pools(found), to)
-    print_info(pluralize(len(found), "pool"))
-    return DONE
+    log.run(main)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,17 +12,19 @@ import typer
 from phonesys._validation import is_object, validate_e164
 from phonesys.cli.arguments import bind_options
 from phonesys.cli.columns import ColumnTable
+from phonesys.cli.groups import (
+    BackendOptions,
+    LogOptions,
+    OptionGroup,
+)
 from phonesys.cli.options import (  # noqa: TC001 -- typer reads the annotations
     AccountOption,
     BackendArgument,
-    ConfigOption,
     FormatOption,
     NumberIdArgument,
-    VerboseOption,
 )
 from phonesys.cli.output import Format, destination, write_table
-from phonesys.cli.running import DONE, run
-from phonesys.config import ConfiguredBackend, load_backend
+from phonesys.cli.running import DONE
 from phonesys.errors import Unsupported, UsageError
 from phonesys.provider import abilities
 from phonesys.system import PhoneSystem
@@ -40,71 +43,66 @@ UntilOption = Annotated[
 ]
 
 
+@dataclass(frozen=True, kw_only=True)
+class MetricOptions(OptionGroup):
+    """The account, and the days that metrics cover."""
+
+    days: DaysOption = None
+    since: SinceOption = None
+    until: UntilOption = None
+    account: AccountOption = None
+    format_: FormatOption = Format.TABLE
+
+    def bind(self, method: Callable[..., Any], backend: str, verb: str) -> dict[str, Any]:
+        """Return the options as keywords of a backend's method."""
+        options = {
+            "--days": self.days,
+            "--since": None if self.since is None else self.since.date(),
+            "--until": None if self.until is None else self.until.date(),
+            "--account": self.account,
+        }
+        return bind_options(method, backend, verb, options)
+
+
 def status(
     backend: BackendArgument,
-    number: Annotated[str, typer.Argument(help="E.164, as in +14155552671.")],
+    number: Annotated[str, typer.Argument(metavar="NUMBER", help="E.164, as in +14155552671.")],
     *,
-    days: DaysOption = None,
-    since: SinceOption = None,
-    until: UntilOption = None,
-    account: AccountOption = None,
-    config: ConfigOption = None,
-    format_: FormatOption = Format.TABLE,
-    verbose: VerboseOption = False,
+    metrics: MetricOptions,
+    source: BackendOptions,
+    log: LogOptions,
 ) -> None:
     """Show a number's capacity to send, and its metrics."""
-
-    def prepare() -> Coroutine[Any, Any, int]:
-        options = {"--days": days, "--since": since, "--until": until, "--account": account}
-        return _show(load_backend(config, backend), "status", validate_e164(number), options, format_)
-
-    run(prepare, verbose=verbose)
+    log.run(lambda: _show(backend, "status", validate_e164(number), metrics, source))
 
 
 def warmup(
     backend: BackendArgument,
     number_id: NumberIdArgument,
     *,
-    days: DaysOption = None,
-    since: SinceOption = None,
-    until: UntilOption = None,
-    account: AccountOption = None,
-    config: ConfigOption = None,
-    format_: FormatOption = Format.TABLE,
-    verbose: VerboseOption = False,
+    metrics: MetricOptions,
+    source: BackendOptions,
+    log: LogOptions,
 ) -> None:
     """Show the same as `status`, of a number by its id."""
-
-    def prepare() -> Coroutine[Any, Any, int]:
-        options = {"--days": days, "--since": since, "--until": until, "--account": account}
-        return _show(load_backend(config, backend), "warmup", number_id, options, format_)
-
-    run(prepare, verbose=verbose)
+    log.run(lambda: _show(backend, "warmup", number_id, metrics, source))
 
 
-def _show(
-    backend: ConfiguredBackend, operation: str, key: str, options: dict[str, Any], format_: Format
-) -> Coroutine[Any, Any, int]:
-    if format_ is Format.CSV:
+async def _show(name: str, operation: str, key: str, metrics: MetricOptions, source: BackendOptions) -> int:
+    if metrics.format_ is Format.CSV:
         raise UsageError("--format csv: metrics are nested; use table or jsonl")
-    method: Callable[..., Coroutine[Any, Any, Any]] | None = getattr(type(backend.provider), operation, None)
-    if not callable(method):
-        can = ", ".join(("list numbers", *abilities(backend.provider)))
-        raise Unsupported(f"backend {backend.name!r} cannot show the {operation} of a number; it can {can}")
-    days = {
-        name: value if not isinstance(value, datetime) else value.date() for name, value in options.items()
-    }
-    bound = bind_options(method, backend.name, operation, days)
-    return _fetch(backend, lambda: method(backend.provider, key, **bound), format_)
-
-
-async def _fetch(
-    backend: ConfiguredBackend, fetch: Callable[[], Coroutine[Any, Any, Any]], format_: Format
-) -> int:
-    async with PhoneSystem(backend.provider):
-        found = await fetch()
+    async with source.open_one(name) as backend:
+        method: Callable[..., Coroutine[Any, Any, Any]] | None = getattr(
+            type(backend.provider), operation, None
+        )
+        if not callable(method):
+            can = ", ".join(("list numbers", *abilities(backend.provider)))
+            raise Unsupported(f"backend {name!r} cannot show the {operation} of a number; it can {can}")
+        bound = metrics.bind(method, name, operation)
+        async with PhoneSystem(backend.provider):
+            found = await method(backend.provider, key, **bound)
     with destination(None) as stdout:
-        if format_ is Format.JSONL:
+        if metrics.format_ is Format.JSONL:
             await stdout.write([msgspec.json.encode(found) + b"\n"])
         else:
             facts = dict(_facts(msgspec.to_builtins(found)))
