@@ -75,6 +75,12 @@ class AccountProgress(msgspec.Struct, eq=False):
         """True if requests are to be made where pages meet."""
         return self.listing_pass is not None and bool(self.listing_pass.checks)
 
+    @property
+    def has_ended(self) -> bool:
+        """True if pages that were named on a guess, and are not requested yet, lie beyond the end."""
+        listing = self.listing_pass
+        return listing is not None and listing.last is not None and not listing.totals and listing.is_whole
+
     def next_cursors(self, page: Page[PhoneNumber]) -> tuple[Cursor, ...]:
         """Return the cursors to fetch after this page."""
         return page.next if self.listing_pass is None else self.listing_pass.next_cursors(page.next)

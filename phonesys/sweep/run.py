@@ -218,6 +218,9 @@ class SweepRun:
 
     async def _fetch(self, progress: AccountProgress, cursor: Cursor | None) -> None:
         """Fetch one page, hand it to the consumer, and queue the pages that follow it."""
+        if progress.has_ended:
+            await self._on_fetched(progress)
+            return
         request = progress.fetcher.page(progress.account, cursor, overlapping=progress.overlapping)
         try:
             page = progress.add(await request)

@@ -12,7 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from phonesys import BadRequest, InconsistentListing, Outcome, Page, RepeatedPage
-from phonesys.backends.windows import WindowPosition
+from phonesys.backends.windows import WindowPosition, window_plan
 from phonesys.model import UnreadableRow
 from phonesys.sweep import Source, Sweep
 from phonesys.sweep.verify import ListingPass, PassPage, form_one_list, number_of
@@ -454,6 +454,15 @@ def test_overlapping_pages_take_no_further_request(totals: bool) -> None:
     assert len(found) == 20
     assert report.pages == backend.requests == 4
     assert report.duplicates == 0
+
+
+def test_pages_beyond_the_end_are_dropped_while_they_wait() -> None:
+    """Those that were named on a guess are not requested once the pages before them are the whole account."""
+    backend = Overlapping(69, {}, size=8, totals=False, ahead=5)
+    found, report = swept(backend, concurrency=1)
+    assert len(found) == 69
+    assert backend.requests == report.pages == window_plan(8).count(69) == 14
+    assert report.complete
 
 
 def test_unverified_pages_do_not_overlap() -> None:
