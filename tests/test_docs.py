@@ -38,6 +38,7 @@ PROGRAM = re.compile(r'python(?: title="(\w+\.py)")?')
 OTHER_LANGUAGES = {"console", "shell", "sql", "text", "toml"}
 DOCUMENTED = (
     "phonesys.changes",
+    "phonesys.distributed",
     "phonesys",
     "phonesys.http",
     "phonesys.inventory",

@@ -5,19 +5,25 @@ from __future__ import annotations
 import os
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from phonesys.config import read_settings
 from phonesys.config.paths import expand
 from phonesys.errors import UsageError
+from phonesys.inventory.folder import SnapshotFolder
+from phonesys.inventory.shard import Shard, select_shard
+from phonesys.inventory.snapshot import LISTED, NAMED
+from phonesys.sweep import SweepReport
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping
 
-    from phonesys.inventory import Shard, StoredSweep
+    from phonesys.inventory import StoredSweep
+    from phonesys.inventory.folder import FolderSweep
     from phonesys.sweep import Accounts, Sweep
     from phonesys.system import PhoneSystem
 
+    AnySweep: TypeAlias = Sweep | StoredSweep | FolderSweep
 
 VARIABLE = "PHONESYS_STORE"
 
@@ -52,12 +58,24 @@ async def open_sweep(
     accounts: Mapping[str, Accounts],
     *,
     resume: bool = True,
+    folder: Path | None = None,
     snapshot: str | None = None,
     shard: Shard | None = None,
     split_companies: bool = False,
     **options: Any,
-) -> AsyncGenerator[Sweep | StoredSweep]:
-    """Prepare a sweep, recorded in a store if one is given, which stays open until the block ends."""
+) -> AsyncGenerator[AnySweep]:
+    """Prepare a sweep, recorded in a store or a folder if one is given, until the block ends."""
+    if folder is not None and snapshot is not None:
+        part = shard or Shard(1, 1)
+        yield _into_folder(
+            SnapshotFolder(expand(folder, "--folder"), snapshot),
+            phones,
+            accounts,
+            part,
+            split_companies=split_companies,
+            **options,
+        )
+        return
     if store is None:
         yield phones.sweep(accounts, **options)
         return
@@ -74,3 +92,19 @@ async def open_sweep(
             split_companies=split_companies,
             **options,
         )
+
+
+def _into_folder(
+    folder: SnapshotFolder,
+    phones: PhoneSystem,
+    accounts: Mapping[str, Accounts],
+    shard: Shard,
+    *,
+    split_companies: bool,
+    **options: Any,
+) -> FolderSweep:
+    report = SweepReport()
+    coverage = {name: NAMED if name in accounts else LISTED for name in phones}
+    named = select_shard(phones, phones, accounts, shard, report, split_companies=split_companies)
+    options["keep_done"] = True  # a snapshot lists every account
+    return folder.sweep_shard(phones.sweep(named, report=report, **options), shard, coverage)

@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     from phonesys.cli.filters import PageWriter
     from phonesys.cli.output import Destination
     from phonesys.cli.rows import NumberRow
+    from phonesys.cli.store import AnySweep
     from phonesys.config import ConfiguredBackend
-    from phonesys.inventory import StoredSweep
     from phonesys.model import Page, PhoneNumber
-    from phonesys.sweep import Sweep, SweepReport
+    from phonesys.sweep import SweepReport
 
 
 class LineWriter:
@@ -124,7 +124,7 @@ class NumberOutput:
 
 
 async def run_sweep(
-    sweep: Sweep | StoredSweep,
+    sweep: AnySweep,
     backends: Sequence[ConfiguredBackend],
     writer: PageWriter,
     *,

@@ -13,6 +13,7 @@ from phonesys.inventory.errors import (
     SchemaTooNew,
     SweepSuperseded,
 )
+from phonesys.inventory.folder import FolderSweep, Manifest, SnapshotFolder
 from phonesys.inventory.inventory import Inventory
 from phonesys.inventory.record import (
     AccountKey,
@@ -53,8 +54,10 @@ __all__ = [
     "FieldChange",
     "FindingEvent",
     "FindingState",
+    "FolderSweep",
     "Inventory",
     "InventoryError",
+    "Manifest",
     "MissingExtra",
     "NoRun",
     "NoSnapshot",
@@ -65,6 +68,7 @@ __all__ = [
     "SchemaTooNew",
     "Shard",
     "Snapshot",
+    "SnapshotFolder",
     "SqlTokenStore",
     "StoredRun",
     "StoredSweep",

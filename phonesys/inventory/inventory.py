@@ -11,7 +11,7 @@ import msgspec
 from phonesys._extras import require_extra
 from phonesys.errors import InvalidArgument, NotOpen, UsageError
 from phonesys.inventory.errors import NoSnapshot
-from phonesys.inventory.shard import Shard, select_accounts, validate_snapshot_name
+from phonesys.inventory.shard import Shard, select_shard, validate_snapshot_name
 from phonesys.inventory.snapshot import LISTED, NAMED, Snapshot
 from phonesys.inventory.stored_sweep import RecordingReport, StoredSweep
 from phonesys.system import keywords_of
@@ -138,15 +138,42 @@ class Inventory:
         report = RecordingReport()
         begin = _begin(_coverage(names, named), snapshot, shard, resume_within if resume else None)
         if shard is not None:
-            chosen = {
-                name: select_accounts(
-                    phones[name], named.get(name), shard, report, split_companies=split_companies
-                )
-                for name in names
-            }
-            named = {name: accounts for name, accounts in chosen.items() if accounts is not None}
+            named = select_shard(phones, names, named, shard, report, split_companies=split_companies)
         sweep = phones.sweep(named, only=names, report=report, **options)
         return StoredSweep(self._database, sweep, report, begin)
+
+    def sweep_shard(
+        self,
+        phones: PhoneSystem,
+        accounts: Mapping[str, Accounts | None],
+        *,
+        snapshot: str,
+        shard: Shard,
+        coverage: Mapping[str, str],
+        **options: Any,
+    ) -> StoredSweep:
+        """Sweep exactly these accounts as one shard, for programs that divide the accounts themselves.
+
+        - `accounts`: by backend; None for all that it lists. Other backends are not swept.
+        - `coverage`: that of the snapshot, the same for all its shards.
+        """
+        report = RecordingReport()
+        named = {name: those for name, those in accounts.items() if those is not None}
+        sweep = phones.sweep(named, only=list(accounts), report=report, **options)
+        return StoredSweep(
+            self._database, sweep, report, _begin(encode_coverage(coverage), snapshot, shard, _DAY)
+        )
+
+    async def begun_snapshot(
+        self, coverage: Mapping[str, str], name: str | None = None, *, within: timedelta = _DAY
+    ) -> tuple[str, int] | None:
+        """Return the name and the number of shards of a named sweep that was begun, or None.
+
+        Without a name: the newest unfinished one with this coverage, if it began `within` this time.
+        """
+        from phonesys.inventory.store.sharding import find_begun
+
+        return await find_begun(self._database, encode_coverage(coverage), name, within)
 
     async def collect(
         self, phones: PhoneSystem, accounts: Mapping[str, Accounts] | None = None, **options: Any
@@ -309,9 +336,12 @@ def _begin(
 
 
 def _coverage(names: Iterable[str], named: Container[str]) -> str:
+    return encode_coverage({name: NAMED if name in named else LISTED for name in names})
+
+
+def encode_coverage(coverage: Mapping[str, str]) -> str:
     """Return the coverage of a sweep as JSON. Sweeps with the same coverage are resumed and compared."""
-    scope = {name: NAMED if name in named else LISTED for name in names}
-    return msgspec.json.encode(scope, order="sorted").decode()
+    return msgspec.json.encode(coverage, order="sorted").decode()
 
 
 def _shown(where: str | Path) -> str:

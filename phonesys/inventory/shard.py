@@ -13,10 +13,11 @@ from phonesys.errors import InvalidArgument
 from phonesys.provider import AccountsWithNames, SharesCompany
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Collection, Iterable
+    from collections.abc import AsyncGenerator, Collection, Iterable, Mapping
 
     from phonesys.provider import NumberProvider
     from phonesys.sweep import Accounts, SweepReport
+    from phonesys.system import PhoneSystem
 
 MAX_SHARDS = 100_000
 _PARSED = re.compile(r"([0-9]{1,6})/([0-9]{1,6})").fullmatch
@@ -74,6 +75,25 @@ def validate_snapshot_name(name: str) -> str:
 def company_of(provider: NumberProvider) -> str | None:
     """Return the company whose rate window all accounts of a backend share, or None."""
     return provider.company if isinstance(provider, SharesCompany) else None
+
+
+def select_shard(
+    phones: PhoneSystem,
+    names: Iterable[str],
+    accounts: Mapping[str, Accounts],
+    shard: Shard,
+    report: SweepReport,
+    *,
+    split_companies: bool = False,
+) -> dict[str, Accounts]:
+    """Return the accounts of a shard by backend, without the backends that it sweeps whole."""
+    chosen = {
+        name: select_accounts(
+            phones[name], accounts.get(name), shard, report, split_companies=split_companies
+        )
+        for name in names
+    }
+    return {name: those for name, those in chosen.items() if those is not None}
 
 
 def select_accounts(

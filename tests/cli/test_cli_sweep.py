@@ -299,16 +299,40 @@ def test_shards_make_one_snapshot(home: Path, vendors: Sandbox) -> None:
     assert listed((home / "numbers.jsonl").read_text()) == truth(vendors)
 
 
+def test_processes_sweep_like_one_process(home: Path, vendors: Sandbox) -> None:
+    """The summary is that of one process, and the numbers are in a folder of Parquet files."""
+    alone = call("sweep", "-o", "alone.txt")
+    done = call("sweep", "-o", "several.txt", "--processes", "2", "--folder", "f", "--snapshot", "n")
+    assert (alone.status, done.status) == (0, 0), done.err
+    assert "snapshot n is finished" in done.err
+    assert (home / "several.txt").read_text() == (home / "alone.txt").read_text()
+    duckdb = pytest.importorskip("duckdb")
+    found = duckdb.sql("SELECT number FROM 'f/n/*.parquet'").fetchall()
+    assert sorted(number for (number,) in found) == truth(vendors)
+    manifest = json.loads((home / "f/n/manifest.json").read_text())
+    assert manifest["numbers"] == len(truth(vendors))
+    assert manifest["incomplete_accounts"] == 0
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["--shard", "1/2", "--store", "s.db"], "--shard: needs --snapshot NAME, which all shards share"),
-        (["--snapshot", "n"], "--snapshot: needs --store, where the snapshot is recorded"),
+        (["--snapshot", "n"], "--snapshot: needs --store or --folder"),
         (["--shard", "3/2", "--snapshot", "n", "--store", "s.db"], "shard: expected 1/2 to 2/2, got 3/2"),
         (["--shard", "x", "--snapshot", "n", "--store", "s.db"], "shard: expected INDEX/COUNT"),
         (["--snapshot", "../n", "--store", "s.db"], "snapshot: expected a name"),
         (["--snapshot", "n", "--no-resume", "--store", "s.db"], "--no-resume: a named snapshot is always"),
         (["--split-companies", "--store", "s.db"], "--split-companies: needs --shard"),
+        (["--folder", "f", "--shard", "1/2"], "--folder: needs --snapshot NAME"),
+        (["--folder", "f", "--snapshot", "n", "--store", "s.db"], "--folder: cannot be combined"),
+        (["--processes", "2"], "need --store or --folder, where the workers write"),
+        (["--processes", "2", "--folder", "f", "--store", "s.db"], "--folder: cannot be combined"),
+        (["--processes", "2", "--store", "s.db", "--sandbox"], "--sandbox: cannot be combined with --proc"),
+        (["--processes", "2", "--store", "s.db", "--shard", "1/2"], "--shard: cannot be combined"),
+        (["--processes", "2", "--store", "s.db", "-f", "csv"], "--format: cannot be combined with --proc"),
+        (["--processes", "2", "--dask", "tcp://x:1", "--store", "s.db"], "with the address of a scheduler"),
+        (["--shards", "2", "--store", "s.db"], "--shards: only with --processes or --dask"),
     ],
 )  # fmt: skip
 def test_options_of_shards_are_checked(home: Path, arguments: list[str], message: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path  # noqa: TC003 -- typer reads the annotations
 from typing import TYPE_CHECKING, Annotated, Literal, cast
 
 import typer
@@ -46,14 +47,14 @@ from phonesys.system import PhoneSystem
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
-    from pathlib import Path
     from typing import Any
 
     from phonesys.cli.filters import PageWriter
     from phonesys.cli.output import Destination
+    from phonesys.cli.store import AnySweep
     from phonesys.inventory import StoredSweep
+    from phonesys.inventory.folder import FolderSweep
     from phonesys.sandbox import Sandbox
-    from phonesys.sweep import Sweep
 
 _ACCOUNTS_BACKEND = "leadconnector"
 _SHARDS = "Several processes"
@@ -69,6 +70,7 @@ class _Request:
     store: str | None
     resume: bool
     with_pools: bool | None
+    folder: Path | None
     snapshot: str | None
     shard: Shard | None
     split_companies: bool
@@ -115,11 +117,43 @@ def sweep(
     resume: Annotated[
         bool, typer.Option("--resume/--no-resume", help="With --store: resume an interrupted sweep.")
     ] = True,
+    processes: Annotated[
+        int | None,
+        typer.Option(
+            min=1, metavar="N", help="Sweep with N processes of this machine.", rich_help_panel=_SHARDS
+        ),
+    ] = None,
+    dask: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Sweep with the workers of this Dask scheduler; `local` starts some on this machine.",
+            rich_help_panel=_SHARDS,
+        ),
+    ] = None,
+    folder: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Write the snapshot as Parquet files into this folder, instead of a store.",
+            rich_help_panel=_SHARDS,
+        ),
+    ] = None,
     snapshot: Annotated[
         str | None,
         typer.Option(
             metavar="NAME",
-            help="With --store: name of the snapshot. It is always resumed, and made once.",
+            help="Name of the snapshot. It is always resumed, and made once.",
+            rich_help_panel=_SHARDS,
+        ),
+    ] = None,
+    shards: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="With --processes or --dask: the number of parts. [dim]Default: by the accounts[/dim]",
+            show_default=False,
             rich_help_panel=_SHARDS,
         ),
     ] = None,
@@ -167,8 +201,9 @@ def sweep(
             concurrency=concurrency,
             deadline=deadline,
             on_error=on_error,
-            store=store or (None if sandbox else default_store(config)),
+            store=store or (None if sandbox or folder is not None else default_store(config)),
             resume=resume,
+            folder=folder,
             snapshot=snapshot,
             shard=None if shard is None else Shard.parse(shard),
             split_companies=split_companies,
@@ -177,6 +212,18 @@ def sweep(
             failures=failures,
             names=backend or [],
         )
+        if processes is not None or dask is not None:
+            single = {
+                "sandbox": sandbox or None,
+                "shard": shard,
+                "deadline": deadline,
+                "on_error": None if on_error == "collect" else on_error,
+                "format": None if format_ is Format.TABLE else format_,
+                "no_resume": None if resume else True,
+            }
+            _reject({**single, **generated}, "cannot be combined with --processes or --dask")
+            return _sweep_with_workers(config, accounts, request, processes, dask, shards)
+        _reject({"shards": shards}, "only with --processes or --dask")
         _check_shard(request)
         if not sandbox:
             _reject(generated, "only with --sandbox")
@@ -197,10 +244,56 @@ def _reject(options: dict[str, Any], reason: str) -> None:
             raise UsageError(f"--{name.replace('_', '-')}: {reason}")
 
 
+def _sweep_with_workers(
+    config: Path | None,
+    accounts: str | None,
+    request: _Request,
+    processes: int | None,
+    dask: str | None,
+    shards: int | None,
+) -> Coroutine[Any, Any, int]:
+    from phonesys.cli import distributed  # which most sweeps do not need
+
+    _check_target(request)
+    if dask not in {None, distributed.LOCAL} and processes is not None:
+        raise UsageError("--processes: cannot be combined with the address of a scheduler")
+    backends = _backends(config, accounts, request.names, request.with_pools)
+    return distributed.sweep_with_workers(
+        backends,
+        distributed.DistributedRequest(
+            config=config,
+            names=request.names,
+            with_pools=request.with_pools,
+            processes=processes,
+            dask=dask,
+            store=request.store,
+            folder=request.folder,
+            snapshot=request.snapshot,
+            shards=shards,
+            split_companies=request.split_companies,
+            concurrency=request.concurrency,
+            output=request.numbers.path,
+            failures=request.failures,
+            allow_incomplete=request.allow_incomplete,
+        ),
+    )
+
+
+def _check_target(request: _Request) -> None:
+    if request.store is not None and request.folder is not None:
+        raise UsageError("--folder: cannot be combined with --store")
+    if request.store is None and request.folder is None:
+        raise UsageError("--processes and --dask: need --store or --folder, where the workers write")
+
+
 def _check_shard(request: _Request) -> None:
+    if request.store is not None and request.folder is not None:
+        raise UsageError("--folder: cannot be combined with --store")
+    if request.folder is not None and request.snapshot is None:
+        raise UsageError("--folder: needs --snapshot NAME, for the folder's own")
     if request.snapshot is not None:
-        if request.store is None:
-            raise UsageError("--snapshot: needs --store, where the snapshot is recorded")
+        if request.store is None and request.folder is None:
+            raise UsageError("--snapshot: needs --store or --folder, where the snapshot is recorded")
         if not request.resume:
             raise UsageError("--no-resume: a named snapshot is always resumed; use another name")
     elif request.shard is not None:
@@ -243,7 +336,7 @@ async def _sweep_sandbox(sandbox: Sandbox, request: _Request) -> int:
         return status if agree else FAILED
 
 
-async def _sweep(backends: list[ConfiguredBackend], request: _Request) -> tuple[int, Sweep | StoredSweep]:
+async def _sweep(backends: list[ConfiguredBackend], request: _Request) -> tuple[int, AnySweep]:
     if request.shard is not None:
         _select_accounts(backends, request.shard, split_companies=request.split_companies)
     async with (
@@ -257,6 +350,7 @@ async def _sweep(backends: list[ConfiguredBackend], request: _Request) -> tuple[
             on_error=request.on_error,
             keep_done=not any(_is_stdin(one) for one in backends),
             deadline=request.deadline,
+            folder=request.folder,
             snapshot=request.snapshot,
             shard=request.shard,
             split_companies=request.split_companies,
@@ -285,11 +379,11 @@ def _select_accounts(backends: list[ConfiguredBackend], shard: Shard, *, split_c
             one.accounts = cast("tuple[str, ...]", chosen)
 
 
-def _report_shard(sweep: Sweep | StoredSweep, request: _Request) -> None:
+def _report_shard(sweep: AnySweep, request: _Request) -> None:
     """Print which shards are left, or that the snapshot is made."""
     if request.snapshot is None or not getattr(sweep, "finished", False):
         return
-    left = cast("StoredSweep", sweep).unfinished_shards
+    left = cast("StoredSweep | FolderSweep", sweep).unfinished_shards
     if left:
         numbers = ", ".join(map(str, left[:_MAX_SHOWN])) + (", …" if len(left) > _MAX_SHOWN else "")
         print_info(f"shard {request.shard} is finished; {pluralize(len(left), 'other')} left: {numbers}")

@@ -114,3 +114,21 @@ async def _insert(connection: AsyncConnection, name: str, count: int, scope: str
 async def _unfinished_shards(connection: AsyncConnection, sweep_id: int) -> tuple[int, ...]:
     left = select(shards.c.shard).where(shards.c.sweep_id == sweep_id, shards.c.finished_at.is_(None))
     return tuple((await connection.scalars(left.order_by(shards.c.shard))).all())
+
+
+async def find_begun(
+    database: Database, scope: str, name: str | None, within: timedelta
+) -> tuple[str, int] | None:
+    """Return the name and the number of shards of a named sweep, or of the newest that is unfinished."""
+    query = select(sweeps.c.name, sweeps.c.shards).where(sweeps.c.name.is_not(None))
+    if name is not None:
+        query = query.where(sweeps.c.name == name)
+    else:
+        query = query.where(
+            sweeps.c.scope == scope,
+            sweeps.c.finished_at.is_(None),
+            sweeps.c.started_at >= datetime.now(UTC) - within,
+        )
+    async with database.reading() as connection:
+        found = (await connection.execute(query.order_by(sweeps.c.id.desc()).limit(1))).first()
+    return None if found is None else (found.name, found.shards)

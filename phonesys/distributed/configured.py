@@ -1,0 +1,24 @@
+"""The system of a configuration file, as the command line makes it in every worker."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from phonesys.config import load_backends
+from phonesys.system import PhoneSystem
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def load_system(
+    config: str | None = None, names: Sequence[str] = (), with_pools: bool | None = None
+) -> PhoneSystem:
+    """Make a system of the backends in a configuration, by default the worker's own.
+
+    - `config`: a path on the worker. By default PHONESYS_CONFIG, or `phonesys.toml` in its directory.
+    - `names`: only these backends.
+    """
+    found = load_backends(None if config is None else Path(config), names, with_pools=with_pools)
+    return PhoneSystem(*(one.provider for one in found))
