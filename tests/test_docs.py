@@ -35,7 +35,7 @@ FENCES = re.compile(r"^ *```(.*)\n((?:.*\n)*?) *```$", re.MULTILINE)
 LINKS = re.compile(r"\]\(([^)\s]+)\)")
 PROGRAM = re.compile(r'python(?: title="(\w+\.py)")?')
 # What is not Python is a command that tests/cli runs (console), or cannot run here.
-OTHER_LANGUAGES = {"console", "shell", "sql", "text", "toml"}
+OTHER_LANGUAGES = {"console", "shell", "sql", "text", "toml", "yaml"}
 DOCUMENTED = (
     "phonesys.changes",
     "phonesys.distributed",

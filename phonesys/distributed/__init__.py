@@ -8,6 +8,7 @@ from phonesys.distributed.driver import DistributedSweep
 from phonesys.distributed.runners.dask import Dask
 from phonesys.distributed.runners.processes import Processes
 from phonesys.distributed.runners.protocol import Runner
+from phonesys.distributed.runners.ray import Ray
 from phonesys.distributed.spec import ShardGivenUp, ShardSpec, ShardSummary, WorkerLost
 from phonesys.distributed.work import run_shard
 
@@ -15,6 +16,7 @@ __all__ = [
     "Dask",
     "DistributedSweep",
     "Processes",
+    "Ray",
     "Runner",
     "ShardGivenUp",
     "ShardSpec",

@@ -21,4 +21,6 @@ def load_system(
     - `names`: only these backends.
     """
     found = load_backends(None if config is None else Path(config), names, with_pools=with_pools)
-    return PhoneSystem(*(one.provider for one in found))
+    system = PhoneSystem(*(one.provider for one in found))
+    system.configured_accounts = {one.name: one.accounts for one in found if one.accounts is not None}
+    return system

@@ -115,9 +115,10 @@ class DistributedSweep:
         phones = make_system(options.system, options.arguments)
         names = phones.select(self._only)
         phones.select(self._accounts)  # raises UnknownProvider
-        self._coverage = {name: NAMED if name in self._accounts else LISTED for name in names}
+        named = {**phones.configured_accounts, **self._accounts}
+        self._coverage = {name: NAMED if name in named else LISTED for name in names}
         async with phones:
-            await self._partition.read(phones, names, self._accounts, split_companies=options.split_companies)
+            await self._partition.read(phones, names, named, split_companies=options.split_companies)
         self.totals = {name: self._partition.by_backend.get(name) for name in names}
 
     async def _divide(self) -> None:

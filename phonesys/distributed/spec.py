@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class ShardSpec(msgspec.Struct, frozen=True, kw_only=True):
-    """One shard: what a worker needs to know that is the same for no other. It holds no credentials.
+    """One shard, as plain data for a worker. It holds no credentials.
 
     - `system`: `package.module:function`, which makes the PhoneSystem from the worker's own configuration.
     - `arguments`: keyword arguments of that function.
@@ -51,7 +51,7 @@ class ShardSpec(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ShardSummary(msgspec.Struct, frozen=True, kw_only=True):
-    """What came of a shard: counts, and the accounts that are more than a count."""
+    """The result of a shard: counts, and the accounts that are more than a count."""
 
     index: int
     numbers: int

@@ -37,7 +37,7 @@ _ROWS = 20_000  # of a row group: pages are far too small for one
 
 
 class ShardFile(msgspec.Struct, frozen=True, kw_only=True):
-    """What is known of a finished shard, in the JSON file beside its Parquet file."""
+    """Facts about a finished shard, in the JSON file beside its Parquet file."""
 
     snapshot: str
     shard: int

@@ -1,4 +1,4 @@
-"""What an engine must do."""
+"""The protocol of an engine."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class Runner(Protocol):
 
     @property
     def capacity(self) -> int:
-        """How many shards to hand over at a time, so that no worker waits for the driver."""
+        """The number of shards to hand over at a time, so that no worker waits for the driver."""
         ...
 
     async def run(self, spec: ShardSpec) -> ShardSummary:
