@@ -312,8 +312,8 @@ class Inventory:
         """Return the runs of all plans, the newest first."""
         return await self._runs.summaries()
 
-    async def run(self, plan_id: str) -> StoredRun:
-        """Return a run by its plan's id, or by the beginning of one. Raises NoRun."""
+    async def run(self, plan_id: str | None = None) -> StoredRun:
+        """Return a run by its plan's id or the beginning of one, or the newest. Raises NoRun."""
         return await self._runs.find(plan_id)
 
 

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from phonesys import Action, PlanError
+from phonesys import Action, InvalidArgument, PlanError
 from phonesys.changes import read_changes
 from phonesys.changes.reading.cells import Cell
 from phonesys.changes.reading.numbers import restore_number
@@ -156,6 +156,14 @@ def test_all_mistakes_are_reported_at_once() -> None:
             "line 1: label: expected text, got a list or an object",
         ),
         ('{"number": "+14155552671", "label": true}', "line 1: label: expected text, got true"),
+        (
+            '{"id": "1", "label": "x", "color": 1}\n{"id": "2", "color": 2}',
+            "line 1: unknown column 'color'; expected the columns of an export, and action",
+        ),
+        (
+            '{"phonesys_plan": 1, "count": 1}\n{"position": 1}',
+            "line 1: this is a plan already, and not a file of desired states; apply it",
+        ),
         (b"PK\x03\x04 and nothing else", "line 1: not an Excel workbook: BadZipFile: File is not a zip file"),
     ],
 )
@@ -185,6 +193,32 @@ def test_an_empty_cell_clears() -> None:
     assert read("number,assignee\n+14155552671,\n")[0]["assignee"] is None
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "severity,code,number,id,accounts\nwarning,idle,+14155552671,,leadping:default\n",
+        "Number;Notes;Country;;label\n14155552671;call them;US;x;y\n",
+        '{"number": "+14155552671", "accounts": ["leadping:default"], "label": ["x"]}',
+    ],
+)
+def test_fields_for_every_row(text: str) -> None:
+    """Any list of numbers will do then: other columns are not read."""
+    (change,) = read_changes(text.encode(), assign={"is_enabled": "no", "assignee": "", "label": "'=1"})
+    assert change.number == "+14155552671"
+    assert change.fields == {"is_enabled": False, "assignee": None, "label": "'=1"}
+    (change,) = read_changes(text.encode(), assign={"action": "delete"})
+    assert (change.action, change.fields) == (Action.DELETE, {})
+
+
+def test_fields_for_every_row_must_exist() -> None:
+    """A number's identity is no field."""
+    for fields in ({"asignee": "x"}, {"number": "x"}):
+        with pytest.raises(InvalidArgument, match="no field is named"):
+            read_changes(b"number\n+14155552671\n", assign=fields)
+    with pytest.raises(PlanError, match="line 2: is_enabled: expected true or false, got 'perhaps'"):
+        read_changes(b"number\n+14155552671\n", assign={"is_enabled": "perhaps"})
+
+
 def test_actions() -> None:
     """An action may have no number, where the vendor chooses one."""
     found = read_changes(b"action,backend,label,number\nBuy,leadping,Desk,\ndelete,,,+14155552671\n")
@@ -204,6 +238,8 @@ def test_actions() -> None:
         ("1.4155552671E+10", "USA", "+14155552671"),
         ("1,4155552671E+10", "US", "+14155552671"),
         ("4930 1234567", "DE", "+49301234567"),
+        ("18884418172", "CA", "+18884418172"),
+        ("3912345678", "IT", "3912345678"),
         ("14155552671", None, "14155552671"),
         ("14155552671", "DE", "14155552671"),
         ("(415) 555-2671", "US", "4155552671"),

@@ -128,11 +128,13 @@ async def test_a_run_is_finished_once(where: str) -> None:
 
 
 async def test_unknown_runs(where: str) -> None:
-    """A beginning must be of one run."""
+    """A beginning must be of one run. Without one, it is the newest."""
     async with Inventory(where) as inventory:
+        with pytest.raises(NoRun, match="no run in the store"):
+            await inventory.run()
         await inventory.open_run(plan(1, "a1" * 16))
         await inventory.open_run(plan(1, "a2" * 16))
-        assert (await inventory.run("a2")).plan.id == "a2" * 16
+        assert (await inventory.run("a2")).plan.id == (await inventory.run()).plan.id == "a2" * 16
         for beginning, reason in (("a", "several runs"), ("b", "no run"), ("%", "no run"), ("_", "no run")):
             with pytest.raises(NoRun, match=reason):
                 await inventory.run(beginning)

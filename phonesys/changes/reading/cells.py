@@ -44,7 +44,7 @@ _FALSE_WORDS = """
 """  # noqa: RUF001 -- Turkish
 _TRUE, _FALSE = frozenset(_TRUE_WORDS.split()), frozenset(_FALSE_WORDS.split())
 _INTEGERS = re.compile(r"[0-9]+")
-_is_numeric = re.compile(r"[+-]?[0-9]+(?:[.,][0-9]+)?").fullmatch
+_is_numeric = re.compile(r"[+-]?[0-9]+(?:[.,][0-9]+)?(?:[eE][+-]?[0-9]{1,3})?").fullmatch
 _NEWLINE = re.compile(r"\r\n?")
 _SPACES = " \t\r\n\N{NO-BREAK SPACE}"
 

@@ -8,39 +8,60 @@ from typing import TYPE_CHECKING, Any
 from phonesys.changes.change import Change
 from phonesys.changes.reading.cells import KINDS, clean, parse_cell
 from phonesys.changes.reading.numbers import restore_number
-from phonesys.changes.reading.sheet import Problem, read_sheet
+from phonesys.changes.reading.sheet import Problem, Row, read_sheet
 from phonesys.errors import InvalidArgument, LineError, PlanError
 from phonesys.writes import Action
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
-    from phonesys.changes.reading.sheet import Row, Sheet
+    from phonesys.changes.reading.sheet import Sheet
 
 _ACTION = "action"
 _IDENTITY = ("backend", "account", "id", "number")
 
 
-def read_changes(source: str | os.PathLike[str] | bytes, *, words: Iterable[str] = ()) -> tuple[Change, ...]:
+def read_changes(
+    source: str | os.PathLike[str] | bytes,
+    *,
+    words: Iterable[str] = (),
+    assign: Mapping[str, str] | None = None,
+) -> tuple[Change, ...]:
     """Read desired states from the file at a path, or from its content.
 
     CSV, a workbook or lines of JSON, with the columns of an export, `action` and the `words` that backends
     add. An export that a spreadsheet saved is read as it was meant: any separator, encoding and spelling of
     truth values; numbers without `+`; guards against formulas. An empty cell clears its field.
 
+    With `assign`, fields and their values for every row, any file with numbers or ids will do: of its other
+    columns only the backend, the account and the country are read.
+
     Raise PlanError with all mistakes, each with its line.
     """
     data = source if isinstance(source, bytes) else _read_file(Path(source))
-    columns = (*KINDS, _ACTION, *words)
-    sheet = read_sheet(data, columns)
-    problems = [*sheet.problems, *_missing_columns(sheet.rows)]
+    columns = tuple(dict.fromkeys((*KINDS, _ACTION, *words)))
+    if assign is None:
+        sheet = read_sheet(data, columns)
+        problems = [*sheet.problems, *_missing_columns(sheet.rows)]
+    else:
+        _check_fields(assign, columns)
+        sheet = read_sheet(data, (*_IDENTITY, "country"), skip_others=True)
+        problems = list(sheet.problems)
     changes: list[Change] = []
     if len(problems) == len(sheet.problems):
-        changes = [change for row in sheet.rows if (change := _to_change(row, sheet, problems)) is not None]
+        found = (_to_change(row, assign, sheet, problems) for row in sheet.rows)
+        changes = [change for change in found if change is not None]
     if problems:
         raise PlanError(errors=[LineError(*problem) for problem in sorted(problems)])
     return tuple(changes)
+
+
+def _check_fields(fields: Iterable[str], columns: Sequence[str]) -> None:
+    for name in fields:
+        if name not in columns or name in _IDENTITY:
+            names = ", ".join(one for one in columns if one not in _IDENTITY)
+            raise InvalidArgument(f"no field is named {name!r:.60}; the fields are {names}")
 
 
 def _read_file(path: Path) -> bytes:
@@ -63,12 +84,15 @@ def _missing_columns(rows: Sequence[Row]) -> list[Problem]:
     return []
 
 
-def _to_change(row: Row, sheet: Sheet, problems: list[Problem]) -> Change | None:
+def _to_change(
+    row: Row, assign: Mapping[str, str] | None, sheet: Sheet, problems: list[Problem]
+) -> Change | None:
     """Return the change of a row, or None after adding what is wrong with it to the problems."""
     before = len(problems)
     cells = {name: clean(cell) if isinstance(cell, str) else cell for name, cell in row.cells.items()}
     identity = {name: str(cells[name]) for name in _IDENTITY if cells.get(name) is not None}
-    action = _read_action(row.line, cells.get(_ACTION), problems)
+    asked = row if assign is None else Row(row.line, dict(assign))
+    action = _read_action(row.line, asked.cells.get(_ACTION), problems)
     if "number" in identity:
         try:
             identity["number"] = restore_number(identity["number"], cells.get("country"))
@@ -79,7 +103,7 @@ def _to_change(row: Row, sheet: Sheet, problems: list[Problem]) -> Change | None
                 problems.append(Problem(row.line, f"number: {mistake}"))
     elif "id" not in identity and action in {Action.UPDATE, Action.DELETE}:
         problems.append(Problem(row.line, "expected a number or an id"))
-    fields = _read_fields(row, sheet, problems)
+    fields = _read_fields(asked, sheet if assign is None else sheet._replace(is_exact=True), problems)
     if len(problems) > before:
         return None
     return Change(**identity, fields=fields, action=action, line=row.line)

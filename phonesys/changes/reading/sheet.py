@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _SEPARATORS = ",;\t|"
 _WORKBOOK = b"PK\x03\x04"
+_PLAN = "phonesys_plan"  # in the first line of a plan
 _NOT_WORD = re.compile(r"[\W_]+")
 _is_separator_line = re.compile(r'"?sep=(.)"?;*', re.IGNORECASE).fullmatch
 
@@ -50,21 +51,46 @@ class Sheet(NamedTuple):
     """True if the file's encoding holds few characters, so that others were replaced when it was saved."""
 
 
-def read_sheet(data: bytes, columns: Collection[str]) -> Sheet:
+def read_sheet(data: bytes, columns: Collection[str], *, skip_others: bool = False) -> Sheet:
     """Read a file. Its format shows in its content: lines of JSON, a workbook, or else CSV.
 
-    Headings may be in any case, with spaces or dashes for underscores.
+    Headings may be in any case, with spaces or dashes for underscores. Other columns are mistakes, unless
+    they are skipped.
     """
+    known = _Columns(columns, skip_others=skip_others)
     if data.startswith(_WORKBOOK):
-        return _read_workbook(data, columns)
+        return _read_workbook(data, known)
     try:
         decoded = decode_text(data)
     except DamagedText as damage:
         return Sheet([], [Problem(damage.line, str(damage))])
     if decoded.text.lstrip()[:1] in {"{", "["}:
-        return _read_json(decoded.text, columns)
-    sheet = _read_table(_csv_records(decoded.text, columns), columns)
+        return _read_json(decoded.text, known)
+    sheet = _read_table(_csv_records(decoded.text, known), known)
     return sheet._replace(may_lack_characters=decoded.may_lack_characters)
+
+
+class _Columns:
+    """The columns that a file may have, and their names in whatever spelling."""
+
+    def __init__(self, names: Collection[str], *, skip_others: bool) -> None:
+        self._names = names
+        self._by_key = {name.replace("_", ""): name for name in names}
+        self.skip_others = skip_others
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._names
+
+    def name_of(self, heading: Any) -> str:
+        """Return the column of a heading, or the heading itself."""
+        text = str(heading).strip().strip("'\"").strip()
+        return self._by_key.get(_NOT_WORD.sub("", text).casefold(), text)
+
+    def refusal(self, heading: str) -> str:
+        """Return the message about a column that does not exist, with the nearest one that does."""
+        near = difflib.get_close_matches(self.name_of(heading), self._names, n=1)
+        advice = f"did you mean {near[0]}?" if near else "expected the columns of an export, and action"
+        return f"unknown column {heading!r:.60}; {advice}"
 
 
 class _Malformed(Exception):
@@ -75,7 +101,7 @@ class _Malformed(Exception):
         self.line = line
 
 
-def _read_table(records: Iterable[tuple[int, Sequence[Any]]], columns: Collection[str]) -> Sheet:
+def _read_table(records: Iterable[tuple[int, Sequence[Any]]], columns: _Columns) -> Sheet:
     """Read records whose first one names the columns. Records of empty cells are skipped."""
     sheet = Sheet([], [])
     heading: list[str | None] | None = None
@@ -112,20 +138,22 @@ def _is_filled(cell: Any) -> bool:
 
 
 def _read_heading(
-    line: int, cells: Sequence[Any], columns: Collection[str], problems: list[Problem]
+    line: int, cells: Sequence[Any], columns: _Columns, problems: list[Problem]
 ) -> list[str | None]:
     """Return the columns that the headings name; None for empty ones at the end."""
-    names = [_to_name(cell, columns) if _is_filled(cell) else None for cell in cells]
+    names = [columns.name_of(cell) if _is_filled(cell) else None for cell in cells]
     while names and names[-1] is None:
         names.pop()
     if all(name is None or name not in columns for name in names):
         problems.append(Problem(line, f"expected a heading such as number,assignee, got {_shown(cells)}"))
         return names
     for position, (name, cell) in enumerate(zip(names, cells, strict=False), 1):
-        if name is None:
+        if columns.skip_others and name not in columns:
+            names[position - 1] = None
+        elif name is None:
             problems.append(Problem(line, f"column {position} has no heading"))
         elif name not in columns:
-            problems.append(Problem(line, unknown_column(str(cell), columns)))
+            problems.append(Problem(line, columns.refusal(str(cell))))
         elif name in names[: position - 1]:
             problems.append(Problem(line, f"two columns are named {name}"))
     return names
@@ -135,24 +163,10 @@ def _shown(cells: Sequence[Any]) -> str:
     return repr(",".join("" if cell is None else str(cell) for cell in cells))[:60]
 
 
-def unknown_column(name: str, columns: Collection[str]) -> str:
-    """Return the message about a column that does not exist, with the nearest one that does."""
-    near = difflib.get_close_matches(_to_name(name, columns), columns, n=1)
-    advice = f"did you mean {near[0]}?" if near else f"the columns are {', '.join(columns)}"
-    return f"unknown column {name!r:.60}; {advice}"
-
-
-def _to_name(heading: Any, columns: Collection[str]) -> str:
-    """Return the column of a heading, or the heading itself."""
-    text = str(heading).strip().strip("'\"").strip()
-    key = _NOT_WORD.sub("", text).casefold()
-    return next((name for name in columns if name.replace("_", "") == key), text)
-
-
 # CSV
 
 
-def _csv_records(text: str, columns: Collection[str]) -> Iterator[tuple[int, Sequence[str]]]:
+def _csv_records(text: str, columns: _Columns) -> Iterator[tuple[int, Sequence[str]]]:
     separator, skipped = _find_separator(text, columns)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
     line = 0
@@ -165,7 +179,7 @@ def _csv_records(text: str, columns: Collection[str]) -> Iterator[tuple[int, Seq
         raise _Malformed(line + 1, f"not CSV: {failure}") from None
 
 
-def _find_separator(text: str, columns: Collection[str]) -> tuple[str, int]:
+def _find_separator(text: str, columns: _Columns) -> tuple[str, int]:
     """Return the separator under which most headings are columns, and the lines before the heading.
 
     Excel writes `sep=;` before the heading, where a country's habit differs.
@@ -178,15 +192,17 @@ def _find_separator(text: str, columns: Collection[str]) -> tuple[str, int]:
     return _SEPARATORS[0], 0
 
 
-def _count_columns(line: str, separator: str, columns: Collection[str]) -> int:
-    return sum(_to_name(heading, columns) in columns for heading in line.strip().split(separator))
+def _count_columns(line: str, separator: str, columns: _Columns) -> int:
+    return sum(columns.name_of(heading) in columns for heading in line.strip().split(separator))
 
 
 # JSON
 
 
-def _read_json(text: str, columns: Collection[str]) -> Sheet:
+def _read_json(text: str, columns: _Columns) -> Sheet:
+    """Read lines of JSON. A name that is no column is reported once."""
     sheet = Sheet([], [], is_exact=True)
+    unknown: set[str] = set()
     for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             continue
@@ -200,11 +216,16 @@ def _read_json(text: str, columns: Collection[str]) -> Sheet:
                 Problem(number, f"expected an object, got {line.strip()!r:.40}; jq -c '.[]' splits a list")
             )
             continue
+        if _PLAN in values:
+            message = "this is a plan already, and not a file of desired states; apply it"
+            return Sheet([], [Problem(number, message)])
         row: dict[str, Any] = {}
         for name, value in values.items():
-            column = _to_name(name, columns)
+            column = columns.name_of(name)
             if column not in columns:
-                sheet.problems.append(Problem(number, unknown_column(name, columns)))
+                if name not in unknown and not columns.skip_others:
+                    sheet.problems.append(Problem(number, columns.refusal(name)))
+                    unknown.add(name)
                 continue
             if isinstance(value, list | dict):
                 sheet.problems.append(Problem(number, f"{column}: expected text, got a list or an object"))
@@ -216,7 +237,7 @@ def _read_json(text: str, columns: Collection[str]) -> Sheet:
 # Workbooks
 
 
-def _read_workbook(data: bytes, columns: Collection[str]) -> Sheet:
+def _read_workbook(data: bytes, columns: _Columns) -> Sheet:
     openpyxl = require_extra("xlsx", "openpyxl")
     try:
         with warnings.catch_warnings(action="ignore"):  # about styles and validations, which do not matter

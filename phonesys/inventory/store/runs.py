@@ -105,14 +105,19 @@ class RunStore:
                 outcomes[outcome] = outcomes.get(outcome, 0) + row.counted
             return [_summary(row, counted.get(row.plan_id, {})) for row in runs]
 
-    async def find(self, plan_id: str) -> StoredRun:
-        """Return a run by the id of its plan, or by the unique beginning of one. Raise NoRun."""
-        query = select(change_runs).where(change_runs.c.plan_id.startswith(plan_id, autoescape=True)).limit(2)
+    async def find(self, plan_id: str | None) -> StoredRun:
+        """Return a run by the id of its plan or the unique beginning of one, or the newest. Raise NoRun."""
+        newest_first = select(change_runs).order_by(change_runs.c.started_at.desc())
+        if plan_id is None:
+            query = newest_first.limit(1)
+        else:
+            query = newest_first.where(change_runs.c.plan_id.startswith(plan_id, autoescape=True)).limit(2)
         async with self._database.reading() as connection:
             rows = (await connection.execute(query)).all()
             if len(rows) != 1:
-                several = f"several runs begin with {plan_id!r:.40}" if rows else f"no run {plan_id!r:.40}"
-                raise NoRun(f"{several} in the store")
+                several = f"several runs begin with {plan_id!r:.40}" if rows else "no run"
+                which = "" if rows or plan_id is None else f" {plan_id!r:.40}"
+                raise NoRun(f"{several}{which} in the store")
             return StoredRun(Plan.from_jsonl(rows[0].plan), await _state(connection, rows[0]))
 
     # In a transaction
