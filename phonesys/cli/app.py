@@ -56,7 +56,12 @@ _PANELS = {
         "report": ("report", "Write an HTML page with counts, findings, changes and a searchable list."),
     },
     "Changes": {
+        "plan": ("plan", "Show what a file of desired states would change, and keep it as a plan."),
+        "apply": ("apply", "Carry out a plan, after confirmation."),
+        "changes": ("changes", "List the runs of plans with their outcomes, or the changes of one run."),
+        "undo": ("changes", "Show the plan that takes a run back, as far as the vendors allow, and keep it."),
         "create": ("change", "Create a number, which may cost money."),
+        "buy": ("buy", "Buy a number, after confirmation."),
         "assign": ("change", "Assign a number to an agent, which answers its calls from then on."),
         "update": ("change", "Update a number. Supported fields depend on the vendor."),
         "delete": ("change", "Delete a number, after confirmation."),

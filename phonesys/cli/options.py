@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from phonesys.cli.output import Format
+from phonesys.cli.plans import PlanFormat
 from phonesys.config.stores import has_password
 
 
@@ -76,6 +77,7 @@ AccountOption = Annotated[
     str | None,
     typer.Option("--account", metavar="ID", help="Account, if the credentials are for several."),
 ]
+DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Show what would change, and change nothing.")]
 SandboxOption = Annotated[
     bool, typer.Option("--sandbox", help="Read generated data from an embedded server instead.")
 ]
@@ -100,6 +102,26 @@ RequiredStoreOption = Annotated[
         show_default=False,
         callback=refuse_password,
     ),
+]
+JournalOption = Annotated[
+    str | None,
+    typer.Option(
+        "--store",
+        metavar="FILE|URL",
+        help="Where the run is kept, so that it can be taken up again and taken back. "
+        "[dim]Default: $PHONESYS_STORE, or `store` in the configuration[/dim]",
+        show_default=False,
+        callback=refuse_password,
+    ),
+]
+PlanFormatOption = Annotated[PlanFormat, typer.Option("--format", "-f", help="Format of the plan.")]
+PlanOutputOption = Annotated[
+    Path | None,
+    typer.Option("--output", "-o", metavar="FILE", help="Write the plan to this file, for `phonesys apply`."),
+]
+SelectOption = Annotated[
+    list[str] | None,
+    typer.Option("--select", metavar="CODE", help="Only this audit rule. May be repeated."),
 ]
 IgnoreOption = Annotated[
     list[str] | None,

@@ -135,6 +135,27 @@ async def show_progress(progress: Progress, *, live: bool) -> AsyncGenerator[Non
 
 
 @asynccontextmanager
+async def show_line(line: Callable[[], str], *, live: bool) -> AsyncGenerator[None]:
+    """Show a line of progress while the block runs."""
+    started = time.monotonic()
+    if not live:
+        async with _repeat(lambda: print_info(f"{time.monotonic() - started:6.1f} s  {line()}"), _LINE_EVERY):
+            yield
+        return
+    spinner = Spinner("dots", style="cyan")
+    display = Live(console=ERR, transient=True, auto_refresh=False)
+
+    def draw() -> None:
+        grid = Table.grid(padding=(0, 1, 0, 0))
+        grid.add_row(spinner, Text(line()))
+        display.update(grid, refresh=True)
+
+    with display:
+        async with _repeat(draw, _REFRESH, at_once=True):
+            yield
+
+
+@asynccontextmanager
 async def _repeat(action: Callable[[], None], every: float, *, at_once: bool = False) -> AsyncGenerator[None]:
     async def loop() -> None:
         while True:

@@ -22,7 +22,7 @@ from phonesys.inventory import (  # a dataclass has the first four
     incomplete_accounts,
     sweep_records,
 )
-from phonesys.inventory.audit import AuditContext
+from phonesys.inventory.audit import AuditContext, Rule, all_rules
 from phonesys.provider import ListsAgents
 from phonesys.system import PhoneSystem
 
@@ -47,14 +47,25 @@ class RecordSource:
     snapshot: tuple[Inventory, Snapshot] | None = None
     """The store and the snapshot that is read, if it is one."""
 
-    def audit_arguments(self, ignore: Sequence[str] | None) -> dict[str, Any]:
-        """Return the keyword arguments of an audit."""
+    def audit_arguments(
+        self, ignore: Sequence[str] | None, select: Sequence[str] | None = None
+    ) -> dict[str, Any]:
+        """Return the keyword arguments of an audit; raise UsageError for a rule that does not exist."""
+        chosen = {"rules": _rules(select)} if select else {}
         return {
+            **chosen,
             "records": self.records,
             "accounts": self.accounts,
             "context": self.context,
             "ignore": ignore or (),
         }
+
+
+def _rules(codes: Sequence[str]) -> list[Rule]:
+    rules = all_rules()
+    if unknown := [code for code in codes if code not in rules]:
+        raise UsageError(f"--select: unknown rule {unknown[0]!r:.60}; the rules are {', '.join(rules)}")
+    return [rules[code] for code in dict.fromkeys(codes)]
 
 
 def open_source(

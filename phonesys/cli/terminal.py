@@ -79,13 +79,27 @@ def _print(text: object, style: str | None) -> None:
 
 def confirm(question: str) -> bool:
     """Ask on the terminal, and return True for yes; raise UsageError without a terminal."""
+    return _ask(f"{question} (y/N) ", "--yes") in {"y", "yes"}
+
+
+def confirm_word(statement: str, word: str, option: str) -> bool:
+    """Ask on the terminal for a word, and return True for it; raise UsageError without a terminal."""
+    return _ask(f"{statement}. Type {word} to permit this: ", option) == word
+
+
+def require_terminal(option: str) -> None:
+    """Raise UsageError if there is no terminal to ask on. `option` makes the question unnecessary."""
     if not sys.stdin.isatty():
-        raise UsageError("there is no terminal to ask on; expected --yes")
+        raise UsageError(f"there is no terminal to ask on; expected {option}")
+
+
+def _ask(question: str, option: str) -> str:
+    require_terminal(option)
     try:
-        answer = ERR.input(f"{escape_controls(question)} (y/N) ", markup=False)
+        answer = ERR.input(escape_controls(question), markup=False)
     except EOFError:
-        return False
-    return answer.strip().lower() in {"y", "yes"}
+        return ""
+    return answer.strip().lower()
 
 
 def print_table(renderable: RenderableType, *, on_stderr: bool = False) -> None:

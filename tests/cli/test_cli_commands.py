@@ -242,7 +242,7 @@ def test_delete_asks_on_a_terminal(vendors: Sandbox, tmp_path: Path) -> None:
     import os
     import pty
 
-    number_id = next(iter(vendors.state.leadping))
+    number_id, record = next(iter(vendors.state.leadping.items()))
     leader, follower = pty.openpty()
     process = start("delete", "leadping", number_id, cwd=tmp_path, stdin=follower)
     os.close(follower)
@@ -250,7 +250,7 @@ def test_delete_asks_on_a_terminal(vendors: Sandbox, tmp_path: Path) -> None:
     done = end(process)
     os.close(leader)
     assert done.status == 1, done
-    assert f"Delete {number_id} of leadping? (y/N)" in done.err
+    assert f"Delete {record.number} ({record.name}) in default of leadping? (y/N)" in done.err
     assert number_id in vendors.state.leadping
 
 

@@ -19,6 +19,7 @@ from phonesys.cli.options import (  # noqa: TC001 -- typer reads the annotations
     PoolsOption,
     QuietOption,
     SandboxOption,
+    SelectOption,
     StoreOption,
     VerboseOption,
 )
@@ -45,6 +46,7 @@ def audit(
     sandbox: SandboxOption = False,
     config: ConfigOption = None,
     backend: BackendsOption = None,
+    select: SelectOption = None,
     ignore: IgnoreOption = None,
     fail_on: Annotated[
         Severity | None, typer.Option(help="Exit with 1 for a finding of this severity or worse.")
@@ -67,11 +69,13 @@ def audit(
         async with open_source(store, config, backend, sandbox=sandbox, with_pools=with_pools) as source:
             with destination(output) as to:
                 if format_ is Format.TABLE:
-                    found = await findings(**source.audit_arguments(ignore))
+                    found = await findings(**source.audit_arguments(ignore, select))
                     counts.add(found)
                     await write_table(tables.findings(found), to)
                 else:
-                    await _write_findings(source.audit_arguments(ignore), counts, format_, to, bom=bom)
+                    await _write_findings(
+                        source.audit_arguments(ignore, select), counts, format_, to, bom=bom
+                    )
         print_info(counts.summary())
         return max(source.finish(allow_incomplete), FAILED if counts.reach(fail_on) else DONE)
 

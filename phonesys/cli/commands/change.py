@@ -1,7 +1,8 @@
-"""`phonesys create`, `assign`, `update` and `delete`: writes, each sent once."""
+"""`phonesys create`, `buy`, `assign`, `update` and `delete`: writes, each sent once."""
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,6 +15,7 @@ from phonesys.cli.options import (  # noqa: TC001 -- typer reads the annotations
     AccountOption,
     BackendArgument,
     ConfigOption,
+    DryRunOption,
     FormatOption,
     NumberIdArgument,
     QuietOption,
@@ -22,15 +24,26 @@ from phonesys.cli.options import (  # noqa: TC001 -- typer reads the annotations
 from phonesys.cli.output import Format
 from phonesys.cli.results import write_number
 from phonesys.cli.running import DONE, FAILED, run
-from phonesys.cli.terminal import confirm, print_error, print_info
+from phonesys.cli.single import show_single
+from phonesys.cli.terminal import confirm, print_error, print_info, require_terminal
 from phonesys.config import ConfiguredBackend, load_backend
-from phonesys.errors import OutcomeUnknown, UsageError
-from phonesys.provider import AssignsNumbers, CreatesNumbers, DeletesNumbers, UpdatesNumbers, require
+from phonesys.errors import OutcomeUnknown, SweepIncomplete, UsageError
+from phonesys.provider import (
+    AssignsNumbers,
+    CreatesNumbers,
+    DeletesNumbers,
+    GetsNumbers,
+    UpdatesNumbers,
+    require,
+)
 from phonesys.system import PhoneSystem
+from phonesys.writes import Action
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Generator
+    from collections.abc import Callable, Coroutine, Generator, Mapping
     from typing import Any
+
+    from phonesys.model import PhoneNumber
 
 NameOption = Annotated[str | None, typer.Option(help="Display name.")]
 NumberOption = Annotated[str | None, typer.Option(help="E.164, as in +14155552671.")]
@@ -54,6 +67,7 @@ def create(
     business: BusinessOption = None,
     enabled: EnabledOption = None,
     account: AccountOption = None,
+    dry_run: DryRunOption = False,
     config: ConfigOption = None,
     format_: FormatOption = Format.TABLE,
     verbose: VerboseOption = False,
@@ -75,6 +89,9 @@ def create(
         }
         configured = load_backend(config, backend)
         provider = require(configured.provider, CreatesNumbers)
+        if dry_run:
+            wanted = _without(options, "--number", "--account")
+            return show_single(configured, Action.CREATE, wanted, number=number, account=account)
         bound = bind_options(provider.create, configured.name, "create", options)
         hint = f"phonesys find {number}" if number else f"phonesys numbers {configured.name}"
         return _write(configured, lambda: provider.create(**bound), hint, format_)
@@ -89,6 +106,7 @@ def assign(
     agent: Annotated[str, typer.Option(metavar="ID", help="Agent that answers its calls.")],
     name: NameOption = None,
     account: AccountOption = None,
+    dry_run: DryRunOption = False,
     config: ConfigOption = None,
     format_: FormatOption = Format.TABLE,
     verbose: VerboseOption = False,
@@ -96,12 +114,18 @@ def assign(
 ) -> None:
     """Assign a number to an agent, which answers its calls from then on."""
 
-    def prepare() -> Coroutine[Any, Any, int]:
+    def prepare() -> Coroutine[Any, Any, int] | int:
         options = {"--number": _e164(number), "--agent": agent, "--name": name, "--account": account}
         configured = load_backend(config, backend)
         provider = require(configured.provider, AssignsNumbers)
+        if dry_run:
+            wanted = _without(options, "--number", "--account")
+            return show_single(configured, Action.CREATE, wanted, number=number, account=account)
         bound = bind_options(provider.assign, configured.name, "assign", options)
         hint = f"phonesys find {number} --backend {configured.name}"
+        held = asyncio.run(_holders(load_backend(config, backend), number, account))
+        if held:
+            return _report_held(configured.name, held[0], agent)
         return _write(configured, lambda: provider.assign(**bound), hint, format_)
 
     run(prepare, verbose=verbose, quiet=quiet)
@@ -119,6 +143,7 @@ def update(
     business: BusinessOption = None,
     enabled: EnabledOption = None,
     account: AccountOption = None,
+    dry_run: DryRunOption = False,
     config: ConfigOption = None,
     format_: FormatOption = Format.TABLE,
     verbose: VerboseOption = False,
@@ -140,6 +165,8 @@ def update(
             raise UsageError(f"nothing to change; expected one of {', '.join(options)}")
         configured = load_backend(config, backend)
         provider = require(configured.provider, UpdatesNumbers)
+        if dry_run:
+            return show_single(configured, Action.UPDATE, options, number_id=number_id, account=account)
         bound = bind_options(provider.update, configured.name, "update", {**options, "--account": account})
         hint = f"phonesys get {configured.name} {number_id}"
         return _write(configured, lambda: provider.update(number_id, **bound), hint, format_)
@@ -153,6 +180,7 @@ def delete(
     *,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Delete without confirmation.")] = False,
     account: AccountOption = None,
+    dry_run: DryRunOption = False,
     config: ConfigOption = None,
     verbose: VerboseOption = False,
     quiet: QuietOption = False,
@@ -166,12 +194,55 @@ def delete(
         configured = load_backend(config, backend)
         provider = require(configured.provider, DeletesNumbers)
         bound = bind_options(provider.delete, configured.name, "delete", {"--account": account})
-        if not yes and not confirm(f"Delete {number_id} of {configured.name}?"):
-            print_error("nothing was deleted")
-            return FAILED
+        if dry_run:
+            return show_single(configured, Action.DELETE, {}, number_id=number_id, account=account)
+        if not yes:
+            require_terminal("--yes")
+            name = asyncio.run(_describe(load_backend(config, backend), number_id, account))
+            if not confirm(f"Delete {name}?"):
+                print_error("nothing was deleted")
+                return FAILED
         return _delete(configured, lambda: provider.delete(number_id, **bound), number_id)
 
     run(prepare, verbose=verbose, quiet=quiet)
+
+
+def _without(options: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if name not in names}
+
+
+async def _holders(backend: ConfiguredBackend, number: str, account: str | None) -> list[PhoneNumber]:
+    """Return the numbers of the backend that are this one."""
+    accounts = None if account is None else {backend.name: [account]}
+    async with PhoneSystem(backend.provider) as phones:
+        try:
+            return await phones.find(number, accounts)
+        except SweepIncomplete as incomplete:
+            print_error(f"it is not certain that {number} is free: {incomplete}")
+            return incomplete.numbers
+
+
+def _report_held(backend: str, held: PhoneNumber, agent: str) -> int:
+    """Print that a number is held, and the command that moves it."""
+    name = f"{held.number} is held already, as {held.id} in {held.account} of {backend}"
+    if held.assignee == agent:
+        print_info(f"{name}, and assigned to {agent}; nothing was sent")
+        return DONE
+    print_error(f"{name}, {f'assigned to {held.assignee}' if held.assignee else 'and assigned to none'}")
+    print_info(f"to move it: phonesys update {backend} {held.id} --agent {agent}")
+    return FAILED
+
+
+async def _describe(backend: ConfiguredBackend, number_id: str, account: str | None) -> str:
+    """Return a number's digits, label and account, for a person who is to confirm."""
+    if not isinstance(backend.provider, GetsNumbers):
+        return f"{number_id} of {backend.name}"
+    get = backend.provider.get
+    bound = bind_options(get, backend.name, "get", {"--account": account})
+    async with PhoneSystem(backend.provider):
+        number = await get(number_id, **bound)
+    label = f" ({number.label})" if number.label else ""
+    return f"{number.number}{label} in {number.account} of {backend.name}"
 
 
 def _e164(number: str | None) -> str | None:
