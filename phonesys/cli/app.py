@@ -67,6 +67,7 @@ _PANELS = {
         "delete": ("change", "Delete a number, after confirmation."),
     },
     "Setup": {
+        "mcp": ("mcp", "Serve assistants and agents on stdin and stdout, by the Model Context Protocol."),
         "providers": ("providers", "Show installed and configured backends, and their abilities."),
         "doctor": ("doctor", "Check the configuration, credentials, connection, clock and store."),
         "sandbox": ("sandbox", "Serve the three vendors' APIs on loopback until Ctrl-C."),

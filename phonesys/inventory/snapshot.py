@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping
     from datetime import datetime
 
+    from phonesys.inventory.record import AccountKey
     from phonesys.inventory.store.database import Database
     from phonesys.inventory.store.reading import SweepRow
     from phonesys.model import NumberPool
@@ -49,15 +50,21 @@ class Snapshot:
         return f"<Snapshot {self.id}: {self.numbers} numbers, {self.started_at:%Y-%m-%d %H:%M}>"
 
     async def records(
-        self, *, backend: str | None = None, account: str | None = None
+        self,
+        *,
+        backend: str | None = None,
+        account: str | None = None,
+        start: AccountKey | None = None,
     ) -> AsyncGenerator[NumberRecord]:
         """Yield every record, ordered by backend and account, reading in batches.
+
+        With `start`, accounts before that one are left out.
 
         Includes the records that were read of failed accounts; `accounts` names those.
         """
         from phonesys.inventory.store import reading
 
-        batches = reading.read_records(self._database, self.id, backend=backend, account=account)
+        batches = reading.read_records(self._database, self.id, backend=backend, account=account, start=start)
         async with aclosing(batches):
             async for batch in batches:
                 for record in batch:

@@ -9,7 +9,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
-from sqlalchemy import BigInteger, Text, case, cast, func, select
+from sqlalchemy import BigInteger, Text, case, cast, func, select, tuple_
 
 from phonesys.inventory.errors import InventoryError
 from phonesys.inventory.record import COMPLETE_OUTCOMES, missing_reason
@@ -142,9 +142,14 @@ def _is_on(page: ColumnElement[int]) -> ColumnElement[bool]:
 
 
 async def read_records(
-    database: Database, sweep_id: int, *, backend: str | None = None, account: str | None = None
+    database: Database,
+    sweep_id: int,
+    *,
+    backend: str | None = None,
+    account: str | None = None,
+    start: AccountKey | None = None,
 ) -> AsyncGenerator[list[NumberRecord]]:
-    """Yield the records of a sweep in batches, ordered by backend and account.
+    """Yield the records of a sweep in batches, ordered by backend and account, from the account `start` on.
 
     Raises InventoryError at the end if they are not as many as were stored.
     """
@@ -152,24 +157,30 @@ async def read_records(
         # Accounts before numbers: SQLite looks up the account once per page, not once per number.
         sweep_pages.outerjoin(accounts, _SAME_ACCOUNT).join(numbers, _is_on(sweep_pages.c.page_id))
     )
-    query = query.where(*_filter(sweep_pages, sweep_id, backend, account))
-    count = select(_sum(accounts.c.numbers)).where(*_filter(accounts, sweep_id, backend, account))
+    query = query.where(*_filter(sweep_pages, sweep_id, backend, account, start))
+    count = select(_sum(accounts.c.numbers)).where(*_filter(accounts, sweep_id, backend, account, start))
     found = 0
     async with database.reading() as connection:
         expected = (await connection.execute(count)).scalar_one()
         ordered = query.order_by(*_HELD, sweep_pages.c.place, numbers.c.key)
+        is_whole = False
         async with connection.stream(ordered) as result:
             async for batch in result.partitions(_BATCH):
                 found += len(batch)
                 yield parse_records(batch)
-    _check_count(database, f"sweep {sweep_id}", expected, found)
+            is_whole = True
+    # SQLAlchemy's block also ends here if this generator is closed in its midst.
+    if is_whole:
+        _check_count(database, f"sweep {sweep_id}", expected, found)
 
 
 def _filter(
-    table: Table, sweep_id: int, backend: str | None, account: str | None
+    table: Table, sweep_id: int, backend: str | None, account: str | None, start: AccountKey | None
 ) -> Iterator[ColumnElement[bool]]:
     wanted = {"sweep_id": sweep_id, "backend": backend, "account": account}
-    return (table.c[name] == value for name, value in wanted.items() if value is not None)
+    yield from (table.c[name] == value for name, value in wanted.items() if value is not None)
+    if start is not None:
+        yield tuple_(table.c.backend, table.c.account) >= start
 
 
 def _check_count(database: Database, place: str, expected: int, found: int) -> None:
