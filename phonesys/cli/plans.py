@@ -106,25 +106,28 @@ def summary_of(plan: Plan) -> str:
     same = f"{pluralize(plan.unchanged, 'number')} already as wanted" if plan.unchanged else ""
     if not plan.changes:
         return f"nothing to change{f': {same}' if same else ''}"
-    counts = plan.counts()
-    parts = [f"{counts[action]:,} to {action}" for action in Action if counts[action]]
     left_out = f"{len(plan.left_out):,} left out" if plan.left_out else ""
-    return "; ".join(filter(None, (f"plan: {', '.join(parts)}", left_out, same)))
+    return "; ".join(filter(None, (f"plan: {_counts_of(plan)}", left_out, same)))
 
 
 def question_of(plan: Plan, done: int) -> str:
     """Return the question that `apply` asks before it changes anything."""
     accounts = len({(change.backend, change.account) for change in plan.changes})
-    counts = ", ".join(f"{count:,} {action}" for action, count in sorted(plan.counts().items()))
     costs = sum(change.cost is not None for change in plan.changes)
     final = sum(bool(change.irreversible) for change in plan.changes)
     facts = [
-        pluralize(accounts, "account"),
-        *([f"{costs:,} cost money"] if costs else []),
+        _counts_of(plan),
+        *([f"{costs:,} {'costs' if costs == 1 else 'cost'} money"] if costs else []),
         *([f"{final:,} cannot be undone"] if final else []),
     ]
-    what = f"{pluralize(len(plan.changes), 'change')} ({counts}; {'; '.join(facts)})"
-    return f"Go on with {what}, of which {done:,} are done?" if done else f"Apply {what}?"
+    what = f"{pluralize(len(plan.changes), 'change')} in {pluralize(accounts, 'account')}"
+    verb, rest = ("Go on with", f", of which {done:,} are done") if done else ("Apply", "")
+    return f"{verb} {what} ({'; '.join(facts)}){rest}?"
+
+
+def _counts_of(plan: Plan) -> str:
+    counts = plan.counts()
+    return ", ".join(f"{counts[action]:,} to {action}" for action in Action if counts[action])
 
 
 class PlanFormat(StrEnum):
@@ -285,4 +288,4 @@ def outcome_counts(outcomes: Mapping[ChangeOutcome, int]) -> str:
         for outcome in ChangeOutcome
         if outcomes.get(outcome)
     ]
-    return ", ".join(parts) or "nothing to do"
+    return ", ".join(parts)

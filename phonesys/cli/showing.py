@@ -19,8 +19,13 @@ if TYPE_CHECKING:
 _MAX_GAPS = 20
 
 
-async def show_plan(plan: Plan, format_: PlanFormat, output: Path | None) -> None:
-    """Write a plan to stdout, and to a file if one is given, and its summary to stderr."""
+async def show_plan(
+    plan: Plan, format_: PlanFormat, output: Path | None, *, is_to_apply: bool = True
+) -> None:
+    """Write a plan to stdout, and to a file if one is given, and its summary to stderr.
+
+    One that is not to be applied is shown without what `apply` would ask for.
+    """
     to_stdout = output is not None and str(output) == STDOUT
     with Stdout() as stdout:
         await write_plan(plan, PlanFormat.JSONL if to_stdout else format_, stdout)
@@ -33,7 +38,7 @@ async def show_plan(plan: Plan, format_: PlanFormat, output: Path | None) -> Non
         print_error(f"not read: {gap}")
     if (more := len(plan.reading.missing) - _MAX_GAPS) > 0:
         print_error(f"not read: {more:,} more")
-    for concern in plan.concerns(MAX_SHARE):
+    for concern in plan.concerns(MAX_SHARE) if is_to_apply else ():
         print_info(f"needs --allow {concern.risk}: {concern.text}", "yellow")
     print_info(summary_of(plan))
     if output is not None and not to_stdout and plan.changes:

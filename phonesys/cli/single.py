@@ -67,5 +67,5 @@ async def show_single(
         plan = await plan_single(backend, action, options, **which)
     except PlanError as mistakes:
         return report_mistakes(mistakes)
-    await show_plan(plan, PlanFormat.TABLE, None)
+    await show_plan(plan, PlanFormat.TABLE, None, is_to_apply=False)
     return DONE

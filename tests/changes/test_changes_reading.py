@@ -108,6 +108,12 @@ def test_headings_and_empty_cells(text: str) -> None:
     assert asked == {"number": "+14155552671", "assignee": "agent_9"}
 
 
+def test_a_heading_alone_asks_for_nothing() -> None:
+    """As the findings of an audit that found nothing."""
+    assert read_changes(b"number,assignee\r\n") == ()
+    assert read_changes(b"severity,number\r\n", assign={"is_enabled": "false"}) == ()
+
+
 def test_lines_are_those_of_the_file() -> None:
     """A change knows its line, after empty lines and cells of several lines too."""
     found = read_changes(b'\nnumber,label\n+14155552671,"a\nb"\n\n+14155552672,c\n')

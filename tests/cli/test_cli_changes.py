@@ -238,7 +238,7 @@ def test_apply_asks_with_the_counts(vendors: Sandbox, tmp_path: Path, answers: b
     plan = planned(vendors, tmp_path)
     done = on_a_terminal(tmp_path, answers, "apply", plan, "--store", "i.db")
     assert done.status == status, done
-    assert "Apply 2 changes (2 update; 1 account)? (y/N)" in done.err
+    assert "Apply 2 changes in 1 account (2 to update)? (y/N)" in done.err
     assert writes(vendors) == (2 if status == 0 else 0)
 
 
@@ -306,17 +306,19 @@ def test_failures_stop_a_run_that_then_goes_on(vendors: Sandbox, tmp_path: Path)
 
 
 def test_ctrl_c_says_how_to_go_on(vendors: Sandbox, tmp_path: Path) -> None:
-    """The same command does the rest, and nothing twice."""
-    vendors.faults.add(faults.Latency(seconds=0.2, route="agents.update"))
+    """The same command does the rest, and nothing twice; before that, a second process is refused."""
+    vendors.faults.add(faults.Latency(seconds=1, route="agents.update"))
     plan = planned(vendors, tmp_path, 6)
     options = ("--store", "i.db", "--yes", "--max-share", "100%")
     process = start("apply", plan, *options, "--concurrency", "1", "-f", "jsonl", cwd=tmp_path)
     assert process.stdout is not None
     first = process.stdout.readline()
+    second = call("apply", plan, *options)
     process.send_signal(signal.SIGINT)
     done = end(process)
     assert done.status == 130, done
     assert json.loads(first)["outcome"] == "done"
+    assert (second.status, "another process is applying plan" in second.err) == (1, True), second
     assert re.search(
         r"interrupted: \d/6 changes.*; go on with: phonesys apply plan\.jsonl --store i\.db", done.err
     )

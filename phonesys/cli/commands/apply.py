@@ -115,7 +115,7 @@ def apply(
             "concurrency": concurrency,
             "grace_period": grace_period,
         }
-        return _apply(plan, journal, options, command=_command(file, store))
+        return _apply(plan, journal, options, command=_command(file, store, config))
 
     async def _apply(plan: Plan, journal: str | None, options: dict[str, Any], command: str) -> int:
         names = {change.backend: None for change in plan.changes}
@@ -156,8 +156,11 @@ def _journal_of(store: str | None, config: Path | None) -> str:
     return expand_store(store)
 
 
-def _command(file: Path, store: str | None) -> str:
-    return f"phonesys apply {file}{f' --store {store}' if store else ''}"
+def _command(file: Path, store: str | None, config: Path | None) -> str:
+    """Return the command that takes the run up."""
+    given = {"--store": store, "--config": config}
+    options = [f"{name} {value}" for name, value in given.items() if value is not None]
+    return " ".join(["phonesys apply", str(file), *options])
 
 
 async def _find_run(store: str, plan: Plan) -> RunState | None:
@@ -229,8 +232,8 @@ async def _carry_out(running: PlanRun, writer: _ResultWriter) -> None:
 
 
 def _progress(running: PlanRun) -> str:
-    counts = plans.outcome_counts(running.outcomes)
-    return f"{len(running.results):,}/{len(running.plan.changes):,} changes · {counts}"
+    done = f"{len(running.results):,}/{len(running.plan.changes):,} changes"
+    return " · ".join(filter(None, (done, plans.outcome_counts(running.outcomes))))
 
 
 def _finish(running: PlanRun, command: str, *, keeps_run: bool) -> int:
