@@ -159,6 +159,23 @@ class NumberPool(msgspec.Struct, frozen=True, kw_only=True):
     inbound: InboundService | None = None
 
 
+class NumberForSale(msgspec.Struct, frozen=True, kw_only=True):
+    """A number for sale, as far as its vendor describes it."""
+
+    number: str
+    """E.164, as the vendor writes it."""
+    account: str = ""
+    """The account that it is offered to."""
+    country: str | None = None
+    """ISO 3166-1 alpha-2."""
+    region: str | None = None
+    locality: str | None = None
+    kind: NumberKind = NumberKind.UNKNOWN
+    capabilities: Capabilities = NO_CAPABILITIES
+    monthly_price: float | None = None
+    currency: str | None = None
+
+
 class UnreadableRow(msgspec.Struct, frozen=True, gc=False):
     """A row that could not be read: its raw bytes and the reason."""
 

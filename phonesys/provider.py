@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from phonesys.change_rules import ChangeRules, Offer
     from phonesys.errors import OutcomeUnknown
-    from phonesys.model import Cursor, NumberPool, Page, PhoneNumber
+    from phonesys.model import Cursor, NumberForSale, NumberPool, Page, PhoneNumber
     from phonesys.sandbox import Sandbox
     from phonesys.telemetry.observers import Observers
     from phonesys.writes import Reconciled, Value, Write
@@ -230,6 +230,17 @@ class OffersNumbers(Protocol):
 
 
 @runtime_checkable
+class ListsNumbersForSale(Protocol):
+    """Can search the vendor's numbers for sale."""
+
+    async def for_sale(
+        self, *, account: str | None = None, country: str | None = None, digits: str | None = None
+    ) -> tuple[NumberForSale, ...]:
+        """Search numbers for sale: for an account, of a country, containing these digits."""
+        ...
+
+
+@runtime_checkable
 class HasPools(Protocol):
     """Keeps numbers in pools."""
 
@@ -304,6 +315,7 @@ _VERBS: dict[type, str] = {
     ChangesNumbers: "carry out plans",
     ChecksFields: "check the fields of a plan",
     OffersNumbers: "look up numbers for sale",
+    ListsNumbersForSale: "list numbers for sale",
     HasPools: "list number pools",
     ListsAgents: "list agents",
 }
@@ -321,6 +333,7 @@ _METHODS = {
     "carry_out": ChangesNumbers,
     "check_field": ChecksFields,
     "offer": OffersNumbers,
+    "for_sale": ListsNumbersForSale,
     "pools": HasPools,
     "agents": ListsAgents,
     "of_agent": ListsAgents,

@@ -30,6 +30,7 @@ from phonesys.provider import (
     GetsNumbers,
     HasPools,
     ListsAgents,
+    ListsNumbersForSale,
     OffersNumbers,
     OverlapsPages,
     ReconcilesWrites,
@@ -75,6 +76,7 @@ ABILITIES: list[type[Any]] = [
     ReconcilesWrites,
     ChangesNumbers,
     ChecksFields,
+    ListsNumbersForSale,
     OffersNumbers,
     HasPools,
     ListsAgents,
@@ -93,15 +95,27 @@ METHODS = {
     ChangesNumbers: ["carry_out"],
     ChecksFields: ["check_field"],
     OffersNumbers: ["offer"],
+    ListsNumbersForSale: ["for_sale"],
     HasPools: ["pools"],
     ListsAgents: ["agents", "of_agent"],
 }
 PLANS = {ReconcilesWrites, ChangesNumbers}
 CHANGES = {UpdatesNumbers, DeletesNumbers, *PLANS}
-LOCATIONS = {AccountsWithNames, SearchesNumbers, OverlapsPages, VerifiesRows, HasPools, OffersNumbers}
+LOCATIONS = {
+    AccountsWithNames,
+    SearchesNumbers,
+    OverlapsPages,
+    VerifiesRows,
+    HasPools,
+    OffersNumbers,
+    ListsNumbersForSale,
+}
 BACKENDS: list[tuple[NumberProvider, set[type[Any]]]] = [
     (LeadConnector("pit-1"), {*LOCATIONS, *PLANS}),
-    (Leadping("sk_1"), {SearchesNumbers, GetsNumbers, CreatesNumbers, OffersNumbers, *CHANGES}),
+    (
+        Leadping("sk_1"),
+        {SearchesNumbers, GetsNumbers, CreatesNumbers, OffersNumbers, ListsNumbersForSale, *CHANGES},
+    ),
     (
         AgentNumbers("key_1"),
         {OverlapsPages, VerifiesRows, GetsNumbers, AssignsNumbers, ListsAgents, ChecksFields, *CHANGES},
@@ -197,7 +211,7 @@ def test_an_unknown_name_lists_the_known_ones() -> None:
         match=r"no backend named 'carrier-pigeon' is installed; there are: .*agents.*leadping",
     ):
         load("carrier-pigeon")
-    with pytest.raises(UnknownProvider, match="there are: 'minimal'"):
+    with pytest.raises(UnknownProvider, match="there are: minimal"):
         PhoneSystem(Minimal())["carrier-pigeon"]
 
 

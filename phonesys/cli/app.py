@@ -41,6 +41,7 @@ _PANELS = {
         "accounts": ("accounts", "List the accounts of every backend, with their names."),
         "agents": ("agents", "List the agents of a backend."),
         "pools": ("pools", "List the number pools of an account."),
+        "available": ("available", "Search for numbers to buy, with their prices."),
         "find": ("find", "Find every backend and account that holds a number."),
         "get": ("get", "Fetch one number by its id."),
         "status": ("status", "Show a number's capacity to send, and its metrics."),

@@ -15,6 +15,7 @@ from phonesys.model import NumberStatus
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from phonesys.inventory import Change
     from phonesys.model import Page, PhoneNumber
     from phonesys.record import NumberRecord
     from phonesys.sweep import SweepReport
@@ -61,9 +62,18 @@ class NumberFilter:
 
     def covers(self, backend: str, account: str) -> bool:
         """Return True for an account whose numbers may be listed."""
-        return (not self.backends or backend in self.backends) and (
-            not self.accounts or account in self.accounts
-        )
+        return self.covers_backend(backend) and (not self.accounts or account in self.accounts)
+
+    def covers_backend(self, backend: str) -> bool:
+        """Return True for a backend whose numbers may be listed."""
+        return not self.backends or backend in self.backends
+
+    def accepts_change(self, change: Change) -> bool:
+        """Return True for a change to or from a number to list, or of a covered account."""
+        sides = [side for side in (change.old, change.new) if side is not None]
+        if not sides:
+            return self.covers(change.backend, change.account)
+        return any(map(self.accepts, sides))
 
 
 class PageWriter(Protocol):

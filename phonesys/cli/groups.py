@@ -165,9 +165,9 @@ class FilterOptions(OptionGroup):
     country: CountryFilterOption = None
     account: AccountsFilterOption = None
 
-    def parse(self) -> NumberFilter:
+    def parse(self, backends: Iterable[str] | None = None) -> NumberFilter:
         """Return the filter; raise UsageError for a status that does not exist."""
-        return NumberFilter.parse(self.status, self.country, self.account)
+        return NumberFilter.parse(self.status, self.country, self.account, backends)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -236,5 +236,5 @@ def restrict_accounts(
         known.update(one.accounts)
     for account in ids:
         if account not in known:
-            raise UsageError(f"--account {account}: no backend has this account")
+            raise UsageError(f"--account {account}: no backend has it")
     return [one for one in found if one.accounts]

@@ -114,7 +114,10 @@ JournalOption = Annotated[
         callback=refuse_password,
     ),
 ]
-PlanFormatOption = Annotated[PlanFormat, typer.Option("--format", "-f", help="Format of the plan.")]
+PlanFormatOption = Annotated[
+    PlanFormat,
+    typer.Option("--format", "-f", metavar="FORMAT", help="Format of the plan: table, jsonl or json."),
+]
 PlanOutputOption = Annotated[
     Path | None,
     typer.Option("--output", "-o", metavar="FILE", help="Write the plan to this file, for `phonesys apply`."),

@@ -97,6 +97,18 @@ async def write_failures(path: Path | None, report: SweepReport, unreadable: Unr
         await file.write(map(rows.json_line, found))
 
 
+async def write_incomplete(path: Path | None, incomplete: Sequence[AccountOutcome]) -> None:
+    """Write the accounts of a snapshot that were not read completely, as lines of JSON."""
+    if path is None:
+        return
+    found = [
+        rows.FailureRow(one.backend, one.account or None, one.outcome, None, one.problem or "")
+        for one in incomplete
+    ]
+    with OutputFile(path, "--failures") as file:
+        await file.write(map(rows.json_line, found))
+
+
 def report_snapshot(snapshot_id: int, incomplete: Sequence[AccountOutcome], *, allow_incomplete: bool) -> int:
     """Print the accounts of a snapshot that were not read completely, and return the exit status."""
     if incomplete:

@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterable, Callable  # noqa: TC003 -- a dataclass has them
-from contextlib import asynccontextmanager, nullcontext
+from collections.abc import (  # noqa: TC003 -- a dataclass has them
+    AsyncGenerator,
+    AsyncIterable,
+    Awaitable,
+    Callable,
+)
+from contextlib import aclosing, asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from phonesys.cli import sweeping
-from phonesys.cli.problems import UnreadableRows, report_snapshot, report_sweep
+from phonesys.cli.filters import NumberFilter
+from phonesys.cli.groups import BackendOptions, FailureOptions, restrict_accounts
+from phonesys.cli.options import (  # noqa: TC001 -- typer reads the annotations
+    AccountsFilterOption,
+    BackendsOption,
+    CountryFilterOption,
+    PoolsOption,
+    StatusFilterOption,
+    StoreOption,
+)
+from phonesys.cli.problems import UnreadableRows, report_snapshot, write_incomplete
 from phonesys.cli.store import default_store, existing_store
 from phonesys.cli.terminal import print_error, stderr_is_live
-from phonesys.config import ConfiguredBackend, load_backends, read_settings
+from phonesys.config import ConfiguredBackend, read_settings
 from phonesys.errors import PhonesysError, UsageError
 from phonesys.inventory import (  # a dataclass has the first four
     AccountOutcome,
@@ -29,7 +44,6 @@ from phonesys.system import PhoneSystem
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from contextlib import AbstractAsyncContextManager
-    from pathlib import Path
 
     from phonesys.inventory import Change
 
@@ -41,8 +55,8 @@ class RecordSource:
     records: AsyncGenerator[NumberRecord]
     accounts: AsyncIterable[AccountOutcome]
     context: AuditContext
-    finish: Callable[[bool], int]
-    """Print what could not be read, and return the exit status; True allows incomplete results."""
+    finish: Callable[[FailureOptions], Awaitable[int]]
+    """Print and write what could not be read, and return the exit status."""
     changes: AsyncIterable[Change] | None = None
     snapshot: tuple[Inventory, Snapshot] | None = None
     """The store and the snapshot that is read, if it is one."""
@@ -68,41 +82,52 @@ def _rules(codes: Sequence[str]) -> list[Rule]:
     return [rules[code] for code in dict.fromkeys(codes)]
 
 
-def open_source(
-    store: str | None,
-    config: Path | None,
-    names: list[str] | None,
-    *,
-    sandbox: bool,
-    with_pools: bool | None = None,
-) -> AbstractAsyncContextManager[RecordSource]:
-    """Return a source that is open while its block runs; raise UsageError for conflicting options."""
-    others = {
-        "--config": config,
-        "--backend": names,
-        "--sandbox": sandbox or None,
-        "--with-pools": with_pools,
-    }
-    given = [name for name, value in others.items() if value is not None]
-    if store is not None and given:
-        raise UsageError(f"{given[0]}: cannot be combined with --store, which holds a sweep")
-    if not given:
-        store = store or default_store()
-    elif given == ["--config"]:
-        store = read_settings(config).store()
-    if store is not None:
-        return _from_store(store)
-    if sandbox:
-        if config is not None:
-            raise UsageError("--config: cannot be combined with --sandbox, which has its own")
-        return _from_sandbox(names or [], with_pools)
-    backends = load_backends(config, names or [], {"with_pools": True}, with_pools=with_pools)
-    sweeping.require_accounts(backends)
-    return _from_sweep(backends)
+@dataclass(frozen=True, kw_only=True)
+class SourceOptions(BackendOptions):
+    """Origin of records: a store, or a sweep; and which of them to use."""
+
+    store: StoreOption = None
+    backend: BackendsOption = None
+    account: AccountsFilterOption = None
+    status: StatusFilterOption = None
+    country: CountryFilterOption = None
+    with_pools: PoolsOption = None
+
+    def open_source(self) -> AbstractAsyncContextManager[RecordSource]:
+        """Return a source that is open while its block runs; raise UsageError for conflicting options."""
+        self.check()
+        accepted = NumberFilter.parse(self.status, self.country, self.account, self.backend)
+        if (store := self._store()) is not None:
+            return _from_store(store, accepted)
+        return self._from_sweep(accepted)
+
+    def _store(self) -> str | None:
+        others = {
+            "--config": self.config,
+            "--sandbox": self.sandbox or None,
+            "--with-pools": self.with_pools,
+        }
+        given = [name for name, value in others.items() if value is not None]
+        if self.store is not None and given:
+            raise UsageError(f"{given[0]}: cannot be combined with --store, which holds a sweep")
+        if not given:
+            # Naming a backend is reason to read it, unless a store is named too.
+            return self.store or (default_store() if self.backend is None else None)
+        return read_settings(self.config).store() if given == ["--config"] and self.backend is None else None
+
+    @asynccontextmanager
+    async def _from_sweep(self, accepted: NumberFilter) -> AsyncGenerator[RecordSource]:
+        async with self.open(
+            self.backend or [], {"with_pools": True}, with_pools=self.with_pools
+        ) as configured:
+            backends = restrict_accounts(configured, self.account)
+            sweeping.require_accounts(backends)
+            async with _sweep(backends, accepted) as source:
+                yield source
 
 
 @asynccontextmanager
-async def _from_store(store: str) -> AsyncGenerator[RecordSource]:
+async def _from_store(store: str, accepted: NumberFilter) -> AsyncGenerator[RecordSource]:
     from phonesys.inventory import Inventory, NoSnapshot
 
     async with Inventory(existing_store(store), read_only=True) as inventory:
@@ -111,29 +136,26 @@ async def _from_store(store: str) -> AsyncGenerator[RecordSource]:
             changes = inventory.diff(await inventory.previous(snapshot), snapshot)
         except NoSnapshot:
             changes = None
-        incomplete = await incomplete_accounts(snapshot.accounts())
+        outcomes = _covered(snapshot.accounts(), accepted)
+        incomplete = await incomplete_accounts(outcomes)
+
+        async def finish(failing: FailureOptions) -> int:
+            await write_incomplete(failing.failures, incomplete)
+            return report_snapshot(snapshot.id, incomplete, allow_incomplete=failing.allow_incomplete)
+
         yield RecordSource(
-            snapshot.records(),
-            snapshot.accounts(),
+            _accepted(snapshot.records(), accepted),
+            _covered(snapshot.accounts(), accepted),
             AuditContext(),
-            lambda allowed: report_snapshot(snapshot.id, incomplete, allow_incomplete=allowed),
-            changes,
-            (inventory, snapshot),
+            finish,
+            None if changes is None else _accepted_changes(changes, accepted),
+            # A trend would be that of all numbers.
+            None if accepted else (inventory, snapshot),
         )
 
 
 @asynccontextmanager
-async def _from_sandbox(names: list[str], with_pools: bool | None) -> AsyncGenerator[RecordSource]:
-    from phonesys.cli import sandbox  # a web server, which no other command needs
-
-    async with sandbox.create_sandbox() as server:
-        backends = await sandbox.sandbox_backends(server, names, with_pools=with_pools)
-        async with _from_sweep(backends) as source:
-            yield source
-
-
-@asynccontextmanager
-async def _from_sweep(backends: list[ConfiguredBackend]) -> AsyncGenerator[RecordSource]:
+async def _sweep(backends: list[ConfiguredBackend], accepted: NumberFilter) -> AsyncGenerator[RecordSource]:
     async with PhoneSystem(*(one.provider for one in backends)) as phones:
         context = AuditContext(agents=await _agents(backends))
         sweep = phones.sweep({one.name: one.accounts for one in backends if one.accounts is not None})
@@ -142,11 +164,41 @@ async def _from_sweep(backends: list[ConfiguredBackend]) -> AsyncGenerator[Recor
         shown = sweeping.progress_of(sweep.report, backends, live=True) if live else nullcontext()
         async with shown, sweep:
             yield RecordSource(
-                sweep_records(unreadable.pages(sweep), sweep.report.account_names),
+                _accepted(sweep_records(unreadable.pages(sweep), sweep.report.account_names), accepted),
                 account_outcomes(sweep.report),
                 context,
-                lambda allowed: report_sweep(sweep.report, backends, unreadable, allow_incomplete=allowed),
+                lambda failing: failing.report(sweep.report, backends, unreadable),
             )
+
+
+async def _accepted(
+    records: AsyncGenerator[NumberRecord], accepted: NumberFilter
+) -> AsyncGenerator[NumberRecord]:
+    async with aclosing(records):
+        async for record in records:
+            if not accepted or accepted.accepts(record):
+                yield record
+
+
+async def _covered(
+    accounts: AsyncGenerator[AccountOutcome], accepted: NumberFilter
+) -> AsyncGenerator[AccountOutcome]:
+    """Yield the outcomes of accounts, and of backends' lists of accounts, that the filter covers."""
+    async with aclosing(accounts):
+        async for one in accounts:
+            if accepted.covers(one.backend, one.account) or (
+                not one.account and accepted.covers_backend(one.backend)
+            ):
+                yield one
+
+
+async def _accepted_changes(
+    changes: AsyncGenerator[Change], accepted: NumberFilter
+) -> AsyncGenerator[Change]:
+    async with aclosing(changes):
+        async for change in changes:
+            if accepted.accepts_change(change):
+                yield change
 
 
 async def _agents(backends: list[ConfiguredBackend]) -> dict[str, tuple[Any, ...]]:

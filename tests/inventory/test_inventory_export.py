@@ -285,7 +285,7 @@ class _FullDisk(io.BytesIO):
 def test_a_workbook_on_a_full_disk_fails_once() -> None:
     """No second error is printed when the workbook is collected, after its file was closed."""
     with _FullDisk() as file:
-        workbook = Xlsx(file)
+        workbook = Xlsx(file, COLUMNS)
         with pytest.raises(OSError, match="No space left"):
             workbook.close()
     del workbook

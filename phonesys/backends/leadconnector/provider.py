@@ -18,7 +18,7 @@ from phonesys.backends.leadconnector.changes import RULES
 from phonesys.backends.leadconnector.lookup import PurchaseLookup
 from phonesys.backends.leadconnector.oauth.calls import search_locations
 from phonesys.backends.leadconnector.oauth.discovery import ListsLocations, list_by_offset
-from phonesys.backends.leadconnector.purchase import available_numbers, purchase_number
+from phonesys.backends.leadconnector.purchase import as_offer, available_numbers, purchase_number
 from phonesys.backends.leadconnector.wire import LeadConnectorNumber, LeadConnectorPage, Listing
 from phonesys.backends.paging import (
     END_ERRORS,
@@ -57,7 +57,7 @@ if TYPE_CHECKING:
     from phonesys.http.call import Call
     from phonesys.http.options import HttpOptions
     from phonesys.http.transport import Transport
-    from phonesys.model import Cursor, NumberPool
+    from phonesys.model import Cursor, NumberForSale, NumberPool
     from phonesys.oauth.store import TokenStore
     from phonesys.sandbox import Sandbox
     from phonesys.secret import Secret
@@ -328,6 +328,15 @@ class LeadConnector(HttpBackend):
             voiceEnabled=voice_enabled,
         )
         return await self.send(call)
+
+    async def for_sale(
+        self, *, account: str | None = None, country: str | None = None, digits: str | None = None
+    ) -> tuple[NumberForSale, ...]:
+        """Search for numbers that a location can purchase. The vendor needs a country, by default US."""
+        if account is None:
+            raise UsageError(f"backend {self.name!r} sells numbers to a location; expected account=")
+        found = await self.available(account, country_code=country or "US", anywhere=digits)
+        return tuple(as_offer(number, account) for number in found.numbers)
 
     async def purchase(
         self,

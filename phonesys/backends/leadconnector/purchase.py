@@ -8,10 +8,12 @@ from typing import Any
 import msgspec
 
 from phonesys._validation import validate_e164
+from phonesys.backends.countries import alpha_2
 from phonesys.backends.rows import RowDecoder, Text, decode_repaired
+from phonesys.backends.words import kind_of
 from phonesys.http.call import Call, encode_json, encode_query, encode_segment
 from phonesys.http.response import MSGSPEC_ERRORS, decode_error
-from phonesys.model import Capabilities
+from phonesys.model import NO_CAPABILITIES, Capabilities, NumberForSale
 
 
 class Price(msgspec.Struct, frozen=True, kw_only=True):
@@ -115,6 +117,22 @@ def _decode_purchase(body: bytes, *, location_id: str, number: str) -> Purchase:
         number=bought if isinstance(bought, str) and bought else number,
         location_id=location_id,
         account_id=account_id if isinstance(account_id, str) else None,
+    )
+
+
+def as_offer(number: AvailableNumber, location_id: str) -> NumberForSale:
+    """Return the number in the form that all vendors share."""
+    price = number.price or Price()
+    return NumberForSale(
+        number=number.number,
+        account=location_id,
+        country=alpha_2(number.country),
+        region=number.region,
+        locality=number.locality,
+        kind=kind_of(price.number_type),
+        capabilities=number.capabilities or NO_CAPABILITIES,
+        monthly_price=price.price,
+        currency=price.price_unit,
     )
 
 

@@ -6,13 +6,16 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from phonesys._calling_codes import country_of
 from phonesys._validation import validate_e164
+from phonesys.backends.countries import alpha_2
 from phonesys.backends.leadping.requests import ListOptions
 from phonesys.backends.leadping.wire import (
     Availability,
     LeadpingNumber,
     LeadpingStatus,
     Listing,
+    Location,
     PurchasableNumber,
     decode_availability,
     decode_listing,
@@ -23,6 +26,7 @@ from phonesys.backends.leadping.wire import (
 from phonesys.errors import InvalidArgument
 from phonesys.http.call import Call, encode_json, encode_query, encode_segment
 from phonesys.http.response import expect_no_content
+from phonesys.model import NumberForSale
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -243,3 +247,15 @@ def _validate_name(name: str) -> str:
     if not isinstance(name, str) or not name.strip() or len(name) > _MAX_NAME_LENGTH:
         raise InvalidArgument(f"name: expected 1 to {_MAX_NAME_LENGTH} characters, got {name!r:.40}")
     return name
+
+
+def as_offer(number: PurchasableNumber, account: str) -> NumberForSale:
+    """Return the number in the form that all vendors share."""
+    place = number.location or Location()
+    return NumberForSale(
+        number=number.number,
+        account=account,
+        country=alpha_2(place.country_code) or country_of(number.number),
+        region=place.state,
+        locality=place.location,
+    )

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from phonesys.http.call import Call
     from phonesys.http.options import HttpOptions
     from phonesys.http.transport import Transport
-    from phonesys.model import Cursor
+    from phonesys.model import Cursor, NumberForSale
     from phonesys.sandbox import Sandbox
     from phonesys.secret import Secret
     from phonesys.writes import Value
@@ -276,6 +276,14 @@ class Leadping(WritingBackend[LeadpingNumber]):
             account=self._account_or_default(account),
         )
         return await self.send(call)
+
+    async def for_sale(
+        self, *, account: str | None = None, country: str | None = None, digits: str | None = None
+    ) -> tuple[NumberForSale, ...]:
+        """Search for numbers that can be purchased."""
+        found = await self.search_purchasable(digits, country_code=country, account=account)
+        holder = self._account_or_default(account)
+        return tuple(calls.as_offer(number, holder) for number in found)
 
     async def is_available_for_purchase(
         self, phone_number: str, *, account: str | None = None

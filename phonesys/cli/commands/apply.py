@@ -69,7 +69,7 @@ def apply(
     ] = "50%",  # type: ignore[assignment]  # the parser's argument
     allow: Annotated[
         list[Risk] | None,
-        typer.Option(help="Permit a risk without asking. May be repeated."),
+        typer.Option(metavar="RISK", help="Permit a risk without asking. May be repeated."),
     ] = None,
     concurrency: Annotated[int, typer.Option(min=1, metavar="N", help="Changes under way at a time.")] = 16,
     grace_period: Annotated[

@@ -8,25 +8,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from phonesys.cli import rows, tables
-from phonesys.cli.options import (  # noqa: TC001 -- typer reads the annotations
-    AllowIncompleteOption,
-    BackendsOption,
-    BomOption,
-    ConfigOption,
-    FormatOption,
-    IgnoreOption,
-    OutputOption,
-    PoolsOption,
-    QuietOption,
-    SandboxOption,
-    SelectOption,
-    StoreOption,
-    VerboseOption,
+from phonesys.cli.filters import parse_columns
+from phonesys.cli.groups import (  # noqa: TC001 -- typer reads the annotations
+    FailureOptions,
+    LogOptions,
+    RowOptions,
 )
+from phonesys.cli.options import IgnoreOption, SelectOption  # noqa: TC001 -- as above
 from phonesys.cli.output import Format, destination, write_table
 from phonesys.cli.progress import pluralize
-from phonesys.cli.running import DONE, FAILED, run
-from phonesys.cli.source import open_source
+from phonesys.cli.running import DONE, FAILED
+from phonesys.cli.source import SourceOptions  # noqa: TC001 -- as above
 from phonesys.cli.terminal import print_info
 from phonesys.inventory import batches
 from phonesys.inventory.audit import Finding, Severity, findings
@@ -42,52 +34,60 @@ _CHUNK = 256
 
 def audit(
     *,
-    store: StoreOption = None,
-    sandbox: SandboxOption = False,
-    config: ConfigOption = None,
-    backend: BackendsOption = None,
+    source: SourceOptions,
     select: SelectOption = None,
     ignore: IgnoreOption = None,
     fail_on: Annotated[
-        Severity | None, typer.Option(help="Exit with 1 for a finding of this severity or worse.")
+        Severity | None,
+        typer.Option(
+            metavar="SEVERITY",
+            help="Exit with 1 for a finding of this severity or worse: critical, warning or info.",
+        ),
     ] = None,
-    format_: FormatOption = Format.TABLE,
-    output: OutputOption = None,
-    with_pools: PoolsOption = None,
-    bom: BomOption = False,
-    allow_incomplete: AllowIncompleteOption = False,
-    verbose: VerboseOption = False,
-    quiet: QuietOption = False,
+    shown: RowOptions,
+    failing: FailureOptions,
+    log: LogOptions,
 ) -> None:
     """Find numbers that are unrouted, blocked, held twice, or paid for and unused.
 
-    Without --format, print the most severe findings. jsonl and csv are one row per finding.
+    Without --format, print the most severe findings. jsonl and csv are one row per finding. Numbers that are
+    filtered out are not audited, so that nothing is compared with them either.
     """
 
     async def main() -> int:
         counts = _SeverityCounts()
-        async with open_source(store, config, backend, sandbox=sandbox, with_pools=with_pools) as source:
-            with destination(output) as to:
-                if format_ is Format.TABLE:
-                    found = await findings(**source.audit_arguments(ignore, select))
+        columns = parse_columns(shown.columns, rows.FindingRow)
+        async with source.open_source() as opened:
+            with destination(shown.output) as to:
+                if shown.format_ is Format.TABLE:
+                    found = await findings(**opened.audit_arguments(ignore, select))
                     counts.add(found)
-                    await write_table(tables.findings(found), to)
-                else:
-                    await _write_findings(
-                        source.audit_arguments(ignore, select), counts, format_, to, bom=bom
+                    table = (
+                        tables.chosen(list(map(rows.finding_row, found)), columns)
+                        if columns
+                        else tables.findings(found)
                     )
+                    await write_table(table, to)
+                else:
+                    await _write_findings(opened.audit_arguments(ignore, select), counts, shown, columns, to)
         print_info(counts.summary())
-        return max(source.finish(allow_incomplete), FAILED if counts.reach(fail_on) else DONE)
+        return max(await opened.finish(failing), FAILED if counts.reach(fail_on) else DONE)
 
-    run(main, verbose=verbose, quiet=quiet)
+    log.run(main)
 
 
 async def _write_findings(
-    options: dict[str, Any], counts: _SeverityCounts, format_: Format, to: Destination, *, bom: bool
+    options: dict[str, Any],
+    counts: _SeverityCounts,
+    shown: RowOptions,
+    columns: Sequence[str],
+    to: Destination,
 ) -> None:
-    line = rows.json_line if format_ is Format.JSONL else rows.csv_line
-    if format_ is Format.CSV:
-        await to.write([rows.csv_header(rows.FindingRow, bom=bom)])
+    if shown.format_ is Format.CSV:
+        line = rows.csv_lines_of(columns) if columns else rows.csv_line
+        await to.write([rows.csv_header(rows.FindingRow, columns, bom=shown.bom)])
+    else:
+        line = rows.json_lines_of(columns) if columns else rows.json_line
     async with aclosing(batches(run_audit(**options), _CHUNK)) as chunks:
         async for chunk in chunks:
             counts.add(chunk)

@@ -144,11 +144,17 @@ def login(
         ),
     ] = DEFAULT_STORE,
     level: Annotated[
-        ConsentLevel, typer.Option("--for", help="Authorize for an agency, or for one location.")
+        ConsentLevel,
+        typer.Option(
+            "--for", metavar="LEVEL", help="Authorize for a company, which is an agency, or a location."
+        ),
     ] = ConsentLevel.COMPANY,
     scope: Annotated[
         list[str] | None,
-        typer.Option(help="Scope to request. May be repeated. By default, those for listing numbers."),
+        typer.Option(
+            metavar="SCOPE",
+            help="Scope to request. May be repeated. By default, those for listing numbers.",
+        ),
     ] = None,
     redirect_uri: Annotated[
         str, typer.Option(metavar="URL", help="Address on this machine, registered with the app.")
@@ -157,7 +163,7 @@ def login(
     timeout: Annotated[
         float, typer.Option(min=1, metavar="SECONDS", help="Time to wait for consent.")
     ] = 300.0,
-    base_url: Annotated[str, typer.Option(hidden=True)] = _VENDOR,
+    base_url: Annotated[str, typer.Option(metavar="URL", hidden=True)] = _VENDOR,
     marketplace_url: Annotated[
         str, typer.Option(metavar="URL", help="Marketplace, or the host of a white-label agency.")
     ] = _MARKETPLACE,

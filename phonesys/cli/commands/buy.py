@@ -41,10 +41,13 @@ if TYPE_CHECKING:
 def buy(
     backend: BackendArgument,
     *,
-    number: Annotated[str, typer.Option(help="E.164, as in +14155552671.")],
-    name: Annotated[str | None, typer.Option(help="Display name.")] = None,
+    number: Annotated[str, typer.Option(metavar="NUMBER", help="E.164, as in +14155552671.")],
+    name: Annotated[str | None, typer.Option(metavar="NAME", help="Display name.")] = None,
     country: Annotated[str | None, typer.Option(metavar="CC", help="Country of the number.")] = None,
-    kind: Annotated[NumberKind | None, typer.Option(help="Kind of the number.")] = None,
+    kind: Annotated[
+        NumberKind | None,
+        typer.Option(metavar="KIND", help="Kind of the number: local, toll-free or mobile."),
+    ] = None,
     organization: Annotated[
         str | None, typer.Option(metavar="ID", help="Organization that is to own the number.")
     ] = None,

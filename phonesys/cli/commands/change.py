@@ -45,8 +45,8 @@ if TYPE_CHECKING:
 
     from phonesys.model import PhoneNumber
 
-NameOption = Annotated[str | None, typer.Option(help="Display name.")]
-NumberOption = Annotated[str | None, typer.Option(help="E.164, as in +14155552671.")]
+NameOption = Annotated[str | None, typer.Option(metavar="NAME", help="Display name.")]
+NumberOption = Annotated[str | None, typer.Option(metavar="NUMBER", help="E.164, as in +14155552671.")]
 EnabledOption = Annotated[
     bool | None, typer.Option("--enabled/--disabled", help="Enable or disable the number.")
 ]
@@ -61,7 +61,7 @@ BusinessOption = Annotated[
 def create(
     backend: BackendArgument,
     *,
-    name: Annotated[str, typer.Option(help="Display name.")],
+    name: Annotated[str, typer.Option(metavar="NAME", help="Display name.")],
     number: NumberOption = None,
     organization: OrganizationOption = None,
     business: BusinessOption = None,
@@ -102,7 +102,7 @@ def create(
 def assign(
     backend: BackendArgument,
     *,
-    number: Annotated[str, typer.Option(help="E.164, as in +14155552671.")],
+    number: Annotated[str, typer.Option(metavar="NUMBER", help="E.164, as in +14155552671.")],
     agent: Annotated[str, typer.Option(metavar="ID", help="Agent that answers its calls.")],
     name: NameOption = None,
     account: AccountOption = None,
@@ -138,7 +138,9 @@ def update(
     name: NameOption = None,
     number: NumberOption = None,
     agent: Annotated[str | None, typer.Option(metavar="ID", help="Agent that answers its calls.")] = None,
-    status: Annotated[str | None, typer.Option(help="Status, in the vendor's word.")] = None,
+    status: Annotated[
+        str | None, typer.Option(metavar="STATUS", help="Status, in the vendor's word.")
+    ] = None,
     organization: OrganizationOption = None,
     business: BusinessOption = None,
     enabled: EnabledOption = None,

@@ -8,26 +8,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from phonesys.cli.options import (  # noqa: TC001 -- typer reads the annotations
-    AllowIncompleteOption,
-    BackendsOption,
-    BomOption,
-    ConfigOption,
-    PoolsOption,
-    QuietOption,
-    SandboxOption,
-    StoreOption,
-    VerboseOption,
-)
+from phonesys.cli.filters import parse_columns
+from phonesys.cli.groups import FailureOptions, LogOptions  # noqa: TC001 -- typer reads the annotations
+from phonesys.cli.options import BomOption, ColumnsOption  # noqa: TC001 -- as above
 from phonesys.cli.output import STDOUT, destination
 from phonesys.cli.progress import pluralize
-from phonesys.cli.running import run
-from phonesys.cli.source import open_source
+from phonesys.cli.source import SourceOptions  # noqa: TC001 -- as above
 from phonesys.cli.terminal import print_info
 from phonesys.config.paths import expand
 from phonesys.errors import UsageError
 from phonesys.inventory.export import Format
 from phonesys.inventory.export import export as write_export
+from phonesys.record import NumberRecord
 
 if TYPE_CHECKING:
     from phonesys.cli.source import RecordSource
@@ -39,39 +31,49 @@ def export(
     file: Annotated[
         Path,
         typer.Argument(
-            help="Ends in .parquet, .arrow, .csv, .jsonl or .xlsx; - is stdout. Replaced at the end."
+            metavar="FILE",
+            help="Ends in .parquet, .arrow, .csv, .jsonl or .xlsx; - is stdout. Replaced at the end.",
         ),
     ],
     *,
     format_: Annotated[
         Format | None,
-        typer.Option("--format", "-f", help="[dim]Default: from the file's ending[/dim]", show_default=False),
+        typer.Option(
+            "--format",
+            "-f",
+            metavar="FORMAT",
+            help="parquet, arrow, csv, jsonl or xlsx. [dim]Default: from the file's ending[/dim]",
+            show_default=False,
+        ),
     ] = None,
-    store: StoreOption = None,
-    sandbox: SandboxOption = False,
-    config: ConfigOption = None,
-    backend: BackendsOption = None,
-    with_pools: PoolsOption = None,
+    source: SourceOptions,
+    columns: ColumnsOption = None,
     bom: BomOption = False,
-    allow_incomplete: AllowIncompleteOption = False,
-    verbose: VerboseOption = False,
-    quiet: QuietOption = False,
+    failing: FailureOptions,
+    log: LogOptions,
 ) -> None:
     """Write every number to a file: Parquet, Arrow, CSV, JSON lines or Excel."""
 
     async def main() -> int:
-        if str(file) == STDOUT and format_ is None:
+        is_stdout = str(file) == STDOUT
+        if is_stdout and format_ is None:
             raise UsageError("FILE: stdout has no ending; expected --format")
-        async with open_source(store, config, backend, sandbox=sandbox, with_pools=with_pools) as source:
-            options: dict[str, Any] = {"format": format_, "accounts": source.accounts, "bom": bom}
-            if str(file) == STDOUT:
-                count = await _export_to_stdout(source, options)
+        chosen = parse_columns(columns, NumberRecord) or None
+        async with source.open_source() as opened:
+            options: dict[str, Any] = {
+                "format": format_,
+                "accounts": opened.accounts,
+                "bom": bom,
+                "columns": chosen,
+            }
+            if is_stdout:
+                count = await _export_to_stdout(opened, options)
             else:
-                count = await write_export(expand(file, "FILE"), source.records, **options)
-        print_info(f"{pluralize(count, 'number')} in {'stdout' if str(file) == STDOUT else file}")
-        return source.finish(allow_incomplete)
+                count = await write_export(expand(file, "FILE"), opened.records, **options)
+        print_info(f"{pluralize(count, 'number')} in {'stdout' if is_stdout else file}")
+        return await opened.finish(failing)
 
-    run(main, verbose=verbose, quiet=quiet)
+    log.run(main)
 
 
 async def _export_to_stdout(source: RecordSource, options: dict[str, Any]) -> int:

@@ -40,6 +40,7 @@ def find(
     number: Annotated[
         list[str] | None,
         typer.Argument(
+            metavar="NUMBER",
             help="Any spelling of a number, a short code, or a sender's name; - reads stdin.",
             show_default=False,
         ),

@@ -35,7 +35,7 @@ _PER_LINE = 4
 def sandbox(
     *,
     port: Annotated[
-        int, typer.Option(min=0, max=65535, help="Port to listen on; 0 for any free one.")
+        int, typer.Option(min=0, max=65535, metavar="PORT", help="Port to listen on; 0 for any free one.")
     ] = 8080,
     locations: LocationsOption = None,
     seed: SeedOption = None,

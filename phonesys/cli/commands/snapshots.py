@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from phonesys.cli import rows, tables
+from phonesys.cli.filters import NumberFilter, parse_columns
+from phonesys.cli.groups import (  # noqa: TC001 -- typer reads the annotations
+    FilterOptions,
+    LogOptions,
+    RowOptions,
+)
 from phonesys.cli.options import (  # noqa: TC001 -- typer reads the annotations
+    BackendsOption,
     ConfigOption,
-    FormatOption,
-    OutputOption,
     QuietOption,
     RequiredStoreOption,
     VerboseOption,
 )
 from phonesys.cli.output import Format, destination, write_table
 from phonesys.cli.progress import pluralize
-from phonesys.cli.results import write_rows
 from phonesys.cli.running import DONE, FAILED, run
 from phonesys.cli.store import existing_store
 from phonesys.cli.terminal import confirm, print_error, print_info
@@ -26,7 +31,7 @@ from phonesys.errors import UsageError
 from phonesys.inventory import Change, ChangeKind, Inventory
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import AsyncGenerator, Coroutine, Sequence
     from typing import Any
 
     from phonesys.cli.output import Destination
@@ -37,52 +42,61 @@ _LINES_AT_ONCE = 500
 def diff(
     older: Annotated[
         int | None,
-        typer.Argument(help="Id of a snapshot. [dim]Default: the last but one[/dim]", show_default=False),
+        typer.Argument(
+            metavar="OLDER",
+            help="Id of a snapshot. [dim]Default: the last but one[/dim]",
+            show_default=False,
+        ),
     ] = None,
     newer: Annotated[
         int | None,
-        typer.Argument(help="Id of another snapshot. [dim]Default: the last[/dim]", show_default=False),
+        typer.Argument(
+            metavar="NEWER",
+            help="Id of another snapshot. [dim]Default: the last[/dim]",
+            show_default=False,
+        ),
     ] = None,
     *,
     store: RequiredStoreOption = None,
     config: ConfigOption = None,
-    format_: FormatOption = Format.TABLE,
-    output: OutputOption = None,
-    verbose: VerboseOption = False,
-    quiet: QuietOption = False,
+    filters: FilterOptions,
+    backend: BackendsOption = None,
+    shown: RowOptions,
+    log: LogOptions,
 ) -> None:
     """Show numbers added, removed, moved or changed between two snapshots."""
 
     async def main() -> int:
-        if format_ is Format.CSV:
+        if shown.format_ is Format.CSV:
             raise UsageError("--format csv: a change has nested fields; use table or jsonl")
+        columns = parse_columns(shown.columns, rows.ChangeRow)
+        accepted = filters.parse(backend)
         async with Inventory(existing_store(store, config), read_only=True) as inventory:
-            with destination(output) as to:
-                await _write_changes(inventory, older, newer, format_, to)
+            with destination(shown.output) as to:
+                changes = inventory.diff(older, newer)
+                await _write_changes(changes, accepted, shown.format_, columns, to)
         return DONE
 
-    run(main, verbose=verbose, quiet=quiet)
+    log.run(main)
 
 
 def snapshots(
     *,
     store: RequiredStoreOption = None,
     config: ConfigOption = None,
-    format_: FormatOption = Format.TABLE,
-    output: OutputOption = None,
-    verbose: VerboseOption = False,
-    quiet: QuietOption = False,
+    shown: RowOptions,
+    log: LogOptions,
 ) -> None:
     """List the snapshots in a store, newest first."""
 
     async def main() -> int:
+        shown.check(rows.SnapshotRow)
         async with Inventory(existing_store(store, config), read_only=True) as inventory:
             found = [rows.snapshot_row(snapshot) for snapshot in await inventory.snapshots()]
-        with destination(output) as to:
-            await write_rows(rows.SnapshotRow, found, format_, to, table=tables.snapshots)
+        await shown.write(rows.SnapshotRow, found, table=tables.snapshots)
         return DONE
 
-    run(main, verbose=verbose, quiet=quiet)
+    log.run(main)
 
 
 def prune(
@@ -118,19 +132,28 @@ async def _prune(store: str, keep: int) -> int:
 
 
 async def _write_changes(
-    inventory: Inventory, older: int | None, newer: int | None, format_: Format, to: Destination
+    found: AsyncGenerator[Change],
+    accepted: NumberFilter,
+    format_: Format,
+    columns: Sequence[str],
+    to: Destination,
 ) -> None:
     changes: list[Change] = []
     kinds = dict.fromkeys(ChangeKind, 0)
-    async for change in inventory.diff(older, newer):
-        kinds[change.kind] += 1
-        changes.append(change)
-        if format_ is Format.JSONL and len(changes) >= _LINES_AT_ONCE:
-            await to.write([rows.json_line(rows.change_row(one)) for one in changes])
-            changes = []
+    line = rows.json_lines_of(columns) if columns else rows.json_line
+    async with aclosing(found):
+        async for change in found:
+            if accepted and not accepted.accepts_change(change):
+                continue
+            kinds[change.kind] += 1
+            changes.append(change)
+            if format_ is Format.JSONL and len(changes) >= _LINES_AT_ONCE:
+                await to.write([line(rows.change_row(one)) for one in changes])
+                changes = []
     if format_ is Format.JSONL:
-        await to.write([rows.json_line(rows.change_row(one)) for one in changes])
+        await to.write([line(rows.change_row(one)) for one in changes])
     elif changes:
-        await write_table(tables.changes(changes), to)
+        chosen = tables.chosen(list(map(rows.change_row, changes)), columns) if columns else None
+        await write_table(chosen or tables.changes(changes), to)
     counts = ", ".join(f"{count:,} {kind.value}" for kind, count in kinds.items() if count)
     print_info(f"{pluralize(sum(kinds.values()), 'change')}{': ' if counts else ''}{counts}")

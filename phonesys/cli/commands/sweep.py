@@ -10,7 +10,9 @@ import typer
 
 from phonesys.cli import sweeping
 from phonesys.cli.filters import NumberFilter, parse_columns
+from phonesys.cli.groups import restrict_accounts
 from phonesys.cli.options import (
+    AccountsFilterOption,
     AllowIncompleteOption,
     BackendsOption,
     BomOption,
@@ -77,6 +79,7 @@ class _Request:
     allow_incomplete: bool
     failures: Path | None
     names: list[str]
+    only_accounts: list[str] | None
 
 
 def sweep(
@@ -88,15 +91,19 @@ def sweep(
         typer.Option(metavar="FILE|-", help="Account ids of one backend, one per line; - is stdin."),
     ] = None,
     backend: BackendsOption = None,
+    account: AccountsFilterOption = None,
     format_: FormatOption = Format.TABLE,
     output: OutputOption = None,
-    concurrency: Annotated[int, typer.Option(min=1, help="Maximum number of concurrent requests.")] = 64,
+    concurrency: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Maximum number of concurrent requests.")
+    ] = 64,
     with_pools: PoolsOption = None,
     deadline: Annotated[
         float | None, typer.Option(metavar="SECONDS", help="End then, with the numbers read so far.")
     ] = None,
     on_error: Annotated[
-        Literal["collect", "raise"], typer.Option(help="Continue after a failed account, or end.")
+        Literal["collect", "raise"],
+        typer.Option(metavar="collect|raise", help="Continue after a failed account, or end."),
     ] = "collect",
     store: Annotated[
         str | None,
@@ -211,6 +218,7 @@ def sweep(
             allow_incomplete=allow_incomplete,
             failures=failures,
             names=backend or [],
+            only_accounts=account,
         )
         if processes is not None or dask is not None:
             single = {
@@ -227,7 +235,8 @@ def sweep(
         _check_shard(request)
         if not sandbox:
             _reject(generated, "only with --sandbox")
-            return _sweep_configured(_backends(config, accounts, request.names, with_pools), request)
+            found = _backends(config, accounts, request.names, with_pools)
+            return _sweep_configured(restrict_accounts(found, account), request)
         own = {"config": config, "accounts": accounts}
         _reject(own, "cannot be combined with --sandbox, which has its own")
         from phonesys.cli.sandbox import create_sandbox  # a web server, which no other command needs
@@ -326,9 +335,16 @@ async def _sweep_sandbox(sandbox: Sandbox, request: _Request) -> int:
     from phonesys.cli.sandbox import compare, sandbox_backends
 
     async with sandbox:
-        backends = await sandbox_backends(sandbox, request.names, with_pools=request.with_pools)
+        backends = restrict_accounts(
+            await sandbox_backends(sandbox, request.names, with_pools=request.with_pools),
+            request.only_accounts,
+        )
         status, done = await _sweep(backends, request)
-        is_part = getattr(done, "resumed", False) or (request.shard is not None and request.shard.count > 1)
+        is_part = (
+            request.only_accounts
+            or getattr(done, "resumed", False)
+            or (request.shard is not None and request.shard.count > 1)
+        )
         if not done.report.complete or is_part:
             return status
         agree, sentence = compare(sandbox, done.report, [one.name for one in backends])

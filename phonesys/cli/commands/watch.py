@@ -87,9 +87,9 @@ def watch(
     sandbox: SandboxOption = False,
     config: ConfigOption = None,
     backend: BackendsOption = None,
-    format_: Annotated[WatchFormat, typer.Option("--format", "-f", help="Format of the events.")] = (
-        WatchFormat.TEXT
-    ),
+    format_: Annotated[
+        WatchFormat, typer.Option("--format", "-f", metavar="FORMAT", help="text or jsonl.")
+    ] = (WatchFormat.TEXT),
     sweeps: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="End after this many sweeps.")
     ] = None,
@@ -99,7 +99,7 @@ def watch(
     ] = None,
     audit: Annotated[bool, typer.Option("--audit/--no-audit", help="Look for findings too.")] = True,
     ignore: IgnoreOption = None,
-    concurrency: Annotated[int, typer.Option(min=1, help="Maximum number of concurrent requests.")] = 64,
+    concurrency: Annotated[int, typer.Option(min=1, metavar="N", help="Most concurrent requests.")] = 64,
     with_pools: PoolsOption = None,
     alerts: Annotated[
         bool,
@@ -112,6 +112,7 @@ def watch(
     severity: Annotated[
         Severity | None,
         typer.Option(
+            metavar="SEVERITY",
             help="Mildest findings to send. [dim]Default: warning[/dim]",
             show_default=False,
             rich_help_panel=_ALERTS,

@@ -5,16 +5,19 @@ from __future__ import annotations
 from datetime import datetime
 from decimal import Decimal
 from itertools import islice
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import msgspec
 
 from phonesys._extras import require_extra
+from phonesys._validation import suggestion
+from phonesys.errors import InvalidArgument
 from phonesys.inventory.record import page_records
 from phonesys.record import NumberRecord, as_record
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from phonesys.inventory.record import AccountKey, AccountOutcome
     from phonesys.model import Page, PhoneNumber
@@ -50,11 +53,33 @@ def _type(field: msgspec.structs.FieldInfo) -> Type:
 
 COLUMNS = _columns()
 
-to_row = msgspec.structs.astuple
-"""Return the values of a record in the order of the columns."""
+_BY_NAME = {column.name: column for column in COLUMNS}
 
 
-def arrow_schema() -> Any:
+def select_columns(names: Iterable[str] | None) -> tuple[Column, ...]:
+    """Return the columns of these names, in this order, or all. Raises InvalidArgument for an unknown one."""
+    if names is None:
+        return COLUMNS
+    chosen = tuple(dict.fromkeys(names))
+    for name in chosen:
+        if name not in _BY_NAME:
+            raise InvalidArgument(f"columns: no such column {name!r:.60}{suggestion(name, _BY_NAME)}")
+    if not chosen:
+        raise InvalidArgument("columns: expected at least one")
+    return tuple(_BY_NAME[name] for name in chosen)
+
+
+def row_getter(columns: Sequence[Column]) -> Callable[[NumberRecord], tuple[Any, ...]]:
+    """Return a function that returns the values of a record in the order of the columns."""
+    if tuple(columns) == COLUMNS:
+        return msgspec.structs.astuple
+    if len(columns) == 1:
+        one = attrgetter(columns[0].name)
+        return lambda record: (one(record),)
+    return attrgetter(*(column.name for column in columns))
+
+
+def arrow_schema(columns: Sequence[Column] = COLUMNS) -> Any:
     """Return the columns as an Arrow schema. Needs the extra `export`."""
     pa = require_extra("export", "pyarrow")
     types = {
@@ -63,7 +88,7 @@ def arrow_schema() -> Any:
         "time": pa.timestamp("us", tz="UTC"),
         "decimal": pa.decimal128(18, 6),
     }
-    fields = [pa.field(one.name, types[one.type], nullable=one.nullable) for one in COLUMNS]
+    fields = [pa.field(one.name, types[one.type], nullable=one.nullable) for one in columns]
     return pa.schema(fields, metadata={"phonesys.columns": VERSION})
 
 
@@ -118,10 +143,11 @@ def _is_encodable(text: str) -> bool:
 
 def _batch(records: Sequence[NumberRecord], schema: Any) -> Any:
     pa = require_extra("export", "pyarrow")
-    by_column = zip(*map(to_row, records), strict=True) if records else ((),) * len(COLUMNS)
+    columns = tuple(_BY_NAME[name] for name in schema.names)
+    by_column = zip(*map(row_getter(columns), records), strict=True) if records else ((),) * len(columns)
     arrays = [
         pa.array(_arrow_values(column, cells), type=field.type)
-        for column, cells, field in zip(COLUMNS, by_column, schema, strict=True)
+        for column, cells, field in zip(columns, by_column, schema, strict=True)
     ]
     return pa.record_batch(arrays, schema=schema)
 

@@ -20,7 +20,7 @@ from phonesys.inventory.export.columns import (
     arrow_schema,
     incomplete_metadata,
     replace_surrogates,
-    to_row,
+    row_getter,
 )
 from phonesys.inventory.export.xlsx import Xlsx
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Iterable, Sequence
 
+    from phonesys.inventory.export.columns import Column
     from phonesys.inventory.record import AccountOutcome
     from phonesys.record import NumberRecord
 
@@ -84,7 +85,9 @@ class Writer(Protocol):
         """Complete the file."""
 
 
-def open_writer(format_: Format, file: BinaryIO, *, bom: bool = False) -> Writer:
+def open_writer(
+    format_: Format, file: BinaryIO, columns: Sequence[Column] = COLUMNS, *, bom: bool = False
+) -> Writer:
     """Return a writer of this format. Raises MissingExtra before it writes anything."""
     if bom and format_ is Format.CSV:
         file.write(codecs.BOM_UTF8)
@@ -96,7 +99,7 @@ def open_writer(format_: Format, file: BinaryIO, *, bom: bool = False) -> Writer
         Format.XLSX: Xlsx,
     }
     make: Any = makers[format_]
-    writer: Writer = make(file)
+    writer: Writer = make(file, columns)
     return writer
 
 
@@ -114,8 +117,8 @@ class _Tables:
 
 
 class _Parquet(_Tables):
-    def __init__(self, file: BinaryIO) -> None:
-        self._schema = arrow_schema()
+    def __init__(self, file: BinaryIO, columns: Sequence[Column]) -> None:
+        self._schema = arrow_schema(columns)
         parquet = require_extra("export", "pyarrow.parquet")
         self._out = parquet.ParquetWriter(file, self._schema, compression="zstd")
 
@@ -124,8 +127,8 @@ class _Parquet(_Tables):
 
 
 class _Arrow(_Tables):
-    def __init__(self, file: BinaryIO) -> None:
-        self._schema = arrow_schema()
+    def __init__(self, file: BinaryIO, columns: Sequence[Column]) -> None:
+        self._schema = arrow_schema(columns)
         ipc = require_extra("export", "pyarrow.ipc")
         options = ipc.IpcWriteOptions(compression="zstd")
         self._out = ipc.new_file(file, self._schema, options=options)
@@ -137,15 +140,22 @@ class _Arrow(_Tables):
 
 
 class _JsonLines:
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: BinaryIO, columns: Sequence[Column]) -> None:
         self._file = file
+        self._names = tuple(column.name for column in columns)
+        self._row = None if tuple(columns) == COLUMNS else row_getter(columns)
         self._encode = msgspec.json.Encoder().encode_lines
 
     def write(self, records: Sequence[NumberRecord], /) -> None:
         try:
-            self._file.write(self._encode(records))
+            self._file.write(self._encode(self._rows(records)))
         except UnicodeEncodeError:
-            self._file.write(self._encode([replace_surrogates(record) for record in records]))
+            self._file.write(self._encode(self._rows([replace_surrogates(record) for record in records])))
+
+    def _rows(self, records: Sequence[NumberRecord]) -> Sequence[Any]:
+        if (row := self._row) is None:
+            return records
+        return [dict(zip(self._names, row(record), strict=True)) for record in records]
 
     def write_incomplete(self, accounts: Sequence[AccountOutcome], /) -> None:
         """Do nothing: the format has rows only."""
@@ -155,12 +165,13 @@ class _JsonLines:
 
 
 class _Csv:
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: BinaryIO, columns: Sequence[Column]) -> None:
         self._file = file
-        self._rows([[column.name for column in COLUMNS]])
+        self._to_row = row_getter(columns)
+        self._rows([[column.name for column in columns]])
 
     def write(self, records: Sequence[NumberRecord], /) -> None:
-        self._rows([_cell(value) for value in to_row(record)] for record in records)
+        self._rows([_cell(value) for value in self._to_row(record)] for record in records)
 
     def write_incomplete(self, accounts: Sequence[AccountOutcome], /) -> None:
         """Do nothing: the format has rows only."""

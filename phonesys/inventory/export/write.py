@@ -9,6 +9,7 @@ from anyio import to_thread
 
 from phonesys._files import replace_atomically
 from phonesys.errors import PhonesysError
+from phonesys.inventory.export.columns import select_columns
 from phonesys.inventory.export.formats import format_of, open_writer, parse_format
 from phonesys.inventory.record import incomplete_accounts, record_batches
 
@@ -35,21 +36,27 @@ async def export(
     batch: int = BATCH,
     accounts: Iterable[AccountOutcome] | AsyncIterable[AccountOutcome] | None = None,
     bom: bool = False,
+    columns: Iterable[str] | None = None,
 ) -> int:
     """Write records, or numbers of any backend, to a file, and return their number.
 
     The format follows from the file's suffix, unless `format` is given. `accounts` is read after the records.
     Parquet, Arrow and Excel files then name the accounts that are incomplete. With `bom`, CSV
-    begins with a byte order mark, without which Excel does not read it as UTF-8.
+    begins with a byte order mark, without which Excel does not read it as UTF-8. `columns` are the names of
+    the columns to write, in this order, by default all.
 
     The file is replaced once everything is on disk. If reading the records fails, a previous file is
     unchanged and the error is raised as it is. Raises ExportFailed if writing fails.
     """
     chosen = format_of(path) if format is None else parse_format(format)
+    selected = select_columns(columns)
     written = 0
     try:
         # An unclosed writer warns when it is collected, even if its file was abandoned.
-        with replace_atomically(path) as file, closing(open_writer(chosen, file, bom=bom)) as writer:
+        with (
+            replace_atomically(path) as file,
+            closing(open_writer(chosen, file, selected, bom=bom)) as writer,
+        ):
             async with aclosing(record_batches(records, batch)) as reading:
                 async for some in reading:
                     # In a thread, because compression would block the event loop.

@@ -7,7 +7,7 @@ from datetime import MAXYEAR, UTC, datetime
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from phonesys._extras import require_extra
-from phonesys.inventory.export.columns import COLUMNS, to_row
+from phonesys.inventory.export.columns import row_getter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -58,7 +58,9 @@ class _Output:
 class Xlsx:
     """Writes numbers to worksheets. A second kind of worksheet names incomplete accounts."""
 
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: BinaryIO, columns: Sequence[Column]) -> None:
+        self._columns = columns
+        self._to_row = row_getter(columns)
         library = require_extra("xlsx", "xlsxwriter")
         self._failed = library.exceptions.XlsxFileError
         # Rows go to temporary files, so that memory does not grow with their number.
@@ -72,7 +74,7 @@ class Xlsx:
     def _add_sheet(self) -> None:
         self._sheets += 1
         name = "numbers" if self._sheets == 1 else f"numbers {self._sheets}"
-        self._sheet = self._new_sheet(name, [column.name for column in COLUMNS])
+        self._sheet = self._new_sheet(name, [column.name for column in self._columns])
         self._row = 1
 
     def _new_sheet(self, name: str, headings: Sequence[str]) -> Any:
@@ -87,7 +89,7 @@ class Xlsx:
         for record in records:
             if self._row >= MAX_ROWS:
                 self._add_sheet()
-            for index, (column, value) in enumerate(zip(COLUMNS, to_row(record), strict=True)):
+            for index, (column, value) in enumerate(zip(self._columns, self._to_row(record), strict=True)):
                 if value is not None:
                     self._write_cell(index, column, value)
             self._row += 1
