@@ -45,6 +45,7 @@ DOCUMENTED = (
     "phonesys.inventory.audit",
     "phonesys.inventory.export",
     "phonesys.inventory.report",
+    "phonesys.mcp",
     "phonesys.oauth",
     "phonesys.sandbox",
     "phonesys.telemetry",

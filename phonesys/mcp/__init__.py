@@ -1,6 +1,7 @@
 """A server of the Model Context Protocol, for assistants and agents. Needs the extra `mcp`."""
 
-from phonesys.mcp.server import Tool, read_tools, serve_stdio
+from phonesys.mcp.server import Tool, read_tools, serve_stdio, write_tools
 from phonesys.mcp.toolbox import Toolbox
+from phonesys.mcp.writing import Writer
 
-__all__ = ["Tool", "Toolbox", "read_tools", "serve_stdio"]
+__all__ = ["Tool", "Toolbox", "Writer", "read_tools", "serve_stdio", "write_tools"]

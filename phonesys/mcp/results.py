@@ -137,6 +137,47 @@ class ListSnapshots(Arguments):
     cursor: Cursor = None
 
 
+class ChangeRequest(Arguments):
+    """A desired state of one number. `number` or `id` says which one."""
+
+    action: Annotated[
+        Literal["update", "delete", "create", "buy"], Meta(description="`buy` costs money.")
+    ] = "update"
+    number: Annotated[str | None, Meta(description="The number, in any spelling.")] = None
+    id: Annotated[str | None, Meta(description="The vendor's id of the number.")] = None
+    backend: Annotated[str | None, Meta(description="Needed if several backends hold the number.")] = None
+    account: Annotated[str | None, Meta(description="Needed if several accounts hold the number.")] = None
+    fields: Annotated[
+        dict[str, str | bool | None],
+        Meta(description="Fields to set, such as `label`, `assignee` or `status`. Null clears a field."),
+    ] = {}
+
+
+class PlanChanges(Arguments):
+    """Arguments of `plan_changes`."""
+
+    changes: Annotated[list[ChangeRequest], Meta(min_length=1, max_length=50)]
+
+
+PlanId: TypeAlias = Annotated[str, Meta(description="`plan_id` of a plan that this server has made.")]
+
+
+class ApplyPlan(Arguments):
+    """Arguments of `apply_plan`."""
+
+    plan_id: PlanId
+    allow: Annotated[
+        list[Literal["share", "unroute"]],
+        Meta(description="The risks among the plan's `concerns` that the person has agreed to."),
+    ] = []
+
+
+class PlanUndo(Arguments):
+    """Arguments of `plan_undo`."""
+
+    plan_id: PlanId
+
+
 # Results
 
 
@@ -340,6 +381,69 @@ class Snapshots(msgspec.Struct, kw_only=True):
 
     snapshots: list[SnapshotRow]
     next_cursor: str | None = None
+    notice: str = NOTICE
+
+
+class PlannedRow(msgspec.Struct, kw_only=True):
+    """One change, as it would be carried out."""
+
+    position: int
+    action: str
+    number: str | None
+    id: str | None
+    label: str | None
+    backend: str
+    account: str
+    account_name: str | None
+    fields: list[FieldRow]
+    notes: list[str]
+    """Sentences about parts that are final, cost money, or move live calls."""
+
+
+class ConcernRow(msgspec.Struct):
+    """A risk that needs an explicit permission."""
+
+    risk: str
+    text: str
+
+
+class PlanResult(msgspec.Struct, kw_only=True):
+    """A plan. Nothing was changed: `apply_plan` carries it out."""
+
+    plan_id: str
+    complete: bool
+    """False if accounts or rows could not be read, so that other numbers may be concerned."""
+    missing: list[str]
+    unchanged: int
+    """The number of numbers that are already as they should be."""
+    changes: list[PlannedRow]
+    concerns: list[ConcernRow]
+    left_out: list[str]
+    """Changes that cannot be made, and why."""
+    notice: str = NOTICE
+
+
+class OutcomeRow(msgspec.Struct, kw_only=True):
+    """The outcome of one change."""
+
+    position: int
+    outcome: str
+    """`done`, `conflict`, `rejected`, `unclear` or `not_reached`."""
+    reason: str
+    number: str | None
+    id: str | None
+    changed: bool
+    """True if this run changed the number itself."""
+
+
+class ApplyResult(msgspec.Struct, kw_only=True):
+    """The outcomes of a plan."""
+
+    plan_id: str
+    finished: bool
+    """False if changes were not reached or are unclear: applying the plan again goes on."""
+    outcomes: dict[str, int]
+    results: list[OutcomeRow]
     notice: str = NOTICE
 
 

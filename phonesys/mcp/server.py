@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
     from phonesys.mcp.toolbox import Toolbox
+    from phonesys.mcp.writing import Writer
 
 _CHUNK = 2**16
 
@@ -32,6 +33,9 @@ Tools answer from the newest stored snapshot. `source` says how old a result is,
 If `complete` is false, what is not listed may exist, so do not conclude that a number is not held. Some \
 tools take `live` to ask the vendors now. Lists come in pages: pass `next_cursor` as `cursor` for more.
 {NOTICE}"""
+WRITING = """
+Changes take two calls. plan_changes changes nothing: show its plan, notes and concerns to the person, and \
+call apply_plan only after they have agreed. A concern needs its own permission, by name in `allow`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +50,6 @@ class Tool:
     run: Callable[[Any], Awaitable[Any]]
     asks_vendors: bool = False
     writes: bool = False
-    destructive: bool = False
 
 
 def read_tools(toolbox: Toolbox) -> tuple[Tool, ...]:
@@ -122,6 +125,39 @@ def read_tools(toolbox: Toolbox) -> tuple[Tool, ...]:
     )
 
 
+def write_tools(writer: Writer) -> tuple[Tool, ...]:
+    """Return the tools that plan changes, and the one that carries a plan out."""
+    return (
+        Tool(
+            name="plan_changes",
+            title="Plan changes",
+            description="Show what changes of numbers would do, and keep them as a plan. Changes nothing.",
+            arguments=results.PlanChanges,
+            result=results.PlanResult,
+            run=writer.plan_changes,
+            asks_vendors=True,
+        ),
+        Tool(
+            name="apply_plan",
+            title="Apply a plan",
+            description="Carry out a plan of plan_changes or plan_undo by its id, after a person has agreed.",
+            arguments=results.ApplyPlan,
+            result=results.ApplyResult,
+            run=writer.apply_plan,
+            asks_vendors=True,
+            writes=True,
+        ),
+        Tool(
+            name="plan_undo",
+            title="Plan to take changes back",
+            description="Show the plan that takes back what an applied plan has changed. Changes nothing.",
+            arguments=results.PlanUndo,
+            result=results.PlanResult,
+            run=writer.plan_undo,
+        ),
+    )
+
+
 class _Calls:
     """Answers the two requests about tools."""
 
@@ -143,8 +179,9 @@ class _Calls:
             annotations=self._types.ToolAnnotations(
                 title=tool.title,
                 read_only_hint=not tool.writes,
-                destructive_hint=tool.destructive,
-                idempotent_hint=not tool.writes,
+                destructive_hint=tool.writes,
+                # A plan is carried out once, so that applying it again repeats nothing.
+                idempotent_hint=True,
                 open_world_hint=tool.asks_vendors,
             ),
         )
@@ -208,7 +245,7 @@ async def serve_stdio(tools: Sequence[Tool]) -> None:
         "phonesys",
         title="phonesys",
         version=__version__,
-        instructions=INSTRUCTIONS,
+        instructions=INSTRUCTIONS + (WRITING if any(tool.writes for tool in tools) else ""),
         on_list_tools=calls.list_tools,
         on_call_tool=calls.call_tool,
     )

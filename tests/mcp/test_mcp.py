@@ -13,9 +13,9 @@ import msgspec
 import pytest
 from mcp import Client, StdioServerParameters, stdio_client
 
-from phonesys import Forbidden, InvalidArgument, PhoneSystem
+from phonesys import Forbidden, InvalidArgument, Leadping, PhoneSystem
 from phonesys.inventory import Inventory, NoSnapshot
-from phonesys.mcp import Toolbox, read_tools, results
+from phonesys.mcp import Toolbox, Writer, read_tools, results, write_tools
 from phonesys.mcp.server import _Calls
 from phonesys.mcp.text import NOTICE, clean, clean_text
 from phonesys.model import NumberStatus
@@ -135,16 +135,41 @@ async def test_every_tool_over_a_pipe(store: str, tmp_path: Path, vendors: Sandb
     assert (tmp_path / "i.db").read_bytes() == before
 
 
-async def test_the_sandbox_needs_no_account(tmp_path: Path) -> None:
-    """It is swept once at the start, and can be asked live."""
-    async with session("--sandbox", "--backend", "leadping", folder=tmp_path) as client:
-        stored = await client.call_tool("count_numbers", {"by": "backend"})
-        assert stored.structured_content is not None
-        assert stored.structured_content["total"] > 0
-        (first,) = (await client.call_tool("list_numbers", {"limit": 1})).structured_content["numbers"]
-        live = await client.call_tool("get_route", {"number": first["number"], "live": True})
-        assert live.structured_content is not None
-        assert [route["number"] for route in live.structured_content["routes"]] == [first["number"]]
+async def test_a_change_takes_two_calls(tmp_path: Path) -> None:
+    """On the sandbox, which needs no account: a plan changes nothing, and applying it twice is once."""
+    arguments = ("--sandbox", "--allow-writes", "--backend", "leadping")
+    async with session(*arguments, folder=tmp_path) as client:
+
+        async def ask(tool: str, **arguments: Any) -> Any:
+            result = await client.call_tool(tool, arguments)
+            assert not result.is_error, result
+            return result.structured_content
+
+        hints = {tool.name: tool.annotations for tool in (await client.list_tools()).tools}
+        writing = [name for name, hint in hints.items() if hint is not None and not hint.read_only_hint]
+        assert writing == ["apply_plan"]
+        assert hints["apply_plan"] is not None
+        assert hints["apply_plan"].destructive_hint
+        held = (await ask("list_numbers", limit=1))["numbers"][0]
+        change = {"number": held["number"], "fields": {"label": "Front desk"}}
+        plan = await ask("plan_changes", changes=[change])
+        assert [row["fields"] for row in plan["changes"]] == [
+            [{"field": "label", "old": held["label"], "new": "Front desk"}]
+        ]
+
+        async def label() -> str:
+            found = await ask("find_number", number=held["number"], live=True)
+            text: str = found["numbers"][0]["label"]
+            return text
+
+        assert await label() == held["label"]
+        first = await ask("apply_plan", plan_id=plan["plan_id"])
+        assert (first["finished"], first["outcomes"], await label()) == (True, {"done": 1}, "Front desk")
+        assert await ask("apply_plan", plan_id=plan["plan_id"]) == first
+        undo = await ask("plan_undo", plan_id=plan["plan_id"])
+        assert await label() == "Front desk"
+        assert (await ask("apply_plan", plan_id=undo["plan_id"]))["finished"]
+        assert await label() == held["label"]
 
 
 async def test_a_term_ends_it(store: str, tmp_path: Path) -> None:
@@ -374,10 +399,62 @@ async def test_where_a_forwarded_call_goes(tmp_path: Path) -> None:
     assert (route.number, route.account, route.forwarding_number_held_by) == ("+14155550002", "a", [])
 
 
+async def test_plans_that_cannot_be_applied(sandbox: Sandbox) -> None:
+    """Each mistake says what is wrong, and a risk needs its permission."""
+    async with Leadping.from_sandbox(sandbox) as leadping, PhoneSystem(leadping) as phones:
+        writer = Writer(None, phones)
+        calls = _Calls(write_tools(writer))
+
+        async def error(tool: str, **arguments: Any) -> str:
+            result = await calls.call_tool(None, _Params(tool, arguments))
+            assert result.is_error, result
+            text: str = result.content[0].text
+            return text
+
+        assert "no plan 'x'" in await error("apply_plan", plan_id="x")
+        assert "Expected `array` of length" in await error("plan_changes", changes=[])
+        wrong = {"number": "+14155559999", "fields": {"nonsense": "x"}}
+        assert "nothing was planned: no column is named 'nonsense'" in await error(
+            "plan_changes", changes=[wrong]
+        )
+        held = [number async for number in _numbers(phones)]
+        most = [{"number": one.number, "fields": {"label": "same"}} for one in held[:50]]
+        plan = await writer.plan_changes(msgspec.convert({"changes": most}, results.PlanChanges))
+        assert "was not applied" in await error("plan_undo", plan_id=plan.plan_id)
+        gone = [{"number": held[0].number, "action": "delete"}]
+        plan = await writer.plan_changes(msgspec.convert({"changes": gone}, results.PlanChanges))
+        assert plan.changes[0].notes
+        for _ in range(50):
+            await writer.plan_changes(msgspec.convert({"changes": gone}, results.PlanChanges))
+        assert "has forgotten it" in await error("apply_plan", plan_id=plan.plan_id)
+
+
+async def _numbers(phones: PhoneSystem) -> AsyncGenerator[Any]:
+    async with phones.sweep() as sweep:
+        async for page in sweep:
+            for one in page.numbers:
+                yield one
+
+
+async def test_a_run_is_in_the_store(sandbox: Sandbox, tmp_path: Path) -> None:
+    """Runs are kept with those of the command line."""
+    where = str(tmp_path / "i.db")
+    async with Leadping.from_sandbox(sandbox) as leadping, PhoneSystem(leadping) as phones:
+        writer = Writer(where, phones)
+        held = [number async for number in _numbers(phones)][0]  # noqa: RUF015 -- to its end
+        change = {"number": held.number, "fields": {"label": "Front desk"}}
+        plan = await writer.plan_changes(msgspec.convert({"changes": [change]}, results.PlanChanges))
+        await writer.apply_plan(results.ApplyPlan(plan_id=plan.plan_id))
+        async with Inventory(where) as inventory:
+            (run,) = await inventory.runs()
+    assert run.plan_id == plan.plan_id
+
+
 @pytest.mark.parametrize(
     ("arguments", "why"),
     [
         (("--config", "c.toml", "--no-live"), "there is nothing to serve"),
+        (("--store", "x.db", "--no-live", "--allow-writes"), "--allow-writes: expected backends"),
         (("--sandbox", "--store", "x.db"), "--store: cannot be combined with --sandbox"),
         (("--backend", "nothing", "--config", "c.toml"), "no backend is named 'nothing'"),
     ],

@@ -23,7 +23,7 @@ from phonesys.cli.terminal import print_info
 from phonesys.config import ConfiguredBackend, load_backends, read_settings
 from phonesys.errors import UsageError
 from phonesys.inventory import Inventory
-from phonesys.mcp import Toolbox, read_tools, serve_stdio
+from phonesys.mcp import Toolbox, Writer, read_tools, serve_stdio, write_tools
 from phonesys.system import PhoneSystem
 
 if TYPE_CHECKING:
@@ -47,6 +47,12 @@ def mcp(
     live_timeout: Annotated[
         float, typer.Option(min=1, metavar="SECONDS", help="Longest time for one live answer.")
     ] = 60.0,
+    allow_writes: Annotated[
+        bool,
+        typer.Option(
+            "--allow-writes", help="Let assistants plan changes, and apply a plan by a second call."
+        ),
+    ] = False,
     sandbox: SandboxOption = False,
     config: ConfigOption = None,
     backend: BackendsOption = None,
@@ -54,7 +60,7 @@ def mcp(
 ) -> None:
     """Serve assistants and agents on stdin and stdout, by the Model Context Protocol.
 
-    Hosts such as Claude Desktop, VS Code and Cursor start it. It only reads.
+    Hosts such as Claude Desktop, VS Code and Cursor start it. It only reads, unless --allow-writes is given.
     """
 
     def prepare() -> Coroutine[Any, Any, int]:
@@ -63,12 +69,15 @@ def mcp(
             for name, value in {"--config": config, "--store": store}.items():
                 if value is not None:
                     raise UsageError(f"{name}: cannot be combined with --sandbox, which has its own")
-            return _serve_sandbox(backend or [], live_timeout)
+            return _serve_sandbox(backend or [], live_timeout, allow_writes=allow_writes)
         where = store or default_store(config)
         backends = _backends(config, backend or []) if live else []
         if where is None and not backends:
             raise UsageError("there is nothing to serve: expected --store, or a backend in the configuration")
-        return _serve(None if where is None else expand_store(where), backends, live_timeout)
+        if allow_writes and not backends:
+            raise UsageError("--allow-writes: expected backends in the configuration, and not --no-live")
+        target = None if where is None else expand_store(where)
+        return _serve(target, backends, live_timeout, allow_writes=allow_writes)
 
     run(prepare, verbose=verbose, is_service=True)
 
@@ -82,7 +91,9 @@ def _backends(config: Path | None, names: list[str]) -> list[ConfiguredBackend]:
     return found
 
 
-async def _serve(store: str | None, backends: list[ConfiguredBackend], live_timeout: float) -> int:
+async def _serve(
+    store: str | None, backends: list[ConfiguredBackend], live_timeout: float, *, allow_writes: bool
+) -> int:
     async with AsyncExitStack() as stack:
         phones = None
         if backends:
@@ -92,11 +103,14 @@ async def _serve(store: str | None, backends: list[ConfiguredBackend], live_time
             }
         names = ", ".join(one.name for one in backends)
         print_info(f"serving {store or 'no store'}, and {names or 'no vendor'} live, on stdin and stdout")
-        await serve_stdio(read_tools(Toolbox(store, phones, live_timeout=live_timeout)))
+        tools = read_tools(Toolbox(store, phones, live_timeout=live_timeout))
+        if phones is not None and allow_writes:
+            tools += write_tools(Writer(store, phones))
+        await serve_stdio(tools)
     return DONE
 
 
-async def _serve_sandbox(names: list[str], live_timeout: float) -> int:
+async def _serve_sandbox(names: list[str], live_timeout: float, *, allow_writes: bool) -> int:
     from phonesys.cli import sandbox  # a web server, which no other command needs
 
     async with AsyncExitStack() as stack:
@@ -107,4 +121,4 @@ async def _serve_sandbox(names: list[str], live_timeout: float) -> int:
         async with PhoneSystem(*(one.provider for one in backends)) as phones, Inventory(store) as inventory:
             accounts = {one.name: one.accounts for one in backends if one.accounts is not None}
             await inventory.collect(phones, accounts)
-        return await _serve(store, backends, live_timeout)
+        return await _serve(store, backends, live_timeout, allow_writes=allow_writes)
