@@ -5,7 +5,6 @@ from __future__ import annotations
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from phonesys.config import load_backends
 from phonesys.errors import UsageError
 from phonesys.system import PhoneSystem
 
@@ -20,7 +19,7 @@ async def open_phones(
 ) -> AsyncGenerator[PhoneSystem]:
     """Open the backends of these names, or all: of the configuration, or over generated data."""
     if not sandbox:
-        async with PhoneSystem(*(one.provider for one in load_backends(config, names))) as phones:
+        async with PhoneSystem.from_config(config, only=list(names) or None) as phones:
             yield phones
         return
     if config is not None:

@@ -56,7 +56,8 @@ async def plan_single(
         action=action, backend=backend.name, account=account, id=number_id, number=number, fields=fields
     )
     async with PhoneSystem(backend.provider) as phones:
-        return await phones.plan([change])
+        accounts = None if backend.accounts is None else {backend.name: backend.accounts}
+        return await phones.plan([change], accounts=accounts)
 
 
 async def show_single(

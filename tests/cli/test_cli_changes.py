@@ -142,6 +142,39 @@ def test_every_mistake_is_named_with_its_line(vendors: Sandbox, tmp_path: Path) 
     )
 
 
+def test_configured_accounts_are_read(vendors: Sandbox) -> None:
+    """A number that the file names alone is found in any of them."""
+    number = next(iter(vendors.truth["leadconnector", vendors.location_ids[0]]))
+    done = call("plan", "-", "--set", "label=x", stdin=f"number\n{number}\n")
+    assert (done.status, f"{number}: LeadConnector documents no way to change label" in done.err) == (
+        2,
+        True,
+    ), done
+
+
+def test_a_field_is_set_for_every_number_of_a_list(vendors: Sandbox) -> None:
+    """The findings of an audit, or the rows of another command, are such a list."""
+    listed = call("numbers", "leadping", "--format", "csv").out
+    done = call("plan", "-", "--set", "is_enabled=no", "--set", "label=Off", "-f", "json", stdin=listed)
+    changes = json.loads(done.out)["changes"]
+    assert {one["number"] for one in changes} == vendors.truth["leadping", "default"]
+    assert {one["new"]["label"] for one in changes} == {"Off"}
+    found = call("audit", "--backend", "leadping", "--select", "warmup-blocked", "-f", "csv").out
+    done = call("plan", "-", "--backend", "leadping", "--set", "action=delete", "-f", "json", stdin=found)
+    blocked = {row["number"] for row in csv.DictReader(io.StringIO(found))}
+    assert {(one["number"], one["action"]) for one in json.loads(done.out)["changes"]} == {
+        (number, "delete") for number in blocked
+    }
+    for text, mistake in (
+        ("is_enabled", "expected FIELD=VALUE"),
+        ("asignee=x", "no field is named 'asignee'"),
+    ):
+        done = call("plan", "-", "--set", text, stdin=listed)
+        assert (done.status, mistake in done.err) == (2, True), done
+    done = call("audit", "--backend", "leadping", "--select", "no-such-rule")
+    assert (done.status, "--select: unknown rule 'no-such-rule'" in done.err) == (2, True), done
+
+
 def test_formats_of_a_plan(vendors: Sandbox, tmp_path: Path) -> None:
     """The plan itself goes to a pipe, and json is one document with counts and risks."""
     row = active(vendors)[0]

@@ -101,7 +101,7 @@ def apply(
             print_info("nothing to change")
             return DONE
         state = None if journal is None else asyncio.run(_find_run(journal, plan))
-        is_finished = state is not None and state.finished_at is not None
+        is_finished = state is not None and _is_finished(state)
         allowed = set(Risk if is_finished else allow or ())
         if is_finished:
             print_info("this plan was carried out already, and nothing is left to do")
@@ -172,6 +172,12 @@ async def _find_run(store: str, plan: Plan) -> RunState | None:
             return (await inventory.run(plan.id)).state
         except NoRun:
             return None
+
+
+def _is_finished(state: RunState) -> bool:
+    """Return True if nothing would be sent or looked up again."""
+    unclear = any(result.outcome is ChangeOutcome.UNCLEAR for result in state.results.values())
+    return state.finished_at is not None and not unclear
 
 
 def _is_confirmed(

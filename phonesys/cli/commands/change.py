@@ -215,7 +215,8 @@ def _without(options: Mapping[str, Any], *names: str) -> dict[str, Any]:
 
 async def _holders(backend: ConfiguredBackend, number: str, account: str | None) -> list[PhoneNumber]:
     """Return the numbers of the backend that are this one."""
-    accounts = None if account is None else {backend.name: [account]}
+    named = backend.accounts if account is None else [account]
+    accounts = None if named is None else {backend.name: named}
     async with PhoneSystem(backend.provider) as phones:
         try:
             return await phones.find(number, accounts)
