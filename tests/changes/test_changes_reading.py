@@ -142,6 +142,11 @@ def test_all_mistakes_are_reported_at_once() -> None:
             "line 1: expected a heading such as number,assignee, got '+14155552671,agent_9'",
         ),
         ("number,asignee\n+14155552671,x\n", "line 1: unknown column 'asignee'; did you mean assignee?"),
+        (
+            "Phone Number,label\n+14155552671,x\n",
+            "line 1: unknown column 'Phone Number'; did you mean number?",
+        ),
+        ("number,agent_id\n+14155552671,x\n", "line 1: unknown column 'agent_id'; did you mean assignee?"),
         ("number,label,Label\n+14155552671,x,y\n", "line 1: two columns are named label"),
         ("number,,label\n+14155552671,x,y\n", "line 1: column 2 has no heading"),
         ("label\nx\n", "line 2: expected a column number or id"),

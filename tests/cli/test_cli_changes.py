@@ -265,14 +265,13 @@ def test_a_file_of_desired_states_is_no_plan(vendors: Sandbox, tmp_path: Path) -
     assert call("plan", "missing.csv").status == 2
 
 
-@pytest.mark.parametrize(("answers", "status"), [(b"y\n", 0), (b"\n", 1)])
-def test_apply_asks_with_the_counts(vendors: Sandbox, tmp_path: Path, answers: bytes, status: int) -> None:
+def test_apply_asks_with_the_counts(vendors: Sandbox, tmp_path: Path) -> None:
     """Anything but yes changes nothing."""
     plan = planned(vendors, tmp_path)
-    done = on_a_terminal(tmp_path, answers, "apply", plan, "--store", "i.db")
-    assert done.status == status, done
+    done = on_a_terminal(tmp_path, b"\n", "apply", plan, "--store", "i.db")
+    assert done.status == 1, done
     assert "Apply 2 changes in 1 account (2 to update)? (y/N)" in done.err
-    assert writes(vendors) == (2 if status == 0 else 0)
+    assert writes(vendors) == 0
 
 
 @pytest.mark.parametrize(("answers", "status"), [(b"unroute\ny\n", 0), (b"y\n", 1)])

@@ -23,6 +23,12 @@ _SEPARATORS = ",;\t|"
 _WORKBOOK = b"PK\x03\x04"
 _PLAN = "phonesys_plan"  # in the first line of a plan
 _NOT_WORD = re.compile(r"[\W_]+")
+_MEANT = {
+    "agent": "assignee", "agentid": "assignee", "user": "assignee", "assignedto": "assignee",
+    "name": "label", "friendlyname": "label", "enabled": "is_enabled", "disabled": "is_enabled",
+    "phone": "number", "phonenumber": "number", "location": "account", "locationid": "account",
+}  # fmt: skip
+"""Columns by the vendors' words for them, and by people's."""
 _is_separator_line = re.compile(r'"?sep=(.)"?;*', re.IGNORECASE).fullmatch
 
 
@@ -88,7 +94,9 @@ class _Columns:
 
     def refusal(self, heading: str) -> str:
         """Return the message about a column that does not exist, with the nearest one that does."""
-        near = difflib.get_close_matches(self.name_of(heading), self._names, n=1)
+        name = self.name_of(heading)
+        meant = _MEANT.get(_NOT_WORD.sub("", name).casefold())
+        near = [meant] if meant else difflib.get_close_matches(name, self._names, n=1)
         advice = f"did you mean {near[0]}?" if near else "expected the columns of an export, and action"
         return f"unknown column {heading!r:.60}; {advice}"
 
