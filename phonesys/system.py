@@ -289,6 +289,7 @@ class PhoneSystem:
             accounts={**self.configured_accounts, **named},
             snapshot=snapshot,
             concurrency=concurrency,
+            observers=self._observers,
         )
 
     def apply(

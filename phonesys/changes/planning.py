@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from phonesys.changes.holdings import AccountsByBackend, Held, SnapshotSource
     from phonesys.provider import NumberProvider
     from phonesys.sweep import Accounts
+    from phonesys.telemetry.observers import Observers
     from phonesys.writes import Value
 
 Changes: TypeAlias = Iterable[Change] | AsyncIterable[Change]
@@ -53,13 +54,14 @@ async def make_plan(
     accounts: Mapping[str, Accounts],
     snapshot: SnapshotSource | None,
     concurrency: int,
+    observers: Observers,
 ) -> Plan:
     """Return the plan that reaches the desired states. Raise PlanError, which lists every error.
 
     `accounts` are read, by backend, where a change does not name its account.
     """
     wanted = [change async for change in changes] if isinstance(changes, AsyncIterable) else list(changes)
-    return await Planner(wanted, providers, accounts).plan(snapshot, concurrency)
+    return await Planner(wanted, providers, accounts, observers).plan(snapshot, concurrency)
 
 
 @dataclass
@@ -90,10 +92,12 @@ class Planner:
         changes: list[Change],
         providers: Mapping[str, NumberProvider],
         accounts: Mapping[str, Accounts],
+        observers: Observers,
     ) -> None:
         self._changes = changes
         self._providers = providers
         self._accounts = accounts
+        self._observers = observers
         self._rules: dict[str, ChangeRules] = {
             name: provider.change_rules
             for name, provider in providers.items()
@@ -224,7 +228,8 @@ class Planner:
             Source(name, self._providers[name], self._accounts.get(name) if known is None else sorted(known))
             for name, known in scope.items()
         ]
-        return await read_live(self._holdings, Sweep(sources, concurrency=concurrency))
+        sweep = Sweep(sources, concurrency=concurrency, observers=self._observers)
+        return await read_live(self._holdings, sweep)
 
     # Numbers that are held
 

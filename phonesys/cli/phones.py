@@ -12,14 +12,16 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterable
     from pathlib import Path
 
+    from phonesys.telemetry import Observer
+
 
 @asynccontextmanager
 async def open_phones(
-    config: Path | None, names: Iterable[str], *, sandbox: bool
+    config: Path | None, names: Iterable[str], *, sandbox: bool, observers: Iterable[Observer] = ()
 ) -> AsyncGenerator[PhoneSystem]:
     """Open the backends of these names, or all: of the configuration, or over generated data."""
     if not sandbox:
-        async with PhoneSystem.from_config(config, only=list(names) or None) as phones:
+        async with PhoneSystem.from_config(config, only=list(names) or None, observers=observers) as phones:
             yield phones
         return
     if config is not None:
@@ -28,5 +30,5 @@ async def open_phones(
 
     async with create_sandbox() as server:
         backends = await sandbox_backends(server, list(names))
-        async with PhoneSystem(*(one.provider for one in backends)) as phones:
+        async with PhoneSystem(*(one.provider for one in backends), observers=observers) as phones:
             yield phones

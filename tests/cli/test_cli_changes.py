@@ -9,6 +9,8 @@ import os
 import pty
 import re
 import signal
+import subprocess
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -196,9 +198,9 @@ def test_the_newest_snapshot_is_planned_with(
     path = moving(vendors, tmp_path / "c.csv")
     assert call("sweep", "--store", "i.db", "--backend", "agents").status == 0
     monkeypatch.setenv("PHONESYS_STORE", "i.db")
-    lists = vendors.served["agents.numbers", 200]
+    lists = vendors.served["agents.list", 200]
     done = call("plan", path, "--format", "json")
-    assert vendors.served["agents.numbers", 200] == lists
+    assert vendors.served["agents.list", 200] == lists
     assert json.loads(done.out)["reading"]["source"] == "snapshot"
     assert "reading snapshot 1 of i.db, 0 min old" in done.err
     assert json.loads(call("plan", path, "--live", "-f", "json").out)["reading"]["source"] == "live"
@@ -478,3 +480,21 @@ def test_a_number_is_bought(vendors: Sandbox) -> None:
     again = call("buy", "leadconnector", *options, "--yes")
     assert (again.status, f"{bought} is held already" in again.err) == (0, True), again
     assert len(vendors.created) == 1
+
+
+def test_reading_is_shown_on_a_terminal(vendors: Sandbox, tmp_path: Path) -> None:
+    """The accounts of every backend may take minutes to read."""
+    vendors.faults.add(faults.Latency(seconds=0.5, route="agents.list"))
+    path = moving(vendors, tmp_path / "c.csv")
+    leader, follower = pty.openpty()
+    streams = {"stdout": subprocess.DEVNULL, "stderr": follower}
+    process = start("plan", path, cwd=tmp_path, variables={"TERM": "xterm"}, **streams)
+    os.close(follower)
+    shown = b""
+    with suppress(OSError):  # the program has ended
+        while piece := os.read(leader, 4096):
+            shown += piece
+    process.wait()
+    os.close(leader)
+    assert b"0 numbers in 0 accounts read" in shown
+    assert b"plan: 2 to update" in shown

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path  # noqa: TC003 -- typer reads the annotations
 from typing import TYPE_CHECKING, Annotated
@@ -25,14 +25,15 @@ from phonesys.cli.options import (  # noqa: TC001 -- typer reads the annotations
 from phonesys.cli.output import STDOUT
 from phonesys.cli.phones import open_phones
 from phonesys.cli.plans import PlanFormat
-from phonesys.cli.progress import pluralize
+from phonesys.cli.progress import pluralize, show_line
 from phonesys.cli.running import DONE, FAILED, run
 from phonesys.cli.showing import report_mistakes, show_plan
 from phonesys.cli.store import default_store, existing_store
-from phonesys.cli.terminal import print_info
+from phonesys.cli.terminal import print_info, stderr_is_live
 from phonesys.config.paths import expand
 from phonesys.errors import PlanError, UsageError
 from phonesys.provider import ChangesNumbers
+from phonesys.telemetry import AccountEnded, PageRead
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from phonesys.changes import Plan
     from phonesys.inventory import Snapshot
     from phonesys.system import PhoneSystem
+    from phonesys.telemetry import Event
 
 CHANGES = 3
 """Exit status of `--detailed-exitcode` if there is something to change."""
@@ -84,9 +86,11 @@ def plan(
     async def main() -> int:
         source = _choose_store(store, config, live=live, sandbox=sandbox, names=backend)
         data, fields = _read(file), _parse_assignments(assign)
-        async with open_phones(config, backend or (), sandbox=sandbox) as phones:
+        reading = _Reading()
+        async with open_phones(config, backend or (), sandbox=sandbox, observers=[reading]) as phones:
             try:
-                made = await _plan(phones, data, fields, source)
+                async with nullcontext() if source else show_line(reading.line, live=stderr_is_live()):
+                    made = await _plan(phones, data, fields, source)
             except PlanError as mistakes:
                 return report_mistakes(mistakes, "stdin" if str(file) == STDOUT else str(file))
         await show_plan(made, format_, output)
@@ -95,6 +99,24 @@ def plan(
         return CHANGES if detailed_exitcode and made.changes else DONE
 
     run(main, verbose=verbose, quiet=quiet)
+
+
+class _Reading:
+    """Counts the numbers that are read, for a line of progress."""
+
+    def __init__(self) -> None:
+        self._numbers = self._accounts = 0
+
+    def __call__(self, event: Event, /) -> None:
+        """Count a page or an account."""
+        if isinstance(event, PageRead):
+            self._numbers += event.numbers
+        elif isinstance(event, AccountEnded):
+            self._accounts += 1
+
+    def line(self) -> str:
+        """Return the progress in words."""
+        return f"{pluralize(self._numbers, 'number')} in {pluralize(self._accounts, 'account')} read"
 
 
 def _choose_store(
@@ -135,8 +157,6 @@ async def _plan(phones: PhoneSystem, data: bytes, fields: dict[str, str] | None,
     words = [name for one in providers if isinstance(one, ChangesNumbers) for name in one.change_rules.fields]
     changes = read_changes(data, words=words, assign=fields)
     async with _newest_snapshot(store) as snapshot:
-        if snapshot is None:
-            print_info(f"reading the numbers that {pluralize(len(changes), 'row')} may be about")
         return await phones.plan(changes, snapshot=snapshot)
 
 
