@@ -31,6 +31,8 @@ class OAuthInfo:
     Raises InvalidArgument for options that do not fit together; the message begins with the option's name.
     """
     options: tuple[BackendOption, ...]
+    scopes: tuple[str, ...] = ()
+    """Scopes that reading needs."""
 
 
 @dataclass(frozen=True, kw_only=True)

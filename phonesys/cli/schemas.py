@@ -31,7 +31,7 @@ _TYPES: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("apply", "buy"), _RESULTS),
     "changes": ("phonesys.cli.plans:RunRow", *_RESULTS),
     "providers": ("phonesys.cli.commands.providers:ProviderRow",),
-    "doctor": ("phonesys.cli.commands.doctor:CheckRow",),
+    "doctor": ("phonesys.cli.checks:CheckRow",),
     "auth status": ("phonesys.cli.commands.auth:TokenRow",),
     "failures": ("phonesys.cli.rows:FailureRow",),
 }

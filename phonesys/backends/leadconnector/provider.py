@@ -156,6 +156,7 @@ class LeadConnector(HttpBackend):
                 BackendOption("app_id", str, "App whose installations are listed; needs company_id."),
                 BackendOption("version", str, "Version of the OAuth API: 2021-07-28 or v3."),
             ),
+            scopes=("phonenumbers.read", "numberpools.read"),
         ),
     )
 
