@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import msgspec
 
+from phonesys import _slot
 from phonesys._concurrency import run_shielded
 from phonesys.changes.change import ChangeOutcome, ChangeResult
 from phonesys.changes.look import Look, is_as_wanted
@@ -81,17 +83,33 @@ class ChangeWorker:
         return await self._find_out(change, sent)
 
     async def _carry_out(self, change: PlannedChange) -> ChangeResult:
-        try:
-            sight = await self._look(change)
-        except PhonesysError as error:
-            return _result(change, NOT_REACHED, f"could not be looked at: {error}")
-        if sight.outcome is not None:
-            return self._seen(change, sight)
-        for _ in range(_MAX_TRIES):
-            result = await self._send(change, sight)
+        sent = 0
+        while sent < _MAX_TRIES:
+            try:
+                result = await self._attempt(change, sent)
+            except DeadlineExceeded as full:
+                async with _slot.waiting():
+                    await asyncio.sleep(full.retry_after or 0.0)
+                continue
             if result is not None:
                 return result
+            sent += 1
         return _result(change, NOT_REACHED, f"lost {_MAX_TRIES} times, without any effect")
+
+    async def _attempt(self, change: PlannedChange, sent: int) -> ChangeResult | None:
+        """Look, and send the write if it is still to be made. Return None if it was lost on its way.
+
+        Raise DeadlineExceeded if a rate window is full for longer than a call may wait: nothing was sent.
+        """
+        try:
+            sight = await self._look(change, fresh=sent > 0)
+        except PhonesysError as error:
+            if _is_window_full(error):
+                raise
+            return _result(change, NOT_REACHED, f"could not be looked at: {error}")
+        if sight.outcome is not None:
+            return self._seen(change, sight, written=sent > 0)
+        return await self._send(change, sight)
 
     async def _send(self, change: PlannedChange, sight: Sight) -> ChangeResult | None:
         """Send the write once. Return None if it was lost on its way, and may be sent again."""
@@ -102,6 +120,8 @@ class ChangeWorker:
         except OutcomeUnknown as lost:
             return await self._find_out(change, write if lost.write is None else lost.write)
         except CallError as error:
+            if _is_window_full(error):
+                raise
             if error.not_executed:
                 return _refused(change, error)
             return await self._find_out(change, _ended(write))
@@ -161,8 +181,8 @@ class ChangeWorker:
         except PhonesysError:
             return None
 
-    def _seen(self, change: PlannedChange, sight: Sight) -> ChangeResult:
-        """Return the outcome of a change that needs no write, or must not be made."""
+    def _seen(self, change: PlannedChange, sight: Sight, *, written: bool) -> ChangeResult:
+        """Return the outcome of a change that needs no write any more, or must not be made."""
         assert sight.outcome is not None  # noqa: S101 -- the caller looked
         number = sight.number
         return _result(
@@ -172,6 +192,7 @@ class ChangeWorker:
             id=change.id if number is None else number.id,
             number=change.number if number is None else number.number,
             now=sight.values,
+            written=written and sight.outcome is DONE,
         )
 
     def _done(self, change: PlannedChange, number: PhoneNumber | None) -> ChangeResult:
@@ -195,6 +216,10 @@ def _result(change: PlannedChange, outcome: ChangeOutcome, reason: str = "", **f
         at=datetime.now(UTC),
         **known,  # type: ignore[arg-type]
     )
+
+
+def _is_window_full(error: PhonesysError) -> bool:
+    return isinstance(error, DeadlineExceeded) and error.not_executed and error.retry_after is not None
 
 
 def _refused(change: PlannedChange, error: CallError) -> ChangeResult:

@@ -52,10 +52,13 @@ class Look:
         self._providers, self._rules = providers, rules
         self._lists: dict[tuple[str, str], _AccountList] = {}
 
-    async def __call__(self, change: PlannedChange) -> Sight:
-        """Look at the number of a change. Raise PhonesysError if it cannot be read."""
+    async def __call__(self, change: PlannedChange, *, fresh: bool = False) -> Sight:
+        """Look at the number of a change. Raise PhonesysError if it cannot be read.
+
+        `fresh` if the list of an account must not be older than the call.
+        """
         if change.id is None:
-            return await self._look_for_new(change)
+            return await self._look_for_new(change, fresh=fresh)
         try:
             number: PhoneNumber = await self._providers[change.backend].get(change.id, account=change.account)
         except NotFound:
@@ -65,8 +68,8 @@ class Look:
         values = values_of(number, change.backend, self._rules[change.backend])
         return compare(change, number, values)
 
-    async def _look_for_new(self, change: PlannedChange) -> Sight:
-        for number in await self._holders(change):
+    async def _look_for_new(self, change: PlannedChange, *, fresh: bool) -> Sight:
+        for number in await self._holders(change, fresh=fresh):
             values = values_of(number, change.backend, self._rules[change.backend])
             shared = change.new.keys() & values.keys()
             if all(same_value(change.new[name], values[name]) for name in shared):
@@ -74,7 +77,7 @@ class Look:
             return Sight(ChangeOutcome.CONFLICT, "the number is held already", number, values)
         return Sight(None)
 
-    async def _holders(self, change: PlannedChange) -> list[PhoneNumber]:
+    async def _holders(self, change: PlannedChange, *, fresh: bool) -> list[PhoneNumber]:
         """Return the numbers of the account that may be the new one."""
         provider = self._providers[change.backend]
         if change.number is not None and isinstance(provider, SearchesNumbers):
@@ -82,7 +85,8 @@ class Look:
             return await read_all(Sweep([source], match=change.number))
         where = change.backend, change.account
         numbers = self._lists.setdefault(where, _AccountList(provider, *where))
-        return await numbers.find(change.number, change.new.get("label"))
+        await numbers.refresh(0.0 if fresh else _FRESH)
+        return numbers.find(change.number, change.new.get("label"))
 
 
 def compare(change: PlannedChange, number: PhoneNumber, values: dict[str, Value]) -> Sight:
@@ -127,14 +131,18 @@ class _AccountList:
         self._read_at: float | None = None
         self._numbers: list[PhoneNumber] = []
 
-    async def find(self, number: str | None, label: Value) -> list[PhoneNumber]:
-        """Return the numbers with this number, or without one, with this label."""
+    async def refresh(self, max_age: float) -> None:
+        """Read the list, unless it was read less than `max_age` seconds before this call."""
         clock = asyncio.get_running_loop().time
+        oldest = clock() - max_age
         async with self._lock:
-            if self._read_at is None or clock() - self._read_at > _FRESH:
+            if self._read_at is None or self._read_at < oldest:
                 began = clock()
                 self._numbers = await read_all(Sweep([self._source]))
                 self._read_at = began
+
+    def find(self, number: str | None, label: Value) -> list[PhoneNumber]:
+        """Return the numbers with this number, or without one, with this label."""
         if number is None:
             return [one for one in self._numbers if same_text(one.label, label)]
         key, query = number_key(number), NumberQuery.parse(number)

@@ -17,19 +17,25 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, TypeVar
 
 import pytest
 
+from phonesys.changes import ChangeOutcome, Risk
+from phonesys.changes.values import COLUMNS, to_write
 from phonesys.errors import CallError, PhonesysError, UsageError
 from phonesys.model import Capabilities, NumberKind, NumberStatus, Page, PhoneNumber
-from phonesys.provider import NumberProvider, OverlapsPages
+from phonesys.provider import ChangesNumbers, GetsNumbers, NumberProvider, OverlapsPages
 from phonesys.record import NumberRecord
 from phonesys.sweep import Outcome
 from phonesys.system import PhoneSystem
 from phonesys.testing.backend import FailureMode
+from phonesys.writes import CLOCK_SKEW, WriteOutcome
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 
+    from phonesys.change_rules import ChangeRules
+    from phonesys.changes import Plan
     from phonesys.model import Cursor
     from phonesys.testing.backend import BackendUnderTest
+    from phonesys.writes import Write
 
 Self_ = TypeVar("Self_", bound="ProviderConformance")
 AnyPage: TypeAlias = Page[PhoneNumber]
@@ -202,6 +208,45 @@ class ProviderConformance:
             assert {hit.number for hit in found} == {number}
             assert await phones.find("+99999999999", accounts) == []
 
+    # --- Changing --------------------------------------------------------------------------------------
+
+    @in_a_loop
+    async def test_its_changes_are_stated_consistently(self) -> None:
+        """Every field that it mentions is described, and every other column is refused in a sentence."""
+        async with self._open() as (_, provider):
+            rules = change_rules(provider)
+            new = [rule for rule in (rules.create, rules.buy) if rule is not None]
+            named = {*rules.update, *rules.follows.values(), *(name for rule in new for name in rule.fields)}
+            assert named <= rules.fields.keys(), f"not in fields: {named - rules.fields.keys()}"
+            assert all(set(rule.required) <= set(rule.fields) for rule in new)
+            assert {rules.route, rules.switch} - {None} <= set(rules.update)
+            assert (rules.switch is None) == (rules.switched_off is None)
+            own = {name for name, rule in rules.fields.items() if rule.attribute is not None}
+            assert rules.fields.keys() <= {*COLUMNS, *own}, "a field is neither a column nor has an attribute"
+            assert all(rules.refusal(column) for column in COLUMNS - set(rules.update))
+            if rules.update or rules.deletes:
+                assert isinstance(provider, GetsNumbers)
+
+    @in_a_loop
+    async def test_planned_changes_are_carried_out(self) -> None:
+        """They can be looked up before and after, and are made once."""
+        async with self.bench() as bench, PhoneSystem(provider := bench.make()) as phones:
+            rules = change_rules(provider)
+            if not bench.changes:
+                pytest.skip("the bench names no changes: changes=")
+            accounts = {provider.name: list(bench.truth)}
+            plan = await phones.plan(bench.changes, accounts=accounts)
+            assert plan.changes, "the changes change nothing"
+            writes = [to_write(change, rules) for change in plan.changes]
+            for write in writes:
+                before = await look_up(provider, write)
+                assert before is not WriteOutcome.DONE, f"{write} is found done before it was sent"
+            await check_applied(phones, plan, written=True)
+            for write in writes:
+                after = await look_up(provider, write)
+                assert after is not WriteOutcome.NOT_DONE, f"{write} is found not done after it was sent"
+            await check_applied(phones, plan, written=False)
+
     # --- Errors ----------------------------------------------------------------------------------------
 
     @pytest.mark.parametrize(
@@ -298,6 +343,31 @@ class ProviderConformance:
                 await provider.page(next(iter(bench.truth)))
             with pytest.raises(PhonesysError):
                 await provider.page(next(iter(bench.truth)))
+
+
+# --- What the tests of changes are made of -------------------------------------------------------------
+
+
+def change_rules(provider: NumberProvider) -> ChangeRules:
+    """Return the changes that a backend can make; skip the test if it makes none."""
+    if not isinstance(provider, ChangesNumbers):
+        pytest.skip("this backend carries out no plans: change_rules, carry_out(), reconcile()")
+    return provider.change_rules
+
+
+async def look_up(provider: Any, write: Write) -> WriteOutcome:
+    """Look up a write once."""
+    found = await provider.reconcile(write, grace_period=0, clock_skew=CLOCK_SKEW)
+    outcome: WriteOutcome = found.outcome
+    return outcome
+
+
+async def check_applied(phones: PhoneSystem, plan: Plan, *, written: bool) -> None:
+    """Expect that every change is done, by a write or without one."""
+    async with phones.apply(plan, allow=Risk, grace_period=0) as run:
+        async for result in run:
+            assert result.outcome is ChangeOutcome.DONE, result
+            assert result.written is written, result
 
 
 # --- What the tests are made of ------------------------------------------------------------------------

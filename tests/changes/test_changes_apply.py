@@ -9,18 +9,21 @@ import pytest
 
 from phonesys import (
     Action,
+    AgentNumbers,
     Change,
     ChangeOutcome,
     InvalidArgument,
+    Leadping,
     NotPermitted,
     PhoneSystem,
+    RateLimit,
     RunSuperseded,
     UnknownProvider,
     UsageError,
     Write,
 )
 from phonesys.changes import MemoryJournal
-from phonesys.sandbox import drop, drop_after, faults, status
+from phonesys.sandbox import Sandbox, drop, drop_after, faults, status
 from tests.changes.desk import FRESH, open_desk
 
 if TYPE_CHECKING:
@@ -444,6 +447,59 @@ async def test_a_closed_phone_system_plans_nothing(desk: Desk) -> None:
         await closed.plan([])
     with pytest.raises(UsageError, match="use `async with`"):
         closed.apply(plan)
+
+
+@pytest.mark.jumping
+async def test_a_run_waits_for_the_vendors_windows() -> None:
+    """Also for longer than a single call may: an hour's window is full after some changes, and free again."""
+    loop = asyncio.get_running_loop()
+    async with (
+        Sandbox(locations=0, leadping=0, agents=12, enforce_limits=False) as sandbox,
+        PhoneSystem(AgentNumbers.from_sandbox(sandbox, limit=RateLimit(10, per=3600))) as phones,
+    ):
+        rows = list(sandbox.state.assignments.values())
+        plan = await phones.plan([Change(id=row.id, fields={"label": "Desk"}) for row in rows])
+        began = loop.time()
+        async with phones.apply(plan) as run:
+            assert {result.outcome async for result in run} == {DONE}
+        assert loop.time() - began >= 2 * 3600
+        assert {row.friendly_name for row in rows} == {"Desk"}
+
+
+@pytest.mark.jumping
+async def test_a_lost_request_is_sent_again_only_after_the_grace_period() -> None:
+    """Until then it may still be on its way to the vendor."""
+    loop = asyncio.get_running_loop()
+    async with open_desk() as desk:
+        plan = await planned(desk, "agents.update")
+        desk.sandbox.script("agents.update", drop())
+        began = loop.time()
+        (result,) = (await desk.apply(plan, grace_period=45)).values()
+        assert (result.outcome, desk.served("agents.update")) == (DONE, 2)
+        assert 44 <= loop.time() - began < 60
+
+
+@pytest.mark.jumping
+async def test_a_full_window_of_one_account_delays_no_other() -> None:
+    """Its changes wait, and give up their slots."""
+    loop = asyncio.get_running_loop()
+    async with (
+        Sandbox(locations=0, leadping=4, agents=8, enforce_limits=False) as sandbox,
+        PhoneSystem(
+            AgentNumbers.from_sandbox(sandbox, limit=RateLimit(4, per=3600)),
+            Leadping.from_sandbox(sandbox, limit=None),
+        ) as phones,
+    ):
+        changes = [
+            *(Change(id=id_, fields={"label": "Desk"}) for id_ in sandbox.state.assignments),
+            *(Change(id=id_, fields={"label": "Desk"}) for id_ in sandbox.state.leadping),
+        ]
+        plan = await phones.plan(changes)
+        began = loop.time()
+        async with phones.apply(plan, concurrency=1) as run:
+            times = {result.position: loop.time() - began async for result in run}
+        assert max(times[place] for place in range(9, 13)) < 1
+        assert max(times.values()) >= 3600
 
 
 # Undo

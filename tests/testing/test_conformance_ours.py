@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
-from phonesys import AgentNumbers, HttpOptions, LeadConnector, Leadping
+from phonesys import Action, AgentNumbers, Change, HttpOptions, LeadConnector, Leadping
 from phonesys.sandbox import Exchange, Sandbox, faults
 from phonesys.testing import BackendUnderTest, FailureMode, ProviderConformance
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Mapping
 
+FRESH = "+15005550006"
 HTTP = HttpOptions(timeout=30, retries=1, backoff=0)
 
 
@@ -44,6 +45,12 @@ def troubles(sandbox: Sandbox, route: str) -> Mapping[FailureMode, Callable[[], 
     return {trouble: begin(rule) for trouble, rule in rules.items()}
 
 
+def changes(ids: list[str], *fields: Mapping[str, Any]) -> list[Change]:
+    """A change for each set of fields, and a deletion."""
+    updates = [Change(id=id_, fields=some) for id_, some in zip(ids, fields, strict=False)]
+    return [*updates, Change(id=ids[-1], action=Action.DELETE)]
+
+
 def sandbox(**options: Any) -> Sandbox:
     return Sandbox(locations=4, numbers=(12, 30), pools=(0, 2), enforce_limits=False, **options)
 
@@ -69,11 +76,28 @@ class TestLeadConnector(ProviderConformance):
                 restore=vendor.clear_script,
                 requested_paths=lambda: [served.path for served in vendor.requests],
                 paths=r"/leadconnector/phone-system/numbers/location/[^/?#]+\?[^/?#]*",
+                changes=self.changes(vendor),
             )
+
+    def changes(self, vendor: Sandbox) -> list[Change]:
+        number = next(number for number in vendor.state.for_sale(100) if number.startswith("+1"))
+        return [
+            Change(
+                backend="leadconnector",
+                account=vendor.location_ids[0],
+                number=number,
+                action=Action.BUY,
+                fields={"country": "US"},
+            )
+        ]
 
 
 class TestLeadConnectorV3(TestLeadConnector):
     version = "v3"
+
+    def changes(self, vendor: Sandbox) -> list[Change]:
+        """None: this version asks for a payment with each purchase."""
+        return []
 
 
 class TestLeadping(ProviderConformance):
@@ -90,6 +114,10 @@ class TestLeadping(ProviderConformance):
                 restore=vendor.clear_script,
                 requested_paths=lambda: [served.path for served in vendor.requests],
                 paths="/leadping/phone-numbers/all/organization",
+                changes=[
+                    *changes(list(vendor.state.leadping), {"label": "Desk"}, {"is_enabled": "false"}),
+                    Change(backend="leadping", number=FRESH, action=Action.CREATE, fields={"label": "New"}),
+                ],
             )
 
 
@@ -107,4 +135,13 @@ class TestAgentNumbers(ProviderConformance):
                 restore=vendor.clear_script,
                 requested_paths=lambda: [served.path for served in vendor.requests],
                 paths=r"/agents/api/v1/numbers\?[^/?#]*",
+                changes=[
+                    *changes(list(vendor.state.assignments), {"label": "Desk"}, {"assignee": None}),
+                    Change(
+                        backend="agents",
+                        number=FRESH,
+                        action=Action.CREATE,
+                        fields={"assignee": next(iter(vendor.state.agents))},
+                    ),
+                ],
             )

@@ -1,24 +1,62 @@
-"""Acme's numbers for phonesys: rows, calls and a backend, in one page."""
+"""Acme's numbers for phonesys: rows, calls, changes and a backend, in one module."""
 
 from __future__ import annotations
 
+import asyncio
 from datetime import datetime
-from typing import TYPE_CHECKING, ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar, Self, TypeVar
 
 import msgspec
 
-from phonesys import BackendInfo, Capabilities, NumberBase, NumberKind, NumberStatus, Page
-from phonesys.http import ApiKey, Call, HttpClient, encode_query, encode_segment, json_decoder
+from phonesys import (
+    BackendInfo,
+    Capabilities,
+    NotFound,
+    NumberBase,
+    NumberKind,
+    NumberStatus,
+    OutcomeUnknown,
+    Page,
+    Reconciled,
+    UsageError,
+    Write,
+    WriteOutcome,
+)
+from phonesys.change_rules import ChangeRules, FieldRule
+from phonesys.http import (
+    ApiKey,
+    Call,
+    HttpClient,
+    encode_query,
+    encode_segment,
+    expect_no_content,
+    json_decoder,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
     from types import TracebackType
 
     from phonesys import Auth, Cursor, HttpOptions, RateLimit
 
 __all__ = ["Acme", "AcmeLine"]
 
+T = TypeVar("T")
+
 _STATUS = {"live": NumberStatus.ACTIVE, "parked": NumberStatus.INACTIVE}
+
+RULES = ChangeRules(
+    vendor="Acme",
+    fields={
+        "label": FieldRule(parameter="label", nullable=True, clearable=True),
+        "status": FieldRule(parameter="state", words={"active": "live", "inactive": "parked"}),
+    },
+    update=("label", "status"),
+    deletes=True,
+    switch="status",
+    switched_off="inactive",
+)
+"""The changes that Acme allows. Its API creates no lines, so a deletion is final."""
 
 
 class AcmeLine(NumberBase, msgspec.Struct, kw_only=True, rename={"number": "e164", "created_at": "since"}):
@@ -58,11 +96,13 @@ class _Offices(msgspec.Struct):
 
 
 _READ_LINES, _READ_OFFICES = json_decoder(_Lines), json_decoder(_Offices)
+_READ_LINE = json_decoder(AcmeLine)
 
 
 class Acme:
     """The lines of Acme's offices; an account is an office."""
 
+    change_rules = RULES
     info: ClassVar = BackendInfo(
         credential="api_key", make_auth=ApiKey, one_account=False, lists_accounts=True
     )
@@ -108,8 +148,7 @@ class Acme:
         )
         answer = await self._http.send(call)
         for line in answer.lines:
-            line.account = account
-            line.backend = self.name
+            self._own(line, account)
         return Page(
             account=account,
             provider=self.name,
@@ -117,3 +156,60 @@ class Acme:
             numbers=answer.lines,
             next=(answer.after,) if answer.after else (),
         )
+
+    async def get(self, number_id: str, *, account: str) -> AcmeLine:
+        """Fetch one line."""
+        call = Call(
+            operation="get_line",
+            method="GET",
+            target=_line_path(account, number_id),
+            decode=_READ_LINE,
+            account=account,
+        )
+        return self._own(await self._http.send(call), account)
+
+    async def carry_out(self, write: Write, /) -> AcmeLine | None:
+        """Update or delete a line, once."""
+        if write.kind == "delete":
+            await self._http.send(_change_line("DELETE", write, expect_no_content))
+            return None
+        return self._own(await self._http.send(_change_line("PATCH", write, _READ_LINE)), write.account)
+
+    async def reconcile(
+        self, lost: OutcomeUnknown | Write, /, *, grace_period: float = 60, clock_skew: float = 60
+    ) -> Reconciled[AcmeLine]:
+        """Look up a lost write. Acme's requests end within a second, so that no look is repeated."""
+        write = lost.write if isinstance(lost, OutcomeUnknown) else lost
+        if write is None:
+            raise UsageError("only updates and deletions can be looked up")
+        await asyncio.sleep(min(grace_period, 1))
+        try:
+            line = await self.get(write.number_id or "", account=write.account)
+        except NotFound:
+            done = write.kind == "delete"
+            return Reconciled(outcome=WriteOutcome.DONE if done else WriteOutcome.UNCLEAR)
+        wanted = write.wanted.items()
+        if write.kind == "delete" or any(getattr(line, name) != value for name, value in wanted):
+            return Reconciled(outcome=WriteOutcome.NOT_DONE)
+        return Reconciled(outcome=WriteOutcome.DONE, number=line)
+
+    def _own(self, line: AcmeLine, account: str) -> AcmeLine:
+        line.account, line.backend = account, self.name
+        return line
+
+
+def _line_path(office: str, line: str) -> str:
+    return f"/offices/{encode_segment(office, 'office')}/lines/{encode_segment(line, 'line id')}"
+
+
+def _change_line(method: str, write: Write, decode: Callable[[bytes], T]) -> Call[T]:
+    return Call(
+        operation=f"{write.kind}_line",
+        method=method,
+        target=_line_path(write.account, write.number_id or ""),
+        decode=decode,
+        idempotent=False,
+        body=msgspec.json.encode(write.wanted) if write.wanted else None,
+        account=write.account,
+        recovery_hint="get(number_id)",
+    )

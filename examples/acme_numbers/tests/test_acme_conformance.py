@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from acme_numbers import Acme
 from aiohttp import web
 
-from phonesys import HttpOptions
+from phonesys import Action, Change, HttpOptions
 from phonesys.testing import BackendUnderTest, FailureMode, ProviderConformance
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ class StandIn:
             office: [f"+1415555{first + i:04}" for i in range(count)]
             for office, first, count in (("paris", 0, 10), ("oslo", 100, 3), ("empty", 200, 0))
         }
+        self.changed: dict[str, dict[str, str | None]] = {}
         self.paths: list[str] = []
         self.trouble: Answer | None = None
 
@@ -41,20 +42,32 @@ class StandIn:
             return web.json_response({"message": "unknown key"}, status=401)
         if request.path == "/offices":
             return web.json_response({"offices": list(self.lines)})
-        lines = self.lines.get(request.path.split("/")[2])
+        office, *line = request.match_info["path"].split("/")[1::2]
+        if line:
+            return await self.serve_line(request, self.lines.get(office, []), line[0].removeprefix("line-"))
+        lines = self.lines.get(office)
         start = request.query.get("after", "0")
         if lines is None or not (start.isascii() and start.isdecimal()):
             return web.json_response({"message": "no such office"}, status=404)
-        return web.json_response(_page(lines, int(start)))
+        end = int(start) + PER_PAGE
+        rows = [self.row(line) for line in lines[int(start) : end]]
+        return web.json_response({"lines": rows, "after": str(end) if end < len(lines) else None})
 
+    async def serve_line(self, request: web.Request, lines: list[str], line: str) -> web.Response:
+        """Answer about one line, after changing or deleting it."""
+        if line not in lines:
+            return web.json_response({"message": "no such line"}, status=404)
+        if request.method == "DELETE":
+            lines.remove(line)
+            return web.Response(status=204)
+        if request.method == "PATCH":
+            self.changed.setdefault(line, {}).update(await request.json())
+        return web.json_response(self.row(line))
 
-def _page(lines: list[str], start: int) -> dict[str, object]:
-    rows = [
-        {"e164": line, "id": f"line-{line}", "state": "live", "since": "2026-01-02T03:04:05Z"}
-        for line in lines[start : start + PER_PAGE]
-    ]
-    end = start + PER_PAGE
-    return {"lines": rows, "after": str(end) if end < len(lines) else None}
+    def row(self, line: str) -> dict[str, str | None]:
+        """Describe a line."""
+        row = {"e164": line, "id": f"line-{line}", "state": "live", "since": "2026-01-02T03:04:05Z"}
+        return {**row, **self.changed.get(line, {})}
 
 
 def answers(status: int, body: str, kind: str = "application/json") -> Answer:
@@ -106,7 +119,7 @@ class TestAcme(ProviderConformance):
         """Serve the stand-in on loopback."""
         vendor = StandIn()
         app = web.Application()
-        app.router.add_get("/{path:.*}", vendor.serve)
+        app.router.add_route("*", "/{path:.*}", vendor.serve)
         runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.05)
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0).start()
@@ -126,6 +139,10 @@ class TestAcme(ProviderConformance):
                 restore=begin(None),
                 requested_paths=lambda: vendor.paths,
                 paths=r"/offices(/[^/?#]+/lines(\?after=[^/?#]*)?)?",
+                changes=[
+                    Change(number="+14155550000", fields={"label": "Desk", "status": "inactive"}),
+                    Change(number="+14155550100", action=Action.DELETE),
+                ],
             )
         finally:
             await runner.cleanup()
