@@ -296,10 +296,22 @@ SCALE = Case(
     serving=Serving(rows=9),
     long=True,
 )  # fmt: skip
+SHARDS = Case(
+    name="shards",
+    title="20 000 small locations into Parquet files: one process, and two workers beside the server",
+    entries=(
+        Entry("phonesys", "phonesys, one process", "sharded", "one", needs=("pyarrow",)),
+        Entry("processes", "phonesys, 2 processes", "sharded", "processes", needs=("pyarrow",)),
+        Entry("dask", "phonesys, 2 Dask workers", "sharded", "dask", needs=("pyarrow", "distributed")),
+    ),
+    job=Job(client="", task="", locations=20_000, rows=9, warm_up=1000),
+    serving=Serving(rows=9),
+    loader=_LOCATIONS,
+)
 
 CASES = (
     SMALL, BIG, SEVERAL, REQUESTS, DEEP, ORGANIZATION, EXCHANGE, LIMITED, TLS, GZIP, STOP, FILE, STORE,
-    IMPORT, DECODE, SCALE,
+    IMPORT, DECODE, SCALE, SHARDS,
 )  # fmt: skip
 
 

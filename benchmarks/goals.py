@@ -88,6 +88,15 @@ def _memory(small: str, large: str) -> Callable[[CaseResult, Run], float | None]
     return measure
 
 
+def _speed_up(workers: str) -> Callable[[CaseResult, Run], float | None]:
+    """Measure how many times as fast as one process several workers are."""
+    return lambda case, _run: _inverse(case.ratio(workers))
+
+
+def _more_cpu(workers: str) -> Callable[[CaseResult, Run], float | None]:
+    return lambda case, _run: case.ratio(workers, "cpu")
+
+
 GOALS = (
     Goal("small", "small locations: speed beside the loop by hand", 1.0, faster_than("by_hand")),
     Goal("small", "small locations: speed beside the official SDK", 15.0, faster_than("highlevel")),
@@ -121,6 +130,25 @@ GOALS = (
         1.05,
         _memory("phonesys_1k", "phonesys_100k"),
         most=True,
+    ),
+    *(
+        goal
+        for key, label in (("processes", "two processes"), ("dask", "two Dask workers"))
+        for goal in (
+            Goal(
+                "shards",
+                f"{label}: speed beside one process",
+                1.5,
+                _speed_up(key),
+            ),
+            Goal(
+                "shards",
+                f"{label}: CPU time of a request beside one process",
+                1.15,
+                _more_cpu(key),
+                most=True,
+            ),
+        )
     ),
     Goal("import", "import time beside aiohttp, msgspec and anyio", 1.15, cost_beside("needs"), most=True),
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from benchmarks import report
+from benchmarks import report, simulation
 from benchmarks.__main__ import main
 from benchmarks.cases import CASES, DEEP, LIMITED, REQUESTS, SIZES, SMALL, quick
 from benchmarks.data import location_pages, organization_pages
@@ -221,3 +222,17 @@ def test_without_a_certificate_tls_is_skipped(
     assert main(["--quick", "--cases", "tls", "--quiet", "--out", str(tmp_path)]) == 0
     assert "tls: no certificate could be made" in capsys.readouterr().out
     assert "tls" not in msgspec.json.decode((tmp_path / "results.json").read_bytes())["cases"]
+
+
+def test_a_day_of_agencies_can_be_simulated() -> None:
+    """A cold day takes as long as its exchanges, a warm one exchanges nothing, and no call is refused."""
+    settings = simulation.Settings(agencies=2, locations=220, workers=1, concurrency=64)
+    with asyncio.Runner(loop_factory=simulation.JumpingLoop) as runner:
+        cold, warm, tomorrow = runner.run(simulation.simulate(settings))
+    assert [one.refused for one in (cold, warm, tomorrow)] == [0, 0, 0]
+    assert [one.requests["location_token"] for one in (cold, warm, tomorrow)] == [440, 0, 0]
+    assert [one.requests["active_numbers"] for one in (cold, warm, tomorrow)] == [440, 440, 440]
+    assert cold.most_in_a_window == 100
+    assert 20 < cold.seconds < 24
+    assert warm.seconds < 2
+    assert tomorrow.requests["refresh_token"] == 442

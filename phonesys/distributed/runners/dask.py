@@ -39,7 +39,8 @@ class Dask:
             raise InvalidArgument("dask: expected one of address, workers= and client=")
         self._address = address
         self._workers = workers
-        self._client: Any = client
+        self.client: Any = client
+        """The open client, while the block runs."""
         self._stack = AsyncExitStack()
         self._running: set[Any] = set()
         self._capacity = _UNKNOWN_CAPACITY
@@ -51,13 +52,13 @@ class Dask:
 
     async def __aenter__(self) -> Self:
         distributed = require_extra("dask", "distributed")
-        if self._client is None:
+        if self.client is None:
             try:
-                self._client = await self._connect(distributed)
+                self.client = await self._connect(distributed)
             except BaseException:
                 await self._stack.aclose()
                 raise
-        threads = sum((await self._client.scheduler.ncores()).values())
+        threads = sum((await self.client.scheduler.ncores()).values())
         self._capacity = 2 * threads if threads else _UNKNOWN_CAPACITY
         return self
 
@@ -80,7 +81,7 @@ class Dask:
         return await self._stack.enter_async_context(distributed.Client(where, asynchronous=True))
 
     async def __aexit__(self, *_: object) -> None:
-        client, self._client = self._client, None
+        client, self.client = self.client, None
         try:
             if self._running:
                 await client.cancel(list(self._running), force=True)
@@ -92,7 +93,7 @@ class Dask:
         """Submit a shard, and forget its result on the cluster once it is here."""
         distributed = require_extra("dask", "distributed")
         key = f"phonesys-{spec.snapshot}-{spec.index}-of-{spec.count}-{uuid.uuid4().hex}"
-        future = self._client.submit(run_while_wanted, spec, key, key=key, pure=False)
+        future = self.client.submit(run_while_wanted, spec, key, key=key, pure=False)
         self._running.add(future)
         try:
             result: ShardSummary = await future.result()
@@ -101,7 +102,7 @@ class Dask:
         except distributed.client.FutureCancelledError as failure:
             raise WorkerLost(f"the cluster dropped the shard: {failure}") from None
         finally:
-            if self._client is not None and future.done():
+            if self.client is not None and future.done():
                 self._running.discard(future)
                 future.release()
         return result
