@@ -4,7 +4,8 @@
     python -m tests.mutation phonesys/sweep/verify.py
 
 A module takes minutes; without one, all of `TARGETS` are worked through. It prints how many changes were
-noticed, and the others as diffs. Each of those is a missing test, or a change that makes no difference.
+noticed, and the others as diffs. Each of those is a missing test, or a change that makes no difference. The
+latter are listed with their reasons in `equivalent_mutants.toml`, and are not shown again.
 """
 
 from __future__ import annotations
@@ -15,30 +16,35 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import tomllib
 from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[1]
+EQUIVALENT = Path(__file__).with_name("equivalent_mutants.toml")
 
 _SWEEP = ("tests/sweep",)
-_WINDOW = (
-    "tests/http/test_http_ratelimit_window.py",
-    "tests/http/test_http_ratelimit_adaptive.py",
-    "tests/http/test_http_ratelimit_history.py",
-)
+_PROVIDERS = ("tests/backends/test_backend_paging.py", "tests/backends/test_backend_errors.py")
 TARGETS: dict[str, tuple[str, ...]] = {
     "phonesys/sweep/verify.py": _SWEEP,
     "phonesys/sweep/account.py": _SWEEP,
-    "phonesys/http/ratelimit/window.py": _WINDOW,
-    "phonesys/http/ratelimit/adaptive.py": _WINDOW,
-    "phonesys/http/ratelimit/history.py": _WINDOW,
+    "phonesys/http/ratelimit/window.py": ("tests/http/test_http_ratelimit_window.py",),
+    "phonesys/http/ratelimit/adaptive.py": ("tests/http/test_http_ratelimit_adaptive.py",),
+    "phonesys/http/ratelimit/history.py": ("tests/http/test_http_ratelimit_history.py",),
     "phonesys/http/ratelimit/quota.py": ("tests/http/test_http_ratelimit_quota.py",),
-    "phonesys/http/retry.py": ("tests/http/test_http_retry.py", "tests/http/test_http_client.py"),
+    "phonesys/http/retry.py": ("tests/http/test_http_retry.py",),
     "phonesys/oauth/cache.py": ("tests/oauth",),
-    "phonesys/backends/base.py": ("tests/backends",),
-    "phonesys/backends/agents/provider.py": ("tests/backends",),
-    "phonesys/backends/leadconnector/provider.py": ("tests/backends",),
-    "phonesys/backends/leadping/provider.py": ("tests/backends",),
+    "phonesys/backends/windows.py": (
+        "tests/backends/test_windows.py",
+        "tests/backends/test_backend_paging.py",
+    ),
+    "phonesys/backends/paging.py": ("tests/backends/test_backend_paging.py",),
+    "phonesys/backends/agents/provider.py": (*_PROVIDERS, "tests/backends/test_agents_provider.py"),
+    "phonesys/backends/leadconnector/provider.py": (
+        *_PROVIDERS,
+        "tests/backends/test_leadconnector_provider.py",
+    ),
+    "phonesys/backends/leadping/provider.py": (*_PROVIDERS, "tests/backends/test_leadping_provider.py"),
 }
 """The modules whose arithmetic decides what is believed, and the tests that must notice a change in it."""
 
@@ -72,13 +78,29 @@ class Mutants(NamedTuple):
     noticed: int
     survivors: dict[str, str]
     """Each with its diff."""
+    equivalent: int = 0
+    """Further survivors that are known to make no difference."""
 
     def __str__(self) -> str:
-        total = self.noticed + len(self.survivors)
+        total = self.noticed + len(self.survivors) + self.equivalent
         share = f" ({self.noticed / total:.0%})" if total else ""
+        known = f", {self.equivalent} make no difference" if self.equivalent else ""
         return "\n".join(
-            [*self.survivors.values(), f"{self.module}: {self.noticed} of {total} noticed{share}"]
+            [*self.survivors.values(), f"{self.module}: {self.noticed} of {total} noticed{share}{known}"]
         )
+
+
+def equivalents(module: str) -> set[tuple[str, str]]:
+    """Return the changes of a module that make no difference: the line before, and after."""
+    known = tomllib.loads(EQUIVALENT.read_text(encoding="utf-8"))["mutant"]
+    return {(mutant["was"], mutant["is"]) for mutant in known if mutant["module"] == module}
+
+
+def changed_lines(diff: str) -> tuple[str, str]:
+    """Return the line that a mutant changes, and the line that it makes of it."""
+    lines = [line for line in diff.splitlines() if not line.startswith(("---", "+++"))]
+    was, now = ([line[1:].strip() for line in lines if line.startswith(sign)] for sign in "-+")
+    return " ".join(was), " ".join(now)
 
 
 def outcomes(listing: str) -> dict[str, str]:
@@ -106,7 +128,9 @@ def mutate(module: str, processes: int) -> Mutants:
         _mutmut(folder, "run", "--max-children", str(processes))
         found = outcomes(_mutmut(folder, "results", "--all", "true"))
         left = [name for name, outcome in found.items() if outcome not in _NOTICED]
-        return Mutants(module, len(found) - len(left), {name: _mutmut(folder, "show", name) for name in left})
+        known, shown = equivalents(module), {name: _mutmut(folder, "show", name) for name in left}
+        missed = {name: diff for name, diff in shown.items() if changed_lines(diff) not in known}
+        return Mutants(module, len(found) - len(left), missed, len(left) - len(missed))
 
 
 def main(arguments: list[str]) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import tomllib
+
 import pytest
 
-from tests.mutation import ROOT, TARGETS, Mutants, main, outcomes
+from tests.mutation import EQUIVALENT, ROOT, TARGETS, Mutants, changed_lines, main, outcomes
 
 
 def test_every_target_is_there() -> None:
@@ -19,6 +21,22 @@ def test_survivors_are_shown_and_counted() -> None:
     assert found == {"a.x_f__mutmut_1": "killed", "a.x_f__mutmut_2": "survived"}
     mutants = Mutants("a.py", 3, {"a.x_f__mutmut_2": "-one\n+two\n"})
     assert str(mutants) == "-one\n+two\n\na.py: 3 of 4 noticed (75%)"
+
+
+def test_equivalent_mutants_are_of_code_that_is_there() -> None:
+    """Each names a line of its module, what it becomes, and why that makes no difference."""
+    for mutant in tomllib.loads(EQUIVALENT.read_text(encoding="utf-8"))["mutant"]:
+        lines = {line.strip() for line in (ROOT / mutant["module"]).read_text().splitlines()}
+        assert mutant["was"] in lines
+        assert mutant["was"] != mutant["is"]
+        assert mutant["why"]
+
+
+def test_equivalent_mutants_are_told_by_their_lines() -> None:
+    """Wherever in the module they are."""
+    diff = "--- a.py\n+++ a.py\n@@ -1,2 +1,2 @@\n def f():\n-    return 1\n+    return 2\n"
+    assert changed_lines(diff) == ("return 1", "return 2")
+    assert str(Mutants("a.py", 3, {}, 1)) == "a.py: 3 of 4 noticed (75%), 1 make no difference"
 
 
 def test_a_module_without_tests_of_its_own_is_refused(capsys: pytest.CaptureFixture[str]) -> None:

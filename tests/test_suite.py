@@ -56,15 +56,19 @@ def test_a_run_in_the_background_is_a_run_like_any_other(tmp_path: Path) -> None
         os.kill(int(pid), 0)
 
 
-def test_the_same_tests_are_collected_every_time() -> None:
-    """Workers of one run must agree, whichever second it is and however sets are ordered."""
-    command = [sys.executable, "-m", "pytest", "-n0", "--collect-only", "-q", "-m", "long or not long"]
-    first, second = (
-        subprocess.run(  # noqa: S603 -- ourselves
-            command, cwd=ROOT, env={**os.environ, "PYTHONHASHSEED": seed},
-            capture_output=True, text=True, check=True, timeout=PATIENCE,
-        ).stdout.splitlines()[:-1]  # which says how long it took
-        for seed in ("1", "2")
-    )  # fmt: skip
-    assert any("test_the_same_tests_are_collected_every_time" in line for line in first)
-    assert first == second
+def test_the_same_tests_are_collected_every_time(request: pytest.FixtureRequest) -> None:
+    """Workers of one run must agree, whichever second it is and however sets are ordered.
+
+    The tests of this run are compared with those that another process collects of the same files.
+    """
+    options = request.config.option
+    seed = "2" if os.environ.get("PYTHONHASHSEED") == "1" else "1"
+    command = [sys.executable, "-m", "pytest", "-n0", "--collect-only", "-q", "-m", options.markexpr]
+    other = subprocess.run(  # noqa: S603 -- ourselves
+        [*command, "-k", options.keyword, *request.config.args],
+        cwd=request.config.invocation_params.dir, env={**os.environ, "PYTHONHASHSEED": seed},
+        capture_output=True, text=True, check=True, timeout=PATIENCE,
+    ).stdout.splitlines()  # fmt: skip
+    collected = [item.nodeid for item in request.session.items]
+    assert request.node.nodeid in collected
+    assert [line for line in other if "::" in line] == collected

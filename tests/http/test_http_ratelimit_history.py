@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from phonesys.http.ratelimit import history as traces
 from phonesys.http.ratelimit.history import CompletionHistory
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 @settings(max_examples=200, deadline=None)
@@ -39,13 +44,40 @@ def test_completions_are_returned_until_they_expire(
             now += pause
 
 
-def test_a_mark_across_two_records_is_ignored() -> None:
-    """Bytes that look like an account's mark, across two records, are left where they are."""
-    held = CompletionHistory(per=5.0)
-    key = next(str(i) for i in range(10_000) if hash(str(i)) % 2048 == 0)
+def keys_of_one_bucket() -> Iterator[str]:
+    return (str(i) for i in range(1_000_000) if hash(str(i)) % 2048 == 0)
+
+
+def time_that_holds(key: str, *, place: int) -> float:
+    """Return a time whose bytes hold the mark of an account, from that place on."""
     mark = (hash(key) >> 11 & 0xFFFFFFFF).to_bytes(4, "little")
-    other = next(str(i) for i in range(1_000_000) if hash(str(i)) % 2048 == 0 and str(i) != key)
-    (time,) = traces._TIME.unpack(b"\x00" + mark + b"\x00\x59\x40")
-    held.add(other, [time], time)
+    (time,) = traces._TIME.unpack(b"\x00" * place + mark + b"\x00" * (2 - place) + b"\x59\x40")
+    assert isinstance(time, float)
+    return time
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_a_mark_within_a_time_is_ignored(place: int) -> None:
+    """Bytes that look like an account's mark are left where they are, and the account's record is found."""
+    keys = keys_of_one_bucket()
+    key, other = next(keys), next(keys)
+    held, time = CompletionHistory(per=5.0), time_that_holds(key, place=place)
+    held.add(other, [time, time], time)
     assert held.pop(key, time) == []
-    assert held.pop(other, time) == [time]
+    held.add(key, [time + 1], time + 1)
+    held.add(other, [time + 2], time + 2)
+    assert held.pop(key, time + 2) == [time + 1]
+    assert held.pop(other, time + 2) == [time, time, time + 2]
+
+
+def test_records_count_for_less_than_a_window() -> None:
+    """One that is exactly as old as the window has expired, and with the newest of them all have."""
+    held = CompletionHistory(per=5.0)
+    assert held.is_empty(0.0)
+    held.add("a", [1.0, 2.0, 3.0], 3.0)
+    assert not held.is_empty(7.9)
+    held.expire(7.0)
+    assert held.pop("a", 7.0) == [3.0]
+    held.add("a", [3.0], 3.0)
+    assert held.is_empty(8.0)
+    assert held.pop("a", 3.0) == []

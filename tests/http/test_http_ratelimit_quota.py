@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from phonesys import QuotaExhausted, RateLimit, RateLimited
+from phonesys.http.ratelimit import quota
+from phonesys.http.ratelimit.quota import DailyQuotas
 from tests.http.raw_vendor import OK, RawVendor, Thing, answer, client, read
 
 if TYPE_CHECKING:
@@ -36,6 +38,53 @@ def test_a_429_on_a_spent_day_names_its_end(jumping: Run, wait: dict[str, str]) 
     assert (waited, requests) == (0, 1)
     assert resets_at is not None
     assert timedelta() < resets_at - datetime.now(UTC) <= timedelta(days=1)
+
+
+class At(datetime):
+    """The class `datetime` at a moment of the test's choice."""
+
+    moment: datetime
+
+    @classmethod
+    def now(cls, tz: tzinfo | None = None) -> datetime:  # type: ignore[override]
+        return cls.moment.astimezone(tz)
+
+
+NOON = datetime(2026, 3, 4, 12, 34, 56, 789, UTC)
+MIDNIGHT = datetime(2026, 3, 5, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("resets_in", "resets_at"),
+    [
+        (None, MIDNIGHT),
+        (0.5, NOON + timedelta(seconds=0.5)),
+        (90.0, NOON + timedelta(seconds=90)),
+        (200_000.0, NOON + timedelta(seconds=200_000)),
+    ],
+)
+def test_a_quota_is_spent_until_it_resets(
+    monkeypatch: pytest.MonkeyPatch, resets_in: float | None, resets_at: datetime
+) -> None:
+    """After as many seconds as the vendor says, or else at midnight UTC; from that moment on it is not."""
+    monkeypatch.setattr(quota, "datetime", At)
+    quotas = DailyQuotas()
+    At.moment = NOON
+    assert not quotas.prune()
+    quotas.exhaust("a", resets_in)
+    quotas.check("b")
+    for moment in (NOON, resets_at - timedelta(microseconds=1)):
+        At.moment = moment
+        with pytest.raises(QuotaExhausted, match=f"resets at {resets_at:%Y-%m-%d %H:%M} UTC") as error:
+            quotas.check("a")
+        assert error.value.resets_at == resets_at
+        assert quotas.prune()
+    At.moment = resets_at
+    quotas.check("a")
+    assert not quotas
+    quotas.exhaust("a", 0.0)
+    assert quotas
+    assert not quotas.prune()
 
 
 @pytest.mark.parametrize("deadline", [300.0, None])

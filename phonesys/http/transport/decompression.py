@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 _FIRST_STEP = 128 * 1024  # most pages fit, and are decompressed without a turn of the loop
 _STEP = 256 * 1024
+_PIECE = 16 * 1024
+_MAX_EMPTY_MEMBERS = 100
 _GZIP, _ZLIB, _RAW_DEFLATE = 16 + zlib.MAX_WBITS, zlib.MAX_WBITS, -zlib.MAX_WBITS
 _GZIP_MAGIC = b"\x1f\x8b"
 _DEFLATE_METHOD = 8  # in the low bits of a zlib header, which some servers leave out (RFC 9110, 8.4.1.2)
@@ -79,28 +81,50 @@ class BodyDecompressor:
 
 
 class _Stream:
-    """A compressed body, which may consist of several gzip members."""
+    """A compressed body, which may consist of several gzip members.
+
+    The decoder copies all input that follows a member. So the input after the first member is fed to it in
+    pieces, or a body of very many members would take quadratic time.
+    """
 
     def __init__(self, body: bytes, encoding: str) -> None:
         self._wbits = _wbits_for(encoding, body)
-        self._rest = body
+        self._input = body
+        self._later = memoryview(b"")
+        self._empty_members = 0
         self._decoder = zlib.decompressobj(self._wbits)
         self.finished = False
 
     def read(self, size: int) -> bytes:
-        """Return up to `size` more bytes."""
+        """Return up to `size` more bytes; none where a piece of the input or a member holds none."""
         try:
-            chunk = self._decoder.decompress(self._rest, size)
+            chunk = self._decoder.decompress(self._input, size)
         except zlib.error as failure:
             raise CorruptBody(str(failure)) from None
-        self._rest = self._decoder.unconsumed_tail
+        self._input = self._decoder.unconsumed_tail
         if self._decoder.eof:
-            self._rest = self._decoder.unused_data
-            self.finished = self._wbits != _GZIP or not self._rest.startswith(_GZIP_MAGIC)
-            self._decoder = zlib.decompressobj(self._wbits)
+            self._end_member(self._decoder.unused_data, is_empty=not chunk)
+        elif not self._input and self._later:
+            self._feed()
         elif not chunk:
             raise CorruptBody("it ends too early")
         return chunk
+
+    def _end_member(self, rest: bytes, *, is_empty: bool) -> None:
+        self._empty_members += is_empty
+        if self._empty_members > _MAX_EMPTY_MEMBERS:
+            raise CorruptBody(f"more than {_MAX_EMPTY_MEMBERS} parts of it are empty")
+        self._input = rest
+        if len(rest) > _PIECE:
+            self._input, self._later = b"", memoryview(rest)
+        if len(self._input) < len(_GZIP_MAGIC):
+            self._feed()
+        self.finished = self._wbits != _GZIP or not self._input.startswith(_GZIP_MAGIC)
+        self._decoder = zlib.decompressobj(self._wbits)
+
+    def _feed(self) -> None:
+        self._input += self._later[:_PIECE]
+        self._later = self._later[_PIECE:]
 
 
 def _wbits_for(encoding: str, body: bytes) -> int:

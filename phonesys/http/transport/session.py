@@ -10,7 +10,7 @@ from yarl import URL
 from phonesys.http.response import RawResponse
 from phonesys.http.transport.decompression import BodyDecompressor, read_body
 from phonesys.http.transport.errors import no_retry_middlewares, read_capped
-from phonesys.http.transport.patching import is_patched
+from phonesys.http.transport.patching import ORIGINAL_SESSION, is_patched
 from phonesys.http.validation import merge_headers
 
 if TYPE_CHECKING:
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     import aiohttp
 
     from phonesys.http.call import Call
+
+
+_COMPRESSED: Mapping[str, Any] = {"auto_decompress": False}
 
 
 class SessionTransport:
@@ -40,8 +43,10 @@ class SessionTransport:
         self._timeout = timeout
         self._max_body = max_body
         self._proxy = proxy
-        self._decompressor = None if session.auto_decompress else BodyDecompressor(max_body)
+        self._decompressor = BodyDecompressor(max_body)
         self._middlewares = no_retry_middlewares(session)
+        # Middlewares, subclasses and mocks may read the body, and expect what the session was made to give.
+        self._is_plain = type(session) is ORIGINAL_SESSION and not getattr(session, "_middlewares", ())
 
     async def exchange(self, call: Call[Any], signed: Mapping[str, str], /) -> RawResponse:
         """Send one request and read its response, up to the size limit."""
@@ -49,7 +54,9 @@ class SessionTransport:
         body = call.body
         if body is not None:
             headers["Content-Type"] = call.content_type
-        if is_patched():  # by a recorder, which can write plain values only
+        patched = is_patched()
+        stays_compressed = not self._session.auto_decompress or (self._is_plain and not patched)
+        if patched:  # by a recorder, which can write plain values only
             headers = CIMultiDict({name: _plain(value) for name, value in headers.items()})
             body = None if body is None else bytes(bytearray(body))
         response = await self._session.request(
@@ -62,12 +69,13 @@ class SessionTransport:
             proxy=self._proxy,
             timeout=self._timeout,
             middlewares=self._middlewares,
+            **(_COMPRESSED if stays_compressed and self._session.auto_decompress else {}),
         )
         try:
-            if self._decompressor is None:
-                content = await read_capped(response.content, self._max_body)
-            else:
+            if stays_compressed:
                 content = await read_body(response.content, response.headers, self._decompressor)
+            else:
+                content = await read_capped(response.content, self._max_body)
         except BaseException:
             response.close()
             raise
