@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import inf
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -49,6 +51,53 @@ def test_foreign_usage_is_known_up_to_requests_in_flight() -> None:
     assert share.capacity(4) == 100
 
 
+@given(most=st.integers(2, 500), used=st.integers(1, 500), in_a_row=st.integers(1, 3), part=st.floats(0, 1))
+def test_a_share_grows_when_it_says(most: int, used: int, in_a_row: int, part: float) -> None:
+    """One request more at the time that it names, none before, and the whole limit 18 windows later."""
+    share, now = AdaptiveLimit(most, per=10), 1000.0
+    share.on_rejected(used, in_a_row, now)
+    while (at := share.grows_at(now)) < inf:
+        before = share.capacity(now)
+        assert share.capacity(now + part * (at - now) * 0.999) == before
+        assert share.capacity(at + 1e-6) == before + 1
+        now = at + 1e-6
+    assert share.capacity(now) == most
+    assert now <= 1180.1
+
+
+def test_the_smallest_share_is_one_request() -> None:
+    """A limit of two requests leaves one, and a limit of one stays."""
+    for most in (1, 2):
+        share = AdaptiveLimit(most, per=10)
+        share.on_rejected(most, 3, now=0)
+        assert share.capacity(0) == 1
+
+
+def test_a_lower_limit_is_adopted() -> None:
+    """The share is at most that, and grows back to no more."""
+    share = AdaptiveLimit(100, per=10)
+    share.lower_limit(50)
+    assert share.capacity(0) == 50
+    assert share.grows_at(0) == inf
+    share.on_rejected(50, 3, now=0)
+    assert share.capacity(0) == 35
+    assert share.capacity(200) == 50
+
+
+def test_foreign_usage_is_forgotten_when_it_has_expired() -> None:
+    """A window later, only what the vendor counts then is known."""
+    for now in (10.0, 25.0):
+        share = AdaptiveLimit(100, per=10)
+        share.on_foreign_usage(40, 0, now=0)
+        share.on_foreign_usage(10, 50, now=now)
+        assert share.capacity(now) == 90
+    share = AdaptiveLimit(100, per=10)
+    share.on_foreign_usage(0, 5, now=0)
+    assert share.capacity(0) == 100
+    share.on_foreign_usage(-10, 0, now=0)
+    assert share.grows_at(0) == inf
+
+
 def test_foreign_usage_expires_after_a_window() -> None:
     """Requests of others that were counted then have expired by then."""
     share = AdaptiveLimit(100, per=10)
@@ -56,6 +105,7 @@ def test_foreign_usage_expires_after_a_window() -> None:
     assert share.grows_at(5) == 10
     assert share.capacity(9.9) == 60
     assert share.capacity(10) == 100
+    assert share.grows_at(10) == inf
 
 
 def test_429s_in_a_row_cost_a_part_of_the_share_once_a_window() -> None:

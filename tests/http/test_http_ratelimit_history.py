@@ -81,3 +81,15 @@ def test_records_count_for_less_than_a_window() -> None:
     held.add("a", [3.0], 3.0)
     assert held.is_empty(8.0)
     assert held.pop("a", 3.0) == []
+
+
+def test_only_expired_records_make_room_for_others() -> None:
+    """Those of the same account, or of another one in its bucket, stay as long as they count."""
+    keys = keys_of_one_bucket()
+    key, other = next(keys), next(keys)
+    held = CompletionHistory(per=5.0)
+    held.add(key, [1.0, 1.5, 4.0], 4.0)
+    held.add(other, [1.0, 4.5], 4.5)
+    held.add(key, [6.0], 6.0)
+    assert held.pop(key, 6.2) == [1.5, 4.0, 6.0]
+    assert held.pop(other, 6.2) == [4.5]

@@ -192,6 +192,17 @@ def test_the_budget_is_spent_and_earned() -> None:
     for _ in range(100):
         budget.deposit()
     assert [budget.try_withdraw(error) for _ in range(4)] == [True, True, True, False]
+    budget.deposit()
+    assert not budget.try_withdraw(error)
+
+
+def test_a_success_earns_half_a_retry() -> None:
+    """Of 128 that a client has at first."""
+    budget, error = RetryBudget(), TransportError("no")
+    assert sum(budget.try_withdraw(error) for _ in range(200)) == 128
+    for _ in range(100):
+        budget.deposit()
+    assert sum(budget.try_withdraw(error) for _ in range(200)) == 50
 
 
 def test_waits_that_the_vendor_asked_for_cost_nothing() -> None:

@@ -113,7 +113,7 @@ class _Stream:
     def _end_member(self, rest: bytes, *, is_empty: bool) -> None:
         self._empty_members += is_empty
         if self._empty_members > _MAX_EMPTY_MEMBERS:
-            raise CorruptBody(f"more than {_MAX_EMPTY_MEMBERS} parts of it are empty")
+            raise CorruptBody(f"it has more than {_MAX_EMPTY_MEMBERS} empty parts")
         self._input = rest
         if len(rest) > _PIECE:
             self._input, self._later = b"", memoryview(rest)
