@@ -15,7 +15,7 @@ from typing import Annotated, Any, NamedTuple, NoReturn
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from phonesys.cli.startup import exit_on_interrupt, show_version
+from phonesys.cli.startup import show_version
 
 _SETTINGS: dict[str, Any] = {
     "rich_markup_mode": "rich",
@@ -142,10 +142,9 @@ def _fail(message: str, status: int) -> NoReturn:
 
 def load_command(name: str) -> Any:
     """Import a command."""
-    with exit_on_interrupt():
-        from phonesys.cli.groups import expand_groups
+    from phonesys.cli.groups import expand_groups
 
-        module = import_module(f"phonesys.cli.commands.{COMMANDS[name].module}")
+    module = import_module(f"phonesys.cli.commands.{COMMANDS[name].module}")
     if isinstance(module.__dict__.get("app"), typer.Typer):
         return typer.main.get_command(module.app)
     single = typer.Typer(**_SETTINGS)

@@ -6,7 +6,6 @@ import io
 import os
 import signal
 import sys
-import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -51,17 +50,25 @@ def _exit(_number: int, _frame: object) -> None:
     os._exit(_INTERRUPTED)
 
 
-@contextmanager
-def exit_on_interrupt() -> Generator[None]:
-    """Exit at once on Ctrl-C while modules are imported.
+def exit_on_interrupt() -> None:
+    """Exit at once on Ctrl-C, until a command has something to clean up.
 
-    KeyboardInterrupt would pass through third-party modules, which may replace it or print a traceback.
+    KeyboardInterrupt would pass through third-party modules while they are imported. They may replace it,
+    print a traceback, or crash. A program whose parent ignores Ctrl-C, such as a job in the background,
+    ignores it too.
     """
-    if threading.current_thread() is not threading.main_thread():
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _exit)
+
+
+@contextmanager
+def prompting() -> Generator[None]:
+    """Raise KeyboardInterrupt on Ctrl-C while a prompt waits, so that it restores the terminal."""
+    if signal.getsignal(signal.SIGINT) is not _exit:
         yield
         return
-    before = signal.signal(signal.SIGINT, _exit)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.signal(signal.SIGINT, _exit)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console, RenderableType
 
 from phonesys._text import UNSAFE_CATEGORIES, escape_controls
+from phonesys.cli.startup import prompting
 from phonesys.errors import UsageError
 
 if TYPE_CHECKING:
@@ -96,7 +97,8 @@ def require_terminal(option: str) -> None:
 def _ask(question: str, option: str) -> str:
     require_terminal(option)
     try:
-        answer = ERR.input(escape_controls(question), markup=False)
+        with prompting():
+            answer = ERR.input(escape_controls(question), markup=False)
     except EOFError:
         return ""
     return answer.strip().lower()

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -37,6 +38,34 @@ def home(tmp_path: Path, vendors: Sandbox, monkeypatch: pytest.MonkeyPatch) -> P
     monkeypatch.chdir(tmp_path)
     write(tmp_path / "phonesys.toml", toml(vendors))
     return tmp_path
+
+
+# Ctrl-C
+
+INTERRUPTED_IMPORT = """
+import builtins, signal, sys
+from phonesys.cli import main
+
+import_module, name = builtins.__import__, sys.argv.pop(1)
+
+def interrupted(module, *arguments):
+    if module == name:
+        signal.raise_signal(signal.SIGINT)
+    return import_module(module, *arguments)
+
+builtins.__import__ = interrupted
+main()
+"""
+
+
+@pytest.mark.parametrize("module", ["typer", "rich.console", "msgspec", "anyio", "aiohttp", "yarl"])
+def test_an_interrupt_while_modules_are_imported_ends_at_once(module: str, home: Path) -> None:
+    """No module sees an exception, and nothing is printed."""
+    done = subprocess.run(  # noqa: S603 -- ourselves
+        [sys.executable, "-c", INTERRUPTED_IMPORT, module, *SANDBOX],
+        cwd=home, env=environment(PYTHONPATH=os.getcwd()), capture_output=True, check=False, timeout=PATIENCE,  # noqa: PTH109
+    )  # fmt: skip
+    assert (done.returncode, done.stdout, done.stderr) == (130, b"", b"")
 
 
 # Streams
