@@ -21,6 +21,7 @@ from phonesys.oauth import FileTokenStore, MemoryTokenStore
 from phonesys.sandbox import body, delay, drop_after, status
 from tests.oauth.agencies import (
     HASTY,
+    PATIENT,
     Clock,
     agency,
     backend,
@@ -55,7 +56,7 @@ def connected(sandbox: Sandbox) -> list[str]:
 async def test_a_thousand_calls_on_an_expired_token_refresh_once(sandbox: Sandbox) -> None:
     """A thousand concurrent callers that find the company's token expired share one refresh."""
     store = await store_of(sandbox, expired=True)
-    async with backend(sandbox, agency(sandbox, store)) as lc:
+    async with backend(sandbox, agency(sandbox, store), http=PATIENT) as lc:
         locations = connected(sandbox)
         pages = await asyncio.gather(*(lc.page(locations[n % len(locations)]) for n in range(1000)))
     assert len(pages) == 1000
@@ -77,7 +78,7 @@ async def test_a_thousand_calls_of_one_location_refresh_once(sandbox: Sandbox) -
         store=store,
         clock=Clock(),
     )
-    async with backend(sandbox, auth) as lc:
+    async with backend(sandbox, auth, http=PATIENT) as lc:
         pages = await asyncio.gather(*(lc.page(here) for _ in range(1000)))
         assert [account async for account in lc.accounts()] == [here]
     assert len(pages) == 1000
