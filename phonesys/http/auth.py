@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from phonesys.http.call import Call
     from phonesys.http.options import HttpOptions
+    from phonesys.http.ratelimit.leased import SharedLimit
     from phonesys.telemetry.observers import Observers
 
 T = TypeVar("T")
@@ -70,6 +71,7 @@ class AuthClient(Protocol):
         headers: Mapping[str, str],
         base_url: str | None = None,
         max_concurrency: int | None = None,
+        shared_limit: SharedLimit | None = None,
     ) -> AuthClient:
         """Create a client to the same vendor over the same connections, with other credentials."""
         ...
@@ -84,6 +86,23 @@ class RefreshableAuth(Protocol):
 
     async def close(self, client: AuthClient) -> None:
         """Finish what must not be interrupted, before the client closes."""
+
+
+@runtime_checkable
+class RenewableAuth(Protocol):
+    """A RefreshableAuth whose tokens can be renewed before they expire."""
+
+    @property
+    def grantors(self) -> tuple[str, ...]:
+        """Accounts whose consent gave the token of all others, such as a company; they are not swept."""
+        ...
+
+    async def renew(self, account: str, *, valid_for: float) -> bool:
+        """Renew the token of an account unless it is usable for so many more seconds.
+
+        Return True if it was renewed, by this program or another one. Raises as a call does that needs it.
+        """
+        ...
 
 
 class StaticAuth:
@@ -154,19 +173,29 @@ class PerAccount:
 
     def sign(self, call: Call[Any]) -> Mapping[str, str] | None:
         """Sign with the credential of the call's account."""
-        return self._auth_for(call).sign(call)
+        return self._auth_for(call.account).sign(call)
 
     async def ensure_valid(self, call: Call[Any]) -> None:
         """Fetch the credential of the call's account."""
-        await self._auth_for(call).ensure_valid(call)
+        await self._auth_for(call.account).ensure_valid(call)
 
     def on_unauthorized(self, call: Call[Any], headers: Mapping[str, str]) -> bool:
         """Pass a 401 on to the credential of the call's account."""
-        return self._auth_for(call).on_unauthorized(call, headers)
+        return self._auth_for(call.account).on_unauthorized(call, headers)
 
     def accounts(self) -> tuple[str, ...]:
         """Return the accounts that have credentials."""
         return tuple(self._auths)
+
+    @property
+    def grantors(self) -> tuple[str, ...]:
+        """No accounts: each has a credential of its own."""
+        return ()
+
+    async def renew(self, account: str, *, valid_for: float) -> bool:
+        """Renew the token of an account, if it is of a kind that can be renewed."""
+        auth = self._auth_for(account)
+        return isinstance(auth, RenewableAuth) and await auth.renew(account, valid_for=valid_for)
 
     async def open(self, client: AuthClient) -> None:
         """Open the refreshable credentials: all of them, or none."""
@@ -185,10 +214,10 @@ class PerAccount:
     def _refreshable(self) -> list[RefreshableAuth]:
         return [auth for auth in self._auths.values() if isinstance(auth, RefreshableAuth)]
 
-    def _auth_for(self, call: Call[Any]) -> Auth:
-        auth = self._auths.get(call.account)
+    def _auth_for(self, account: str) -> Auth:
+        auth = self._auths.get(account)
         if auth is None:
             raise InvalidArgument(
-                f"no credential for account {call.account!r}; there are {len(self._auths)} others"
+                f"no credential for account {account!r}; there are {len(self._auths)} others"
             )
         return auth

@@ -61,6 +61,7 @@ if TYPE_CHECKING:
     from phonesys.http.auth import Auth
     from phonesys.http.call import Call
     from phonesys.http.ratelimit.headers import RateLimitHeaders
+    from phonesys.http.ratelimit.leased import SharedLimit
     from phonesys.http.response import RawResponse
     from phonesys.http.transport import Transport
 
@@ -120,6 +121,7 @@ class HttpClient:
             self._refuse_network_options(transport)
         self._session = SharedSession(self.options, session)
         self._given_transport = transport
+        self._shared_limit: SharedLimit | None = None
         self._transport: Transport | None = None
         self._loop: asyncio.AbstractEventLoop  # from opening on
         self._users = 0
@@ -208,6 +210,8 @@ class HttpClient:
     def _acquire_limiter(self) -> RateLimiter:
         if self._given_transport is not None or is_patched():  # no vendor counts the requests of tests
             return RateLimiter(self._limit, self._loop, self._limit_headers)
+        if self._shared_limit is not None:  # the store knows what was sent before
+            return RateLimiter(self._limit, self._loop, self._limit_headers, self._shared_limit)
         return registry.shared.acquire(self._base, self.auth, self._limit, self._limit_headers, self._loop)
 
     async def _close(self) -> None:
@@ -216,8 +220,11 @@ class HttpClient:
         if self._session.borrowed is None:  # aiohttp would let requests in flight wait for ever
             self._timeouts.fail_all(lambda: ConnectionLost("the client was closed"))
         self._timeouts.close()
-        if self._given_transport is None:
-            await self._session.close()
+        try:
+            if self._given_transport is None:
+                await self._session.close()
+        finally:
+            await self._limiter.finish()
 
     async def _open_auth(self, auth: RefreshableAuth) -> None:
         try:
@@ -234,11 +241,13 @@ class HttpClient:
         headers: Mapping[str, str],
         base_url: str | None = None,
         max_concurrency: int | None = None,
+        shared_limit: SharedLimit | None = None,
     ) -> HttpClient:
         """Return another client to the same vendor, over the same connections.
 
         It has rate windows, credentials and headers of its own. `max_concurrency` bounds its requests in
-        flight where that is less than `HttpOptions.connections`.
+        flight where that is less than `HttpOptions.connections`. `shared_limit` names a window that it
+        shares with other programs.
         """
         options = self.options
         if max_concurrency is not None:
@@ -256,6 +265,7 @@ class HttpClient:
         )
         clone._session = self._session
         clone.observers = self.observers
+        clone._shared_limit = shared_limit
         return clone
 
     async def send(self, call: Call[T]) -> T:

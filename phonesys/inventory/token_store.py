@@ -3,48 +3,59 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import secrets
 import time
-from collections import defaultdict
-from contextlib import asynccontextmanager
-from functools import partial
+from contextlib import asynccontextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from phonesys._concurrency import Semaphore
+from phonesys._concurrency import Semaphore, run_shielded
 from phonesys._extras import require_extra
 from phonesys.errors import ConfigError
+from phonesys.inventory.batches import Batches
+from phonesys.inventory.errors import InventoryError
 from phonesys.oauth.cipher import FernetCipher
 from phonesys.oauth.codec import Codec
 from phonesys.oauth.lock import try_lock
 from phonesys.oauth.private_files import create_private_folder
-from phonesys.oauth.single_flight import fetch_under_lock
+from phonesys.oauth.single_flight import Claim, FetchesOnce
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Callable
+    from collections.abc import AsyncGenerator, Mapping, Sequence
 
     from sqlalchemy.ext.asyncio import AsyncConnection
 
+    from phonesys.http.ratelimit.leased import LeaseGrant
+    from phonesys.http.ratelimit.window import RateLimit
     from phonesys.inventory.store.database import Database
     from phonesys.oauth.codec import Tokens
     from phonesys.oauth.token import Token
     from phonesys.secret import Secret
 
+log = logging.getLogger("phonesys")
+
+_NONE: Mapping[int, float] = {}
 _POLL = 0.05
-_STRIPES = 8
+_CLAIM_HOLD = 30.0
+"""Seconds after which the claim of a program that died ends. It is renewed three times as often."""
+_CLAIM_PAUSE = 0.1
+"""Seconds between two transactions that claim tokens, which tasks try again while others fetch them."""
 _MAX_CONNECTIONS = 4
 _HEADROOM = 16_384
 _CREATE = "CREATE TABLE IF NOT EXISTS oauth_tokens (key TEXT PRIMARY KEY, body {bytes} NOT NULL)"
 _BYTES = {"sqlite": "BLOB", "postgresql": "BYTEA"}
-_LOAD = "SELECT body FROM oauth_tokens WHERE key = :key"
+_LOAD = "SELECT key, body FROM oauth_tokens WHERE key IN :keys"
 _DELETE = "DELETE FROM oauth_tokens WHERE key = :key"
+_DELETE_ALL = "DELETE FROM oauth_tokens WHERE substr(key, 1, length(:prefix)) = :prefix"
 _SAVE = (
     "INSERT INTO oauth_tokens (key, body) VALUES (:key, :body) "
     "ON CONFLICT (key) DO UPDATE SET body = excluded.body"
 )
 
 
-class SqlTokenStore:
+class SqlTokenStore(FetchesOnce):
     """Tokens in a table of an SQLite file or of PostgreSQL, which may hold an inventory too.
 
     Programs that share the database refresh a token once between them, with PostgreSQL across machines. A
@@ -57,6 +68,8 @@ class SqlTokenStore:
     - `lock_timeout`: seconds to wait for another program that is refreshing.
     """
 
+    _max_poll = 0.5
+
     def __init__(
         self, where: str | Path, *, key: str | Secret | None = None, lock_timeout: float = 120.0
     ) -> None:
@@ -66,16 +79,28 @@ class SqlTokenStore:
         self._pending: Tokens = {}
         self._opened: Database | None = None
         self._slots = Semaphore(_MAX_CONNECTIONS)
-        self._turns: defaultdict[str, Semaphore] = defaultdict(lambda: Semaphore(1))
+        self._program = secrets.token_hex(8)
+        self._loads = Batches(self._load_all)
+        self._claims = Batches(self._claim_all, pause=_CLAIM_PAUSE, on_lost=self._release_lost)
+        self._releases = Batches(self._release_all)
+        self._held: set[str] = set()
+        self._renewer: asyncio.Task[None] | None = None
 
     async def load(self, key: str) -> Token | None:
         """Return the token that any program saved or cached last."""
         if key in self._pending:
             return self._pending[key]
+        body = await self._loads(key)
+        return None if body is None else self._decode(key, body)
+
+    async def _load_all(self, keys: Sequence[str]) -> list[bytes | None]:
         database = await self._database()
         async with self._slot(), database.reading() as connection:
-            body = await _scalar(connection, _LOAD, key=key)
-        return None if body is None else self._codec.decode(bytes(body), f"oauth_tokens, {key}").get(key)
+            bodies = await _bodies(connection, keys)
+        return [bodies.get(key) for key in keys]
+
+    def _decode(self, key: str, body: bytes) -> Token | None:
+        return self._codec.decode(body, f"oauth_tokens, {key}").get(key)
 
     async def save(self, key: str, token: Token) -> None:
         """Commit a token."""
@@ -90,8 +115,17 @@ class SqlTokenStore:
         self._pending.pop(key, None)
         await self._write({key: None})
 
+    async def forget_all(self, prefix: str) -> int:
+        """Delete the tokens whose keys begin so, and return their number."""
+        await self.flush()
+        database = await self._database()
+        async with self._slot():
+            return await database.write(lambda connection: _execute(connection, _DELETE_ALL, prefix=prefix))
+
     async def flush(self) -> None:
-        """Write the cached tokens."""
+        """Write the cached tokens, and wait for what is being written."""
+        for batches in (self._loads, self._claims, self._releases):
+            await batches.finish()
         batch, self._pending = self._pending, {}
         try:
             await self._write(batch)
@@ -99,28 +133,125 @@ class SqlTokenStore:
             self._pending = {**batch, **self._pending}
             raise
 
-    async def fetch_once(
-        self, key: str, fetch: Callable[[], Awaitable[Token]], *, is_wanted: Callable[[Token], bool]
-    ) -> Token:
-        """Return a stored token that is wanted, or fetch and commit one while other programs wait for it."""
-        name = f"fetch-{_digest(key) % _STRIPES}"
-        # A lock of PostgreSQL is a connection: a few of them at a time, whatever a sweep wants.
-        await self._turns[name].acquire()
-        try:
-            return await fetch_under_lock(
-                partial(self.load, key),
-                partial(self._fetch_and_save, key, fetch),
-                is_wanted=is_wanted,
-                try_lock=partial(self._try_lock, name),
-                timeout=self._lock_timeout,
-            )
-        finally:
-            self._turns[name].release()
+    # Claims
 
-    async def _fetch_and_save(self, key: str, fetch: Callable[[], Awaitable[Token]]) -> Token:
-        token = await fetch()
-        await self.save(key, token)
-        return token
+    @asynccontextmanager
+    async def _claim(self, key: str) -> AsyncGenerator[Claim]:
+        try:
+            claim = await self._claims(key)
+        except InventoryError as failure:
+            log.debug("fetching without a claim: %s", failure)
+            yield Claim(acquired=True, stored=None)
+            return
+        try:
+            yield claim
+        finally:
+            if claim.acquired and key in self._held:
+                with suppress(InventoryError):  # it ends by itself
+                    await run_shielded(self._releases((key, None)))
+
+    async def _claim_all(self, keys: Sequence[str]) -> list[Claim]:
+        from phonesys.inventory.leases import claim_keys
+
+        async def work(connection: AsyncConnection) -> tuple[set[str], dict[str, bytes]]:
+            await _exclude_others(connection, "claims")
+            free = await claim_keys(connection, keys, self._program, _CLAIM_HOLD)
+            return free, await _bodies(connection, keys)  # after the claim: its last holder has saved
+
+        database = await self._database()
+        free, bodies = await database.write(work)
+        self._held |= free
+        self._renew_while_held()
+        return [self._as_claim(key, free, bodies) for key in keys]
+
+    def _as_claim(self, key: str, free: set[str], bodies: dict[str, bytes]) -> Claim:
+        acquired = key in free
+        free.discard(key)  # a second task that wants the same token waits for the first
+        try:
+            stored = self._decode(key, bodies[key]) if key in bodies else None
+        except ConfigError as failure:
+            log.warning("a token that can be fetched again is replaced: %s", failure)
+            stored = None
+        return Claim(acquired, stored)
+
+    def _release_lost(self, key: str, claim: Claim) -> None:
+        if claim.acquired:
+            self._releases.put((key, None)).add_done_callback(_ignore_failure)
+
+    async def _keep_fetched(self, key: str, token: Token) -> None:
+        await self._releases((key, token))
+
+    async def _release_all(self, changes: Sequence[tuple[str, Token | None]]) -> list[None]:
+        """Commit fetched tokens, and end their claims, in one transaction."""
+        from phonesys.inventory.leases import release_keys
+
+        keys = [key for key, _ in changes]
+
+        async def work(connection: AsyncConnection) -> None:
+            await _exclude_others(connection, "claims")
+            for key, token in changes:
+                if token is not None:
+                    await _execute(connection, _SAVE, key=key, body=self._codec.encode({key: token}))
+            await release_keys(connection, keys, self._program)
+
+        database = await self._database()
+        await database.write(work)
+        self._held -= set(keys)
+        if not self._held and self._renewer is not None:
+            self._renewer.cancel()
+        return [None] * len(keys)
+
+    def _renew_while_held(self) -> None:
+        if self._held and (self._renewer is None or self._renewer.done()):
+            self._renewer = asyncio.get_running_loop().create_task(self._renew_claims())
+
+    async def _renew_claims(self) -> None:
+        from phonesys.inventory.leases import renew_claims
+
+        database = await self._database()
+        while True:
+            await asyncio.sleep(_CLAIM_HOLD / 3)
+            try:
+                await database.write(lambda connection: renew_claims(connection, self._program, _CLAIM_HOLD))
+            except InventoryError as failure:
+                log.debug("claims were not renewed: %s", failure)
+
+    # Leases
+
+    async def trade_leases(
+        self,
+        window: str,
+        limit: RateLimit,
+        *,
+        hold: float,
+        wanted: int,
+        completed: Mapping[int, float] = _NONE,
+        unused: Sequence[int] = (),
+        unleased: Sequence[float] = (),
+    ) -> LeaseGrant:
+        """Return leases of a window, and get others: see `phonesys.oauth.LeaseStore`."""
+        from phonesys.inventory.leases import trade
+
+        async def work(connection: AsyncConnection) -> LeaseGrant:
+            await _exclude_others(connection, f"window/{window}")
+            return await trade(
+                connection,
+                window,
+                self._program,
+                requests=limit.requests,
+                per=limit.per,
+                hold=hold,
+                wanted=wanted,
+                completed=completed,
+                unused=unused,
+                unleased=unleased,
+            )
+
+        database = await self._database()
+        async with self._slot():
+            return await database.write(work)
+
+    # Refreshing
 
     @asynccontextmanager
     async def lock(self, key: str) -> AsyncGenerator[None]:
@@ -149,7 +280,7 @@ class SqlTokenStore:
 
         database = await self._database()
         async with self._slot():
-            await database.write(work)
+            await database.write(work, durable=True)
 
     async def _write(self, tokens: Tokens) -> None:
         if not tokens:
@@ -164,7 +295,7 @@ class SqlTokenStore:
 
         database = await self._database()
         async with self._slot():
-            await database.write(work)
+            await database.write(work, durable=True)
 
     @asynccontextmanager
     async def _try_lock(self, name: str) -> AsyncGenerator[bool]:
@@ -185,15 +316,13 @@ class SqlTokenStore:
         if self._opened is not None:
             return self._opened
         require_extra("inventory", "sqlalchemy")
-        from sqlalchemy import NullPool, event
+        from sqlalchemy import NullPool
 
         from phonesys.inventory.store.database import connect
 
         # Without a pool, the store serves one event loop after the other, and leaves no connection behind.
         database = await connect(self._where, poolclass=NullPool)
-        if database.dialect == "sqlite":
-            event.listen(database.engine.sync_engine, "connect", _sync_commits)
-        await database.write(_create_table)
+        await database.write(_create_tables)
         self._opened = database
         return database
 
@@ -210,18 +339,32 @@ class SqlTokenStore:
         return "<SqlTokenStore>"  # a URL may hold a password
 
 
-async def _create_table(connection: AsyncConnection) -> None:
+def _ignore_failure(release: asyncio.Future[None]) -> None:
+    if not release.cancelled():
+        release.exception()  # the claim ends by itself
+
+
+async def _create_tables(connection: AsyncConnection) -> None:
+    from phonesys.inventory.leases import TABLES
+
     dialect = connection.dialect.name
-    if dialect == "postgresql":  # two programs that create it at once would fail
-        await _scalar(connection, "SELECT pg_advisory_xact_lock(:id)", id=_digest("create"))
-    await connection.exec_driver_sql(_CREATE.format(bytes=_BYTES[dialect]))
+    await _exclude_others(connection, "create")  # two programs that create them at once would fail
+    for statement in (_CREATE.format(bytes=_BYTES[dialect]), *TABLES):
+        await connection.exec_driver_sql(statement)
 
 
-def _sync_commits(connection: Any, _record: Any) -> None:
-    # The inventory accepts that a power failure loses its last commits. A refresh token must not be lost.
-    cursor = connection.cursor()
-    cursor.execute("PRAGMA synchronous=FULL")
-    cursor.close()
+async def _exclude_others(connection: AsyncConnection, name: str) -> None:
+    """Wait for other transactions of this name. In SQLite, every writer excludes all others."""
+    if connection.dialect.name == "postgresql":
+        await _scalar(connection, "SELECT pg_advisory_xact_lock(:id)", id=_digest(name))
+
+
+async def _bodies(connection: AsyncConnection, keys: Sequence[str]) -> dict[str, bytes]:
+    from sqlalchemy import bindparam, text
+
+    query = text(_LOAD).bindparams(bindparam("keys", expanding=True))
+    rows = await connection.execute(query, {"keys": sorted(set(keys))})
+    return {key: bytes(body) for key, body in rows}
 
 
 async def _scalar(connection: AsyncConnection, statement: str, **parameters: Any) -> Any:
@@ -230,10 +373,11 @@ async def _scalar(connection: AsyncConnection, statement: str, **parameters: Any
     return await connection.scalar(text(statement), parameters)
 
 
-async def _execute(connection: AsyncConnection, statement: str, **parameters: Any) -> None:
+async def _execute(connection: AsyncConnection, statement: str, **parameters: Any) -> int:
+    """Execute a statement, and return the number of rows that it changed."""
     from sqlalchemy import text
 
-    await connection.execute(text(statement), parameters)
+    return (await connection.execute(text(statement), parameters)).rowcount
 
 
 def _digest(text: str) -> int:

@@ -104,6 +104,10 @@ class TokenCache:
         self._headers, self._renew_at = None, 0.0
         return True
 
+    def replace(self, token: Token) -> None:
+        """Use a token that was fetched elsewhere."""
+        self._accept_token(token)
+
     async def wait_finished(self) -> None:
         """Wait for the running fetch, even while being cancelled; its own time-outs bound the wait."""
         if self._task is not None:

@@ -72,6 +72,20 @@ class TokenCacheFile:
                 return
         raise ConfigError(f"token store: {self._path} cannot be written: {reason}")
 
+    def delete(self, prefix: str) -> set[str]:
+        """Rewrite the file without the tokens whose keys begin so. Return their keys."""
+        with (
+            self._write_lock,
+            acquire_lock_blocking(self._lock, timeout=self._lock_timeout),
+            self._state_lock,
+        ):
+            self._read_appended(file_signature(self._path))
+            deleted = {key for key, token in self._tokens.items() if token and key.startswith(prefix)}
+            if deleted:
+                self._tokens = {key: token for key, token in self._tokens.items() if key not in deleted}
+                self._compact()
+        return deleted
+
     def _append(self, line: bytes) -> None:
         self._read_appended(signature := file_signature(self._path))
         if self._is_damaged:

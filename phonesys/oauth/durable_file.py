@@ -64,6 +64,26 @@ class DurableTokenFile:
             self._replace(self._codec.encode(tokens))
             self._stage_path(key).unlink(missing_ok=True)
 
+    def delete(self, prefix: str) -> set[str]:
+        """Delete the tokens whose keys begin so, staged ones included. Return their keys."""
+        with (
+            _os_errors_as_config_errors(self._path),
+            acquire_lock_blocking(self._folder / "lock", timeout=self._lock_timeout),
+        ):
+            found = dict(self._read())
+            for path in self._folder.glob("staged-*"):
+                raw = read_private(path)
+                staged = self._codec.decode(raw, str(path)) if raw and raw.endswith(b"\n") else {}
+                if any(key.startswith(prefix) for key in staged):
+                    found |= staged
+                    path.unlink()
+            deleted = {key for key in found if key.startswith(prefix)}
+            if deleted & self._read().keys():
+                self._replace(
+                    self._codec.encode({key: token for key, token in found.items() if key not in deleted})
+                )
+        return deleted
+
     def ensure_writable(self, key: str) -> None:
         """Raise ConfigError if `commit` would. Commit a token that a killed process staged."""
         with (

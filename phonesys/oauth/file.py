@@ -7,7 +7,6 @@ import logging
 import time
 from collections import defaultdict
 from contextlib import ExitStack, asynccontextmanager
-from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
@@ -18,13 +17,13 @@ from phonesys.oauth.cache_file import TokenCacheFile
 from phonesys.oauth.cipher import FernetCipher
 from phonesys.oauth.codec import Codec
 from phonesys.oauth.durable_file import DurableTokenFile
-from phonesys.oauth.lock import acquire_lock, try_lock
+from phonesys.oauth.lock import MAX_POLL, acquire_lock, try_lock
 from phonesys.oauth.private_files import check_private_folder, create_private_folder
-from phonesys.oauth.single_flight import fetch_under_lock
+from phonesys.oauth.single_flight import Claim, FetchesOnce
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import AsyncGenerator, Awaitable, Callable
+    from collections.abc import AsyncGenerator, Callable
 
     from phonesys.oauth.codec import Tokens
     from phonesys.oauth.token import Token
@@ -37,7 +36,7 @@ log = logging.getLogger("phonesys")
 _WRITE_DELAY = 1.0
 
 
-class FileTokenStore:
+class FileTokenStore(FetchesOnce):
     """Tokens in a file of mode 0600, with locks and the tokens of locations in a folder (`….d`) beside it.
 
     A saved token is synced to the disk before `save` returns, and the file is replaced as a whole. Processes
@@ -48,6 +47,8 @@ class FileTokenStore:
     - `key`: encrypts every file; see `phonesys.oauth.new_key`. Needs `phonesys[crypto]`.
     - `lock_timeout`: seconds to wait for another process that is refreshing.
     """
+
+    _max_poll = MAX_POLL
 
     def __init__(
         self,
@@ -104,6 +105,14 @@ class FileTokenStore:
         self._pending[key] = None
         await self.flush()
 
+    async def forget_all(self, prefix: str) -> int:
+        """Delete the tokens whose keys begin so, and return their number. No file holds them any more."""
+        create_private_folder(self._folder)
+        await self.flush()
+        saved = await _run_in_thread(self._durable_file.delete, prefix)
+        cached = await _run_in_thread(self._cache_file.delete, prefix)
+        return len(saved | cached)
+
     async def flush(self) -> None:
         """Write the cached tokens, and end the background task that would write them."""
         await self._stop_writer()
@@ -116,43 +125,29 @@ class FileTokenStore:
             self._pending = {**batch, **self._pending}
             raise
 
-    async def fetch_once(
-        self, key: str, fetch: Callable[[], Awaitable[Token]], *, is_wanted: Callable[[Token], bool]
-    ) -> Token:
-        """Return a stored token that is wanted, or fetch and cache one while other processes wait for it."""
-        stripe = _stripe(key)
-        # One task of this process at a time waits for each lock, or thousands of them would poll it.
-        await self._fetch_turns[stripe].acquire()
-        try:
-            return await fetch_under_lock(
-                partial(self.load, key),
-                partial(self._fetch_and_write, key, fetch),
-                is_wanted=is_wanted,
-                try_lock=partial(self._try_fetch_lock, stripe),
-                timeout=self._lock_timeout,
-            )
-        finally:
-            self._fetch_turns[stripe].release()
-
-    async def _fetch_and_write(self, key: str, fetch: Callable[[], Awaitable[Token]]) -> Token:
-        token = await fetch()
-        try:
-            await _run_in_thread(self._cache_file.append, {key: token})
-        except PhonesysError as failure:
-            self._pending[key] = token
-            log.warning("cached tokens were not written: %s", failure)
-        return token
+    async def _keep_fetched(self, key: str, token: Token) -> None:
+        await _run_in_thread(self._cache_file.append, {key: token})
 
     @asynccontextmanager
-    async def _try_fetch_lock(self, stripe: str) -> AsyncGenerator[bool]:
+    async def _turn(self, key: str) -> AsyncGenerator[None]:
+        # One task of this process at a time waits for each lock, or thousands of them would poll it.
+        turn = self._fetch_turns[_stripe(key)]
+        await turn.acquire()
+        try:
+            yield
+        finally:
+            turn.release()
+
+    @asynccontextmanager
+    async def _claim(self, key: str) -> AsyncGenerator[Claim]:
         with ExitStack() as stack:
             try:
                 create_private_folder(self._folder)
-                acquired = stack.enter_context(try_lock(self._folder / f"fetch-{stripe}"))
+                acquired = stack.enter_context(try_lock(self._folder / f"fetch-{_stripe(key)}"))
             except ConfigError as failure:  # as on a read-only disk
                 log.debug("fetching without a lock: %s", failure)
                 acquired = True
-            yield acquired
+            yield Claim(acquired, await self.load(key))
 
     @asynccontextmanager
     async def lock(self, key: str) -> AsyncGenerator[None]:

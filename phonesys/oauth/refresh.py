@@ -47,16 +47,23 @@ class Refresher:
         self._unsaved: Token | None = None
         self._final_error: tuple[Secret, StatusError] | None = None
 
-    async def __call__(self, rejected: Token | None) -> Token:
-        """Return a usable token other than the rejected one: the stored one, or its successor."""
+    async def __call__(self, rejected: Token | None, *, valid_for: float = 0.0) -> Token:
+        """Return a usable token other than the rejected one: the stored one, or its successor.
+
+        - `valid_for`: seconds that the stored one must be usable.
+        """
+
+        def is_wanted(token: Token) -> bool:
+            return token.is_usable(self._clock() + valid_for, rejected)
+
         stored = await self._store.load(self._key)
-        if stored is not None and stored.is_usable(self._clock(), rejected):
+        if stored is not None and is_wanted(stored):
             return stored
         async with self._store.lock(self._key):
             if self._unsaved is not None:
                 return await self._save(self._unsaved)
             stored = await self._store.load(self._key)  # another process may have refreshed it meanwhile
-            if stored is not None and stored.is_usable(self._clock(), rejected):
+            if stored is not None and is_wanted(stored):
                 return stored
             return await self._save(await self._refresh(stored))
 

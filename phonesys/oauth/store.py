@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, TypeAlias, runtime_checkable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable
     from contextlib import AbstractAsyncContextManager
 
     from phonesys.oauth.token import Token
+
+    Fetch: TypeAlias = Callable[[Token | None], Awaitable[Token]]
 
 
 @runtime_checkable
@@ -47,13 +49,30 @@ class TokenStore(Protocol):
 
 
 @runtime_checkable
+class ForgetsAll(TokenStore, Protocol):
+    """A token store that can delete every token of an app."""
+
+    async def forget_all(self, prefix: str) -> int:
+        """Delete the tokens whose keys begin so, and return their number."""
+        ...
+
+
+@runtime_checkable
 class SingleFlight(Protocol):
     """A token store that lets processes share the fetch of a token that can be fetched again."""
 
     async def fetch_once(
-        self, key: str, fetch: Callable[[], Awaitable[Token]], *, is_wanted: Callable[[Token], bool]
+        self,
+        key: str,
+        fetch: Fetch,
+        *,
+        is_wanted: Callable[[Token], bool],
     ) -> Token:
-        """Return a stored token that is wanted, or fetch and cache one while other processes wait for it."""
+        """Return a stored token that is wanted, or fetch and cache one while other processes wait for it.
+
+        `fetch` gets the stored token that is not wanted. A store that cannot be reached costs a fetch, and
+        does not fail.
+        """
         ...
 
 
@@ -79,6 +98,13 @@ class MemoryTokenStore:
     async def forget(self, key: str) -> None:
         """Delete a token."""
         self._tokens.pop(key, None)
+
+    async def forget_all(self, prefix: str) -> int:
+        """Delete the tokens whose keys begin so, and return their number."""
+        found = [key for key in self._tokens if key.startswith(prefix)]
+        for key in found:
+            del self._tokens[key]
+        return len(found)
 
     async def flush(self) -> None:
         """Do nothing: memory needs no writing."""

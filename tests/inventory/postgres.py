@@ -11,6 +11,8 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import threading
+from collections import deque
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -76,10 +78,14 @@ class Server:
         assert self._process.stderr is not None
         if not any("ready to accept connections" in line for line in self._process.stderr):
             raise RuntimeError("PostgreSQL did not start")
+        # A log that nothing reads would fill its pipe, and then block the server.
+        self._reader = threading.Thread(target=deque, args=(self._process.stderr, 0))
+        self._reader.start()
 
     def stop(self, how: signal.Signals = signal.SIGINT) -> None:
         """Stop: SIGINT ends connections, SIGQUIT does not even write what was committed to its place."""
         self._process.send_signal(how)
+        self._reader.join()
         assert self._process.stderr is not None
         self._process.stderr.close()
         self._process.wait()

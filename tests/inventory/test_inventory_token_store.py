@@ -6,6 +6,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from sqlalchemy import event
 
 from phonesys import ConfigError
 from phonesys.inventory import Inventory, SqlTokenStore
@@ -155,12 +156,18 @@ def test_a_store_serves_one_event_loop_after_the_other(where: str) -> None:
 
 
 async def test_commits_of_tokens_are_synced(tmp_path: Path) -> None:
-    """SQLite syncs each commit, unlike those of the inventory."""
-    store = SqlTokenStore(tmp_path / "tokens.db")
+    """SQLite syncs each commit of a token that must not be lost, unlike those of the inventory."""
+    store, levels = SqlTokenStore(tmp_path / "tokens.db"), list[int]()
     await store.save("k", make_token("1"))
     database: Any = store._opened
-    async with database.writing() as connection:
-        assert (await connection.exec_driver_sql("PRAGMA synchronous")).scalar() == 2
+
+    def note(connection: Any) -> None:
+        levels.append(connection.exec_driver_sql("PRAGMA synchronous").scalar())
+
+    event.listen(database.engine.sync_engine, "commit", note)
+    await store.save("k", make_token("2"))
+    await store.forget("k")
+    assert levels == [2, 2]
 
 
 def test_a_url_is_not_shown() -> None:

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from phonesys.sandbox import Sandbox
 
 HASTY = HttpOptions(backoff=0.0)
+PATIENT = HttpOptions(timeout=None, connect_timeout=None, deadline=None)
+"""For counts of requests that a slow machine must not change by retries."""
 
 
 class Clock:

@@ -10,6 +10,7 @@ from phonesys import _slot
 from phonesys.errors import DeadlineExceeded, QuotaExhausted
 from phonesys.http.ratelimit.headers import RateLimitHeaders, parse_reset
 from phonesys.http.ratelimit.history import CompletionHistory
+from phonesys.http.ratelimit.leased import LeasedWindow
 from phonesys.http.ratelimit.quota import DailyQuotas
 from phonesys.http.ratelimit.window import UNLIMITED, SlidingWindow, WaitTooLong
 from phonesys.http.response import parse_count
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
     from collections.abc import Mapping
 
+    from phonesys.http.ratelimit.leased import SharedLimit
     from phonesys.http.ratelimit.window import RateLimit
 
 _MIN_LIVE_WINDOWS = 256
@@ -33,11 +35,16 @@ class RateLimiter:
     """
 
     def __init__(
-        self, limit: RateLimit, loop: AbstractEventLoop, headers: RateLimitHeaders | None = None
+        self,
+        limit: RateLimit,
+        loop: AbstractEventLoop,
+        headers: RateLimitHeaders | None = None,
+        shared: SharedLimit | None = None,
     ) -> None:
         self.quotas = DailyQuotas()
         self._limit = limit
         self._loop = loop
+        self._shared = None if limit == UNLIMITED else shared
         self._headers = headers or RateLimitHeaders()
         # `istr` makes the lookups in every response three times faster.
         self._remaining = istr(self._headers.remaining or "")
@@ -66,8 +73,19 @@ class RateLimiter:
         if window is None:
             if len(self._live) >= self._max_live:
                 self._retire_windows(now)
-            window = self._live[key] = SlidingWindow(self._limit, self._loop, self._history.pop(key, now))
+            window = self._live[key] = self._create_window(key, self._history.pop(key, now))
         return window
+
+    def _create_window(self, key: str, completions: list[float]) -> SlidingWindow:
+        if self._shared is not None and key == self._shared.key:
+            return LeasedWindow(self._limit, self._loop, self._shared, completions)
+        return SlidingWindow(self._limit, self._loop, completions)
+
+    async def finish(self) -> None:
+        """Return the leases of shared windows, once no request is in flight."""
+        for window in self._live.values():
+            if isinstance(window, LeasedWindow):
+                await window.finish()
 
     async def wait_for_slot(self, key: str, window: SlidingWindow, now: float, deadline: float) -> None:
         """Wait for a slot of the window and take it.

@@ -134,7 +134,7 @@ class SlidingWindow:
 
     def cancel(self, now: float) -> None:
         """Give back a slot whose request was not sent."""
-        self._in_flight -= 1
+        self._return_slot()
         self._reschedule_wakeup(now)
 
     def on_rejected(self, now: float, retry_after: float | None) -> None:
@@ -209,6 +209,9 @@ class SlidingWindow:
         self._in_flight += 1
         return True
 
+    def _return_slot(self) -> None:
+        self._in_flight -= 1
+
     def _count_used(self, now: float) -> int:
         completions, first, per = self._completions, self._first, self._per
         while first < len(completions) and completions[first] + per <= now:
@@ -265,6 +268,6 @@ class SlidingWindow:
         now = max(when, self._loop.time())  # timers may fire one clock tick early
         while self._waiters and self._take_slot(now):
             if not self._waiters.wake_one():
-                self._in_flight -= 1
+                self._return_slot()
         if self._waiters:
             self._schedule_wakeup(now)

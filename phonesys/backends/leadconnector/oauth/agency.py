@@ -99,6 +99,11 @@ class AgencyTokens(OAuthCredential):
         """Drop the rejected token, if it is still the current one."""
         return self._cache_for(call.account).invalidate(headers)
 
+    @property
+    def grantors(self) -> tuple[str, ...]:
+        """The company, whose token is exchanged for those of its locations."""
+        return (self.company_id,)
+
     def accounts(self) -> tuple[str, ...]:
         """Return nothing: only `locations` can list them, with a request."""
         return ()
@@ -138,23 +143,31 @@ class AgencyTokens(OAuthCredential):
             self._location_caches[account] = cache
         return cache
 
-    async def _fetch_location_token(self, location_id: str, rejected: Token | None) -> Token:
+    async def _token_for(self, account: str, valid_for: float) -> Token:
+        if account == self.company_id:
+            return await super()._token_for(account, valid_for)
+        token = await self._fetch_location_token(account, None, valid_for=valid_for)
+        if account in self._location_caches:
+            self._location_caches[account].replace(token)
+        return token
+
+    async def _fetch_location_token(
+        self, location_id: str, rejected: Token | None, *, valid_for: float = 0.0
+    ) -> Token:
         """Return the location's token from the store, or get a new one."""
         key = store_key(self.client_id, f"location/{location_id}")
         encode_segment(location_id, "location id")
-        stored = await self._store.load(key)
+        fetch = partial(self._refresh_or_exchange, location_id)
 
         def is_wanted(token: Token) -> bool:
-            return token.is_usable(self._clock(), rejected)
+            return token.is_usable(self._clock() + valid_for, rejected)
 
-        async def fetch() -> Token:
-            return await self._refresh_or_exchange(location_id, await self._store.load(key))
-
-        if stored is not None and is_wanted(stored):
-            return stored
         if isinstance(self._store, SingleFlight):
             return await self._store.fetch_once(key, fetch, is_wanted=is_wanted)
-        token = await fetch()
+        stored = await self._store.load(key)
+        if stored is not None and is_wanted(stored):
+            return stored
+        token = await fetch(stored)
         self._store.cache(key, token)
         return token
 

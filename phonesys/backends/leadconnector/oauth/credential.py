@@ -6,8 +6,10 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Any
 
+from phonesys._concurrency import run_shielded
 from phonesys.backends.leadconnector.oauth import calls
 from phonesys.errors import InvalidArgument, NotOpen, PhonesysError
+from phonesys.http.ratelimit.leased import LeaseStore, SharedLimit
 from phonesys.oauth.cache import TokenCache
 from phonesys.oauth.refresh import Refresher
 from phonesys.secret import Secret
@@ -27,6 +29,8 @@ log = logging.getLogger("phonesys")
 _UNSIGNED: Mapping[str, str] = {}
 _MAX_CONCURRENCY = 64
 """Concurrent token requests. A cold sweep needs thousands, and would open a connection for each."""
+_MAX_DURATION = 60.0
+"""Seconds that a request is assumed to take at most if there is no time-out."""
 
 
 def store_key(client_id: str, subject: str) -> str:
@@ -72,7 +76,7 @@ class OAuthCredential:
         self._clock = clock
         self._http: AuthClient | None = None
         self._users = 0
-        refresher = Refresher(
+        self._refresher = Refresher(
             store_key(client_id, subject),
             store,
             self._request_refresh,
@@ -81,7 +85,7 @@ class OAuthCredential:
             initial_token=refresh_token,
         )
         self._token_cache = TokenCache(
-            subject.replace("/", " ", 1), refresher, uninterruptible=True, clock=clock
+            subject.replace("/", " ", 1), self._refresher, uninterruptible=True, clock=clock
         )
 
     async def open(self, client: AuthClient) -> None:
@@ -94,6 +98,7 @@ class OAuthCredential:
             headers=calls.headers(self._version),
             base_url=self._base_url,
             max_concurrency=_MAX_CONCURRENCY,
+            shared_limit=self._shared_limit(client),
         )
         try:
             await http.__aenter__()
@@ -117,11 +122,39 @@ class OAuthCredential:
             if http is not None:
                 await http.__aexit__(None, None, None)
 
+    def _shared_limit(self, client: AuthClient) -> SharedLimit | None:
+        """Return the company's window as programs that use the same store share it."""
+        if self._user_type != "Company" or not isinstance(self._store, LeaseStore):
+            return None
+        name = store_key(self.client_id, f"company/{self._account}")
+        return SharedLimit(self._account, name, self._store, client.options.timeout or _MAX_DURATION)
+
     async def _flush(self) -> None:
         try:
             await self._store.flush()
         except PhonesysError as failure:
             log.warning("cached tokens were not written: %s", failure)
+
+    @property
+    def grantors(self) -> tuple[str, ...]:
+        """No accounts: the credential is for the account that granted it."""
+        return ()
+
+    async def renew(self, account: str, *, valid_for: float) -> bool:
+        """Renew the token of an account unless it is usable for so many more seconds.
+
+        Return True if it was renewed, by this program or another one. Raises as a call does that needs the
+        token. The credential must be open, as it is in the block of its backend.
+        """
+        began = self._clock()
+        token = await self._token_for(account, valid_for)
+        return token.obtained_at >= began
+
+    async def _token_for(self, account: str, valid_for: float) -> Token:
+        # A refresh that has begun is finished, or its token would be lost.
+        token = await run_shielded(self._refresher(None, valid_for=valid_for))
+        self._token_cache.replace(token)
+        return token
 
     @property
     def _client(self) -> AuthClient:

@@ -1,0 +1,292 @@
+"""Windows that several programs share through a store: exact, used to the full, and shared without it."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import random
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from phonesys import RateLimit
+from phonesys.http.ratelimit.leased import LeasedWindow, LeaseGrant, SharedLimit
+from phonesys.http.ratelimit.limiter import RateLimiter
+from phonesys.http.ratelimit.window import WaitTooLong
+from tests.http.test_http_ratelimit_window import Vendor, call
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    Run = Callable[[Any], Any]
+
+LIMIT = RateLimit(100, per=10.0)
+NONE: Mapping[int, float] = {}
+
+
+class Leases:
+    """A store in memory: the times at which leases end. `gone` makes it fail."""
+
+    def __init__(self, latency: float = 0.0) -> None:
+        self.ends: dict[int, float] = {}
+        self._begins: dict[int, float] = {}
+        self.gone = False
+        self.programs: set[object] = set()
+        self.trades = 0
+        self._ids = itertools.count()
+        self._latency = latency
+
+    def of(self, program: object) -> SharedLimit:
+        return SharedLimit("company", "window", _Program(self, program), max_duration=30.0)
+
+    async def trade(
+        self,
+        program: object,
+        limit: RateLimit,
+        *,
+        hold: float,
+        wanted: int,
+        completed: Mapping[int, float],
+        unused: Sequence[int],
+        unleased: Sequence[float],
+    ) -> LeaseGrant:
+        self.trades += 1
+        await asyncio.sleep(self._latency)
+        if self.gone:
+            raise OSError("gone")
+        now = asyncio.get_running_loop().time()
+        ages = {**completed, **{next(self._ids): age for age in unleased}}
+        self.ends |= {id_: now + limit.per - age for id_, age in ages.items()}
+        self.ends |= {id_: self._begins[id_] for id_ in unused}
+        self.ends = {id_: ends_at for id_, ends_at in self.ends.items() if ends_at > now}
+        begins = [now] * min(wanted, limit.requests - len(self.ends))
+        for id_, ends_at in sorted(self.ends.items(), key=lambda lease: lease[1]):
+            if ends_at <= now + limit.per / 10 and len(begins) < wanted:
+                del self.ends[id_]
+                begins.append(ends_at)
+        granted = {next(self._ids): begins_at for begins_at in begins}
+        self._begins |= granted
+        self.ends |= {id_: begins_at + hold for id_, begins_at in granted.items()}
+        first = min(self.ends.values(), default=now)
+        self.programs.add(program)
+        delays = {id_: begins_at - now for id_, begins_at in granted.items()}
+        return LeaseGrant(delays, first - now, len(self.programs))
+
+
+class _Program:
+    def __init__(self, leases: Leases, program: object) -> None:
+        self._leases, self._program = leases, program
+
+    async def trade_leases(
+        self,
+        window: str,
+        limit: RateLimit,
+        *,
+        hold: float,
+        wanted: int,
+        completed: Mapping[int, float] = NONE,
+        unused: Sequence[int] = (),
+        unleased: Sequence[float] = (),
+    ) -> LeaseGrant:
+        return await self._leases.trade(
+            self._program, limit, hold=hold, wanted=wanted,
+            completed=completed, unused=unused, unleased=unleased,
+        )  # fmt: skip
+
+
+async def use(
+    window: LeasedWindow, vendor: Vendor, requests: int, draw: random.Random, *, at_once: int = 64
+) -> None:
+    """Send so many requests, as one program does, and return all leases."""
+    left = iter(range(requests))
+
+    async def work() -> None:
+        for _ in left:
+            await call(window, vendor, draw.uniform(0, 0.05), draw.uniform(0, 0.05))
+
+    await asyncio.gather(*(work() for _ in range(at_once)))
+    await window.finish()
+
+
+def programs_of(leases: Leases, count: int) -> list[LeasedWindow]:
+    loop = asyncio.get_running_loop()
+    return [LeasedWindow(LIMIT, loop, leases.of(number)) for number in range(count)]
+
+
+@pytest.mark.parametrize("programs", [1, 4, 16])
+def test_programs_use_a_window_to_the_full(jumping: Run, programs: int) -> None:
+    """No request is refused, nine tenths of the window and more are used, and no lease is left in use."""
+
+    async def main() -> float:
+        leases, vendor, loop = Leases(latency=0.01), Vendor(LIMIT), asyncio.get_running_loop()
+        began = loop.time()
+        uses = (
+            use(window, vendor, 800 // programs, random.Random(number))
+            for number, window in enumerate(programs_of(leases, programs))
+        )
+        await asyncio.gather(*uses)
+        assert (vendor.served, vendor.refused) == (800, 0)
+        assert all(ends_at <= loop.time() + LIMIT.per for ends_at in leases.ends.values())
+        assert leases.trades < 800 * programs
+        assert len(asyncio.all_tasks()) == 1
+        return loop.time() - began
+
+    assert jumping(main()) < 70 / 0.95
+
+
+def test_a_single_request_gets_its_lease(jumping: Run) -> None:
+    """The only waiter starts the trade, which waits for no other event."""
+
+    async def main() -> None:
+        for _ in range(3):
+            (window,) = programs_of(Leases(), 1)
+            vendor = Vendor(LIMIT)
+            async with asyncio.timeout(1):
+                await call(window, vendor, 0.0, 0.0)
+            await window.finish()
+
+    jumping(main())
+
+
+def test_a_program_that_dies_blocks_its_leases_for_a_while(jumping: Run) -> None:
+    """They end by the clock of the store, one request and one window later."""
+
+    async def main() -> float:
+        leases, loop = Leases(), asyncio.get_running_loop()
+        dead, alive = programs_of(leases, 2)
+        await asyncio.gather(*(dead.acquire(loop.time(), float("inf")) for _ in range(100)))
+        began = loop.time()
+        await alive.acquire(began, float("inf"))
+        alive.complete(loop.time())
+        await alive.finish()
+        return loop.time() - began
+
+    assert 39 < jumping(main()) < 41
+
+
+@pytest.mark.parametrize("away", [1.0, 25.0])
+def test_programs_without_a_store_use_their_shares(jumping: Run, away: float) -> None:
+    """While the store is gone, the programs together send no more than the vendor allows."""
+
+    async def main() -> None:
+        leases, vendor, loop = Leases(latency=0.01), Vendor(LIMIT), asyncio.get_running_loop()
+        windows = programs_of(leases, 4)
+        began = loop.time()
+
+        async def outage() -> None:
+            await asyncio.sleep(15.5)
+            leases.gone = True
+            await asyncio.sleep(away)
+            leases.gone = False
+
+        uses = (use(window, vendor, 250, random.Random(number)) for number, window in enumerate(windows))
+        await asyncio.gather(outage(), *uses)
+        assert (vendor.served, vendor.refused) == (1000, 0)
+        assert loop.time() - began < 90 + away + 25
+
+    jumping(main())
+
+
+def test_cancelled_waiters_leak_no_lease(jumping: Run) -> None:
+    """Whatever is cancelled, at any moment, every lease is returned or completed."""
+
+    async def main() -> None:
+        draw, leases, vendor = random.Random(5), Leases(latency=0.02), Vendor(LIMIT)
+        windows = programs_of(leases, 3)
+
+        async def one(window: LeasedWindow) -> None:
+            loop = asyncio.get_running_loop()
+            if not window.try_acquire(loop.time()):
+                await window.acquire(loop.time(), float("inf"))
+            try:
+                await asyncio.sleep(0)
+            except asyncio.CancelledError:
+                window.cancel(loop.time())
+                raise
+            vendor.arrive(loop.time())
+            window.complete(loop.time())
+
+        for _ in range(40):
+            tasks = [asyncio.create_task(one(draw.choice(windows))) for _ in range(30)]
+            await asyncio.sleep(draw.uniform(0, 0.3))
+            for task in draw.sample(tasks, 20):
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        for window in windows:
+            await window.finish()
+        assert vendor.refused == 0
+        latest = asyncio.get_running_loop().time() + LIMIT.per
+        assert all(ends_at <= latest for ends_at in leases.ends.values())
+
+    jumping(main())
+
+
+def test_a_deadline_ends_the_wait_for_a_lease(jumping: Run) -> None:
+    """Another program holds all leases: the wait ends at its deadline, and costs none."""
+
+    async def main() -> None:
+        leases, loop = Leases(), asyncio.get_running_loop()
+        other, mine = programs_of(leases, 2)
+        for _ in range(100):
+            await other.acquire(loop.time(), float("inf"))
+        with pytest.raises(WaitTooLong):
+            await mine.acquire(loop.time(), loop.time() + 3)
+        await mine.finish()
+        assert len(leases.ends) == 100
+
+    jumping(main())
+
+
+def test_a_refusal_backs_off_although_there_are_leases(jumping: Run) -> None:
+    """Programs without the store may use the window too. A 429 blocks for as long as the vendor says."""
+
+    async def main() -> float:
+        loop = asyncio.get_running_loop()
+        (window,) = programs_of(Leases(), 1)
+        await window.acquire(loop.time(), float("inf"))
+        window.on_rejected(loop.time(), 7.0)
+        window.complete(loop.time())
+        began = loop.time()
+        await window.acquire(began, float("inf"))
+        window.complete(loop.time())
+        await window.finish()
+        return loop.time() - began
+
+    assert jumping(main()) == pytest.approx(7.0, abs=0.2)
+
+
+def test_the_vendors_count_of_other_programs_changes_nothing(jumping: Run) -> None:
+    """They have leases too. A lower limit is adopted by all."""
+
+    async def main() -> None:
+        leases, loop = Leases(), asyncio.get_running_loop()
+        (window,) = programs_of(leases, 1)
+        await window.acquire(loop.time(), float("inf"))
+        window.sync(10, 100, loop.time())
+        window.complete(loop.time())
+        for _ in range(50):
+            await window.acquire(loop.time(), loop.time() + 1)
+            window.complete(loop.time())
+        window.sync(0, 51, loop.time())
+        with pytest.raises(WaitTooLong):
+            await window.acquire(loop.time(), loop.time() + 1)
+        await window.finish()
+
+    jumping(main())
+
+
+def test_only_the_shared_key_needs_leases(jumping: Run) -> None:
+    """Other rate keys of the same client keep windows of their own, and a limiter finishes all."""
+
+    async def main() -> None:
+        leases, loop = Leases(), asyncio.get_running_loop()
+        limiter = RateLimiter(LIMIT, loop, shared=leases.of("me"))
+        assert limiter.window("location", loop.time()).try_acquire(loop.time())
+        window = limiter.window("company", loop.time())
+        assert not window.try_acquire(loop.time())
+        await window.acquire(loop.time(), float("inf"))
+        window.complete(loop.time())
+        await limiter.finish()
+        assert len(leases.ends) == 1
+
+    jumping(main())
