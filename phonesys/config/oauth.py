@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from phonesys.backends.info import OAuthInfo
     from phonesys.config.section import Section
     from phonesys.http.auth import Auth
-    from phonesys.oauth import TokenStore
+    from phonesys.oauth.store import ForgetsAll
     from phonesys.secret import Secret
 
 KEY = "oauth"
@@ -66,7 +66,7 @@ class AppSubject(NamedTuple):
     backend: str
     subject: str
     key: str
-    store: TokenStore
+    store: ForgetsAll
     path: str
 
 
@@ -93,7 +93,7 @@ def read_subjects(section: Section) -> list[AppSubject]:
     return [AppSubject(section.name, one, store_key(client_id, one), tokens, shown) for one in subjects]
 
 
-def open_token_store(where: str, key: Secret | str | None, *, store_name: str, key_name: str) -> TokenStore:
+def open_token_store(where: str, key: Secret | str | None, *, store_name: str, key_name: str) -> ForgetsAll:
     """Return a store, without touching its file or database yet.
 
     Raises ConfigError with the name of the option that holds a bad path or key.

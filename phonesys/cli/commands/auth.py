@@ -15,18 +15,23 @@ import typer
 
 from phonesys.cli.columns import ColumnTable
 from phonesys.cli.options import (
+    BackendsOption,
     ConfigOption,
     FormatOption,
+    QuietOption,
     VerboseOption,
     refuse_password,
 )
 from phonesys.cli.output import Format, destination
+from phonesys.cli.progress import pluralize
 from phonesys.cli.results import write_rows
 from phonesys.cli.running import DONE, FAILED, run
-from phonesys.cli.terminal import print_info
-from phonesys.config import read_settings
+from phonesys.cli.startup import prompting
+from phonesys.cli.terminal import confirm, print_error, print_info
+from phonesys.config import load_backends, read_settings
 from phonesys.config.oauth import (
     DEFAULT_STORE,
+    KEY,
     STORE_VARIABLE,
     AppSubject,
     open_token_store,
@@ -34,12 +39,14 @@ from phonesys.config.oauth import (
 )
 from phonesys.config.stores import has_password, is_url, redact_password
 from phonesys.errors import ConfigError, UsageError
+from phonesys.http.auth import RenewableAuth
 from phonesys.http.validation import validate_base_url
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
     from typing import Any
 
+    from phonesys.config import ConfiguredBackend
     from phonesys.oauth import Token
     from phonesys.secret import Secret
 
@@ -49,6 +56,7 @@ _VENDOR = "https://services.leadconnectorhq.com"
 _MARKETPLACE = "https://marketplace.gohighlevel.com"
 _VERSION = "2021-07-28"
 _REDIRECT = "http://localhost:8734/callback"
+_HOUR = 3600.0
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -128,6 +136,92 @@ def _table(found: list[TokenRow]) -> ColumnTable:
             "scopes": [" ".join(row.scopes) for row in found],
         }
     )
+
+
+@app.command()
+def warm(
+    *,
+    config: ConfigOption = None,
+    backend: BackendsOption = None,
+    hours: Annotated[
+        float, typer.Option(min=0, metavar="N", help="Renew tokens that are not valid for so many hours.")
+    ] = 12.0,
+    concurrency: Annotated[int, typer.Option(min=1, help="Maximum number of concurrent requests.")] = 64,
+    verbose: VerboseOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Renew the tokens that the next sweep will need, so that it does not wait for them.
+
+    Exchanges of location tokens share a window of 100 per 10 seconds in a company. Run this at night.
+    """
+
+    def prepare() -> Coroutine[Any, Any, int]:
+        backends = load_backends(config, backend or _app_names(config))
+        return _warm(backends, hours * _HOUR, concurrency)
+
+    run(prepare, verbose=verbose, quiet=quiet)
+
+
+def _app_names(config: Path | None) -> list[str]:
+    settings = read_settings(config)
+    names = [name for name, values in settings.sections.items() if KEY in values]
+    if not names:
+        raise UsageError(f"{settings.source}: no backend has an [….oauth] table")
+    return names
+
+
+async def _warm(backends: list[ConfiguredBackend], valid_for: float, concurrency: int) -> int:
+    from phonesys.cli.warming import WarmCounts, warm
+
+    counts = WarmCounts()
+    for one in backends:
+        auth = getattr(getattr(one.provider, "http", None), "auth", None)
+        if not isinstance(auth, RenewableAuth):
+            raise UsageError(f"backend {one.name!r} has no tokens that can be renewed")
+        await warm(one, auth, valid_for=valid_for, concurrency=concurrency, counts=counts)
+    print_info(
+        f"{pluralize(counts.renewed, 'token')} renewed, {counts.fresh:,} valid for longer, "
+        f"{counts.failed:,} failed"
+    )
+    return FAILED if counts.failed else DONE
+
+
+@app.command()
+def logout(
+    *,
+    config: ConfigOption = None,
+    backend: BackendsOption = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Delete without confirmation.")] = False,
+    verbose: VerboseOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Delete the stored tokens of configured apps, those of their locations included.
+
+    The vendor documents no way to revoke a token. One that was copied works until it expires.
+    """
+
+    def prepare() -> Coroutine[Any, Any, int] | int:
+        settings = read_settings(config)
+        names = backend or _app_names(config)
+        apps = [one for name in names for one in read_subjects(settings.section(name))]
+        shown = ", ".join(dict.fromkeys(f"{one.backend} ({one.subject})" for one in apps))
+        if not yes and not confirm(f"Delete the tokens of {shown}?"):
+            print_error("nothing was deleted")
+            return FAILED
+        return _log_out(apps)
+
+    run(prepare, verbose=verbose, quiet=quiet)
+
+
+async def _log_out(apps: list[AppSubject]) -> int:
+    for one in apps:
+        prefix = one.key.removesuffix(one.subject)
+        is_company = one.subject.startswith("company/")
+        deleted = await one.store.forget_all(one.key)
+        deleted += await one.store.forget_all(f"{prefix}location/") if is_company else 0
+        print_info(f"{one.backend}: {pluralize(deleted, 'token')} deleted from {one.path}")
+    print_info("the vendor documents no way to revoke tokens: to end the consent, uninstall the app there")
+    return DONE
 
 
 @app.command()
@@ -226,7 +320,10 @@ def _client_secret() -> Secret:
         raise ConfigError(
             f"client secret: expected {SECRET_VARIABLE}, since there is no terminal for a prompt"
         )
-    return Secret(secret or typer.prompt("client secret", hide_input=True, err=True), what="client secret")
+    if not secret:
+        with prompting():
+            secret = typer.prompt("client secret", hide_input=True, err=True)
+    return Secret(secret, what="client secret")
 
 
 def configuration(
