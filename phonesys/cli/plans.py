@@ -264,14 +264,7 @@ def results_table(rows: Sequence[ResultRow]) -> ColumnTable:
             "label": [row.label or "" for row in rows],
             "account": [f"{row.backend} {row.account}" for row in rows],
             "details": ["\n".join(row.changes or (row.action,)) for row in rows],
-            "reason": [
-                " ".join(
-                    filter(
-                        None, (row.reason, f"maybe: {', '.join(row.candidates)}" if row.candidates else "")
-                    )
-                )
-                for row in rows
-            ],
+            "reason": [_grounds(row) for row in rows],
         }
     )
 

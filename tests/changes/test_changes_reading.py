@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
-from phonesys import Action, InvalidArgument, PlanError
+from phonesys import Action, Change, InvalidArgument, PlanError
 from phonesys.changes import read_changes
 from phonesys.changes.reading.cells import Cell
 from phonesys.changes.reading.numbers import restore_number
+from phonesys.errors import LineError
 from phonesys.inventory.export.columns import COLUMNS
 from phonesys.inventory.export.formats import Format, open_writer
 from phonesys.record import NumberRecord
@@ -181,6 +182,49 @@ def test_all_mistakes_are_reported_at_once() -> None:
 def test_files_that_are_none(text: str | bytes, mistake: str) -> None:
     """The message says what was expected."""
     assert mistakes(text) == [mistake]
+
+
+SHAPES = st.sampled_from(
+    [b"", b"number,label\n", b'{"number": ', b"PK\x03\x04", b"\xff\xfe", b"sep=;\n", b"[" * 3000]
+)
+PIECES = st.lists(
+    st.sampled_from(
+        [
+            b"+14155552671",
+            b",",
+            b";",
+            b'"',
+            b"\n",
+            b"\r",
+            b"\t",
+            b"\0",
+            b"\xe9",
+            b"1E+10",
+            b"{",
+            b"}",
+            b"[",
+            b":",
+            b"'=",
+        ]
+    )
+    | st.binary(max_size=4),
+    max_size=30,
+).map(b"".join)
+
+
+@given(data=st.builds(bytes.__add__, SHAPES, PIECES))
+@example(data=b'{"number": "+14155552671", "label": ' + b"[" * 100_000)
+def test_any_file_is_read_or_refused(data: bytes) -> None:
+    """With our errors, and each mistake in a line of the file."""
+    lines = data.count(b"\n") + data.count(b"\r") + 1
+    errors: tuple[LineError, ...] = ()
+    found: tuple[Change, ...] = ()
+    try:
+        found = read_changes(data)
+    except PlanError as refused:
+        errors = refused.errors
+    assert all(1 <= (error.line or 0) <= lines for error in errors)
+    assert all(change.number or change.id or change.action is not Action.UPDATE for change in found)
 
 
 # Values

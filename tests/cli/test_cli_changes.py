@@ -11,10 +11,14 @@ import re
 import signal
 import subprocess
 from contextlib import suppress
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from phonesys import Action, ChangeOutcome, ChangeResult, PlannedChange
+from phonesys.cli.plans import result_row, results_table
+from phonesys.cli.terminal import render_text
 from phonesys.sandbox import faults
 from phonesys.sandbox.number_plan import describe
 from tests.cli.vendors import call, end, serving, start, toml, write
@@ -498,3 +502,17 @@ def test_reading_is_shown_on_a_terminal(vendors: Sandbox, tmp_path: Path) -> Non
     os.close(leader)
     assert b"0 numbers in 0 accounts read" in shown
     assert b"plan: 2 to update" in shown
+
+
+def test_candidates_of_an_unclear_change_are_named() -> None:
+    """A person looks at them, and decides."""
+    change = PlannedChange(position=1, action=Action.CREATE, backend="leadping", account="default")
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    result = ChangeResult(
+        position=1, outcome=ChangeOutcome.UNCLEAR, reason="lost", candidates=("num_1", "num_2"), at=now
+    )
+    table = render_text(results_table([result_row("run", change, result, sent=True)])).decode()
+    assert "lost; it may have made num_1, num_2" in table
+    killed = result_row("run", change, None, sent=True)
+    assert (killed.outcome, "apply the plan again to find out" in killed.reason) == ("unclear", True)
+    assert result_row("run", change, None, sent=False).outcome == "not_reached"

@@ -68,7 +68,7 @@ class Cell(str):  # noqa: SLOT000 -- a handful of attributes, and mypy knows no 
             return False
         if _COMPARISONS[KINDS.get(self._column, "text")](self._raw, held):
             return True
-        return self._may_lack_characters and _replaced(str(held)).fullmatch(self) is not None
+        return self._may_lack_characters and _is_replaced(self, str(held))
 
 
 def parse_cell(column: str, raw: Any, *, is_exact: bool, may_lack_characters: bool = False) -> Any:
@@ -159,14 +159,20 @@ _COMPARISONS: dict[str, Callable[[str, Any], bool]] = {
 }
 
 
-def _replaced(held: str) -> re.Pattern[str]:
-    """Return the pattern of a text in which any characters stand for those that Windows-1252 lacks."""
+def _is_replaced(cell: str, held: str) -> bool:
+    """Return True if other characters stand for those of the held text that Windows-1252 lacks.
 
+    Programs count characters beyond U+FFFF as one or as two, but all alike.
+    """
+    return any(re.fullmatch(_pattern(held, beyond), cell, re.DOTALL) for beyond in (".", ".."))
+
+
+def _pattern(held: str, beyond: str) -> str:
     def pattern(character: str) -> str:
         try:
             character.encode("cp1252")
         except UnicodeEncodeError:
-            return ".{1,2}" if character > "\uffff" else "."
+            return beyond if character > "\uffff" else "."
         return re.escape(character)
 
-    return re.compile("".join(map(pattern, held.strip(_SPACES))))
+    return "".join(map(pattern, held.strip(_SPACES)))

@@ -216,7 +216,7 @@ def _read_json(text: str, columns: _Columns) -> Sheet:
             continue
         try:
             values = msgspec.json.decode(line)
-        except msgspec.DecodeError as failure:
+        except (msgspec.DecodeError, UnicodeError, RecursionError) as failure:
             sheet.problems.append(Problem(number, f"not a line of JSON: {failure}"))
             continue
         if not is_object(values):
