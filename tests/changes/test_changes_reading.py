@@ -18,7 +18,6 @@ from phonesys import Action, Change, InvalidArgument, PlanError
 from phonesys.changes import read_changes
 from phonesys.changes.reading.cells import Cell
 from phonesys.changes.reading.numbers import restore_number
-from phonesys.errors import LineError
 from phonesys.inventory.export.columns import COLUMNS
 from phonesys.inventory.export.formats import Format, open_writer
 from phonesys.record import NumberRecord
@@ -26,6 +25,8 @@ from phonesys.record import NumberRecord
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from phonesys.errors import LineError
 
 HELD = NumberRecord(
     provider="agents",
