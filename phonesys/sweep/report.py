@@ -127,7 +127,7 @@ class SweepReport(Counts):
 
         return _html.table(
             f"{'Complete' if self.complete else 'Incomplete'}: {self.describe()}",
-            ("backend", "accounts", *Outcome, "numbers"),
+            ("backend", "accounts", *(one.replace("_", " ") for one in Outcome), "numbers"),
             [
                 (
                     name,

@@ -429,3 +429,23 @@ async def test_empty_pages_ask_for_no_pools() -> None:
         async with LeadConnector("pit-1", base_url=url, with_pools=True, http=HttpOptions(retries=0)) as lc:
             assert not (await lc.page("loc_1")).numbers
     assert len(requests) == 1
+
+
+async def test_a_misspelt_keyword_of_a_purchase_is_told_and_nothing_is_bought(sandbox: Sandbox) -> None:
+    """It would be sent as a field that the vendor ignores. The vendor's own names have no underscore."""
+    async with LeadConnector.from_sandbox(sandbox) as lc:
+        account = sandbox.location_ids[0]
+        with pytest.raises(InvalidArgument, match="did you mean 'country_code'"):
+            await lc.purchase(account, phone_number="+14155552671", contry_code="US")
+    assert not [one for one in sandbox.requests if one.method == "POST"]
+
+
+async def test_numbers_for_sale_have_a_common_form(sandbox: Sandbox) -> None:
+    """Of a location, of a country, with their price; a location must be named."""
+    async with LeadConnector.from_sandbox(sandbox) as lc:
+        found = await lc.for_sale(account=sandbox.location_ids[0], country="US")
+        assert found
+        assert {(one.account, one.country) for one in found} == {(sandbox.location_ids[0], "US")}
+        assert all(one.number.startswith("+1") for one in found)
+        with pytest.raises(UsageError, match="expected account="):
+            await lc.for_sale()

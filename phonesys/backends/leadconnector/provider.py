@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import msgspec
 
-from phonesys._validation import validate_digits
+from phonesys._validation import suggestion, validate_digits
 from phonesys.backends.base import HttpBackend, resolve_auth, validate_page_size
 from phonesys.backends.info import BackendInfo, BackendOption, OAuthInfo
 from phonesys.backends.leadconnector.calls import active_numbers, number_pools
@@ -64,6 +64,8 @@ if TYPE_CHECKING:
     from phonesys.writes import Value
 
 log = logging.getLogger("phonesys")
+
+_PURCHASE_KEYWORDS = ("country_code", "number_type", "fingerprint_id")
 
 _VERSIONS = ("2021-07-28", "v3")
 _MAX_PAGE_SIZE = 1000
@@ -356,6 +358,11 @@ class LeadConnector(HttpBackend):
         of them, and `paymentIntentId`, `stripeAccountId`, `paymentMethodId`. Raises OutcomeUnknown if the
         response is lost.
         """
+        for name in fields:
+            if "_" in name:  # none of the vendor's names has one
+                raise InvalidArgument(
+                    f"purchase: no such field {name!r}{suggestion(name, _PURCHASE_KEYWORDS)}"
+                )
         call = purchase_number(
             location_id,
             phone_number=phone_number,

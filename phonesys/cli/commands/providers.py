@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import msgspec
 
 from phonesys.cli.columns import ColumnTable
-from phonesys.cli.options import ConfigOption, FormatOption  # noqa: TC001 -- typer reads the annotations
-from phonesys.cli.output import Format, destination
+from phonesys.cli.groups import LogOptions, RowOptions  # noqa: TC001 -- typer reads the annotations
+from phonesys.cli.options import ConfigOption  # noqa: TC001 -- as above
 from phonesys.cli.progress import pluralize
-from phonesys.cli.results import write_rows
-from phonesys.cli.running import DONE, USAGE, run
+from phonesys.cli.running import DONE, USAGE
 from phonesys.config import ConfiguredBackend, Settings, read_settings
 from phonesys.config.backends import build
 from phonesys.config.described import info_of
 from phonesys.config.section import default_variable
 from phonesys.errors import UsageError
 from phonesys.provider import abilities, installed, load
-
-if TYPE_CHECKING:
-    from collections.abc import Coroutine
 
 _LISTS_NUMBERS = "list numbers"
 
@@ -36,23 +32,20 @@ class ProviderRow(msgspec.Struct, frozen=True):
     abilities: tuple[str, ...]
 
 
-def providers(*, config: ConfigOption = None, format_: FormatOption = Format.TABLE) -> None:
+def providers(*, config: ConfigOption = None, rows: RowOptions, log: LogOptions) -> None:
     """Show installed and configured backends, and their abilities."""
 
-    def prepare() -> Coroutine[Any, Any, int]:
-        return _show(read_settings(config), format_)
+    async def main() -> int:
+        rows.check(ProviderRow)
+        settings = read_settings(config)
+        found = [_configured(settings, name) for name in settings.sections]
+        kinds = {row.provider for row in found}
+        found += [_unconfigured(name) for name in sorted(installed()) if name not in kinds]
+        await rows.write(ProviderRow, found, table=_table)
+        failed = any(row.name in settings.sections and not row.ready for row in found)
+        return USAGE if failed else DONE
 
-    run(prepare)
-
-
-async def _show(settings: Settings, format_: Format) -> int:
-    found = [_configured(settings, name) for name in settings.sections]
-    kinds = {row.provider for row in found}
-    found += [_unconfigured(name) for name in sorted(installed()) if name not in kinds]
-    with destination(None) as to:
-        await write_rows(ProviderRow, found, format_, to, table=_table)
-    failed = any(row.name in settings.sections and not row.ready for row in found)
-    return USAGE if failed else DONE
+    log.run(main)
 
 
 def _table(found: list[ProviderRow]) -> Any:
