@@ -106,7 +106,7 @@ class WindowPosition(NamedTuple):
     def parse(cls, cursor: Cursor | None, max_size: int) -> WindowPosition:
         """Parse a cursor; None is the first window. Raise InvalidArgument."""
         if cursor is None:
-            return cls(0, max_size)
+            return _first_position(max_size)
         parts = _CURSOR(cursor) if isinstance(cursor, str) else None
         if parts is None or not 0 < int(parts[2]) <= max_size:
             raise InvalidArgument(
@@ -123,7 +123,7 @@ class WindowPosition(NamedTuple):
     @property
     def overlap(self) -> int:
         """The number of leading rows that it shares with the window before it."""
-        return window_plan(self.max_size).overlap(self.number)
+        return window_plan(self.max_size).overlap(self.number) if self.number else 0
 
     def resized(
         self, rows: int, *, reported: int | None, more: bool | None, largest: int = 0
@@ -139,7 +139,7 @@ class WindowPosition(NamedTuple):
         size = effective_page_size(self.max_size, reported)
         if rows and rows < size and (more or (more is None and may_be_capped(rows, size, largest=largest))):
             size = rows
-        return WindowPosition(0, size)
+        return self if size == self.max_size else WindowPosition(0, size)
 
     def following(
         self, rows: int, total: int | None, *, more: bool | None = None, lookahead: int = 1
@@ -152,7 +152,7 @@ class WindowPosition(NamedTuple):
         """
         if rows and total is not None and total <= _MAX_PLANNED * self.max_size:
             return self._following_by_total(total)
-        if more or (more is None and rows >= self.window.size):
+        if more or (more is None and rows >= (self.window.size if self.number else self.max_size)):
             numbers = pages_named_by(self.number, lookahead)
             return tuple(f"{number}/{self.max_size}" for number in numbers)
         return ()
@@ -162,6 +162,12 @@ class WindowPosition(NamedTuple):
             return ()
         count = window_plan(self.max_size).count(total)
         return tuple(f"{number}/{self.max_size}/{count}" for number in range(self.number + 1, count))
+
+
+@lru_cache(maxsize=256)
+def _first_position(max_size: int) -> WindowPosition:
+    """Return the position of the first window, which most accounts need and no other."""
+    return WindowPosition(0, max_size)
 
 
 def pages_named_by(number: int, lookahead: int) -> range:

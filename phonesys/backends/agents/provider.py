@@ -12,7 +12,13 @@ from phonesys.backends.agents import calls
 from phonesys.backends.agents.changes import RULES
 from phonesys.backends.agents.lookup import AgentLookup
 from phonesys.backends.agents.wire import AgentNumber, Rows
-from phonesys.backends.base import DEFAULT_ACCOUNT, WritingBackend, resolve_auth, validate_page_size
+from phonesys.backends.base import (
+    DEFAULT_ACCOUNT,
+    WritingBackend,
+    resolve_auth,
+    set_owner,
+    validate_page_size,
+)
 from phonesys.backends.info import BackendInfo, BackendOption
 from phonesys.backends.paging import (
     END_ERRORS,
@@ -133,9 +139,7 @@ class AgentNumbers(WritingBackend[AgentNumber]):
         """
         position = position_of(cursor, self.page_size, first=1)
         response = await self._fetch(account, position)
-        for row in response.rows:
-            row.account = account
-            row.backend = self.name
+        set_owner(response.rows, account, self.name)
         rows = _row_count(response)
         size = _page_size(position, response)
         offset = (position.number - 1) * size
@@ -162,9 +166,7 @@ class AgentNumbers(WritingBackend[AgentNumber]):
         position = WindowPosition.parse(cursor, self.page_size)
         page, size = position.window
         response = await self._send_listing(account, Position(page + 1, size))
-        for row in response.rows:
-            row.account = account
-            row.backend = self.name
+        set_owner(response.rows, account, self.name)
         rows, paging = _row_count(response), response.paging
         offset = page * effective_page_size(size, paging.limit)
         total = plausible_total(paging.total, offset + rows)

@@ -87,7 +87,7 @@ class AgentNumber(NumberBase, msgspec.Struct, rename=_RENAMED, gc=False, kw_only
     updated: Untyped = None
 
     account: str = ""
-    backend: str = ""
+    backend: str = "agents"
     """The name of the backend that holds it."""
 
     @property

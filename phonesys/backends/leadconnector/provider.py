@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import msgspec
 
 from phonesys._validation import suggestion, validate_digits
-from phonesys.backends.base import HttpBackend, resolve_auth, validate_page_size
+from phonesys.backends.base import HttpBackend, resolve_auth, set_owner, validate_page_size
 from phonesys.backends.info import BackendInfo, BackendOption, OAuthInfo
 from phonesys.backends.leadconnector.calls import active_numbers, number_pools
 from phonesys.backends.leadconnector.changes import RULES
@@ -275,7 +275,7 @@ class LeadConnector(HttpBackend):
         """Fetch one page of a location's active numbers that shares rows with those beside it."""
         position = WindowPosition.parse(cursor, self.page_size)
         window = position.window
-        listing = await self._send_listing(self._listing_call(account, Position(*window)))
+        listing = await self._send_listing(self._listing_call(account, window))
         rows = _row_count(listing)
         offset = window.page * effective_page_size(window.size, listing.page_size)
         total = plausible_total(listing.total, offset + rows)
@@ -283,9 +283,9 @@ class LeadConnector(HttpBackend):
         self._largest_page = max(self._largest_page, rows)
         position = position.resized(rows, reported=listing.page_size, more=more, largest=self._largest_page)
         following = position.following(rows, total, lookahead=self.speculate)
-        return await self._as_page(
-            account, cursor, listing, offset, following, total, min(position.overlap, rows)
-        )
+        overlap = min(position.overlap, rows)
+        pools = await self._pools_of(account, listing, offset) if self.with_pools else _NO_POOLS
+        return self._as_page(account, cursor, listing, offset, following, total, pools, overlap)
 
     async def search(self, account: str, number: str, cursor: Cursor | None = None) -> LeadConnectorPage:
         """Fetch a page of the location's numbers that contain this one (`searchFilter`)."""
@@ -434,11 +434,14 @@ class LeadConnector(HttpBackend):
         write = write_of(lost, self.name, ("purchase",))
         return await poll_until_done(PurchaseLookup(write, self.search), write, grace_period)
 
-    def _listing_call(self, location_id: str, position: Position, search: str | None = None) -> Call[Listing]:
+    def _listing_call(
+        self, location_id: str, position: tuple[int, int], search: str | None = None
+    ) -> Call[Listing]:
+        page, size = position
         return active_numbers(
             location_id,
-            page=position.number,
-            page_size=position.size,
+            page=page,
+            page_size=size,
             search_filter=search,
             skip_number_pool=not self.include_pooled,
             include_rcs_sender_ids=self.include_rcs_senders or None,
@@ -479,13 +482,15 @@ class LeadConnector(HttpBackend):
                 raise
             raise as_phone_system_missing(error) from None
 
-    async def _pools_by_number(self, location_id: str, *, again: bool) -> Mapping[str, NumberPool]:
-        """Fetch the location's pools with its first page, and cache them for its other pages.
+    async def _pools_of(self, location_id: str, listing: Listing, offset: int) -> Mapping[str, NumberPool]:
+        """Fetch the location's pools by number with its first page, and cache them for its other pages.
 
         Pools that cannot be fetched are unknown: a failure here never costs the numbers.
         """
+        if not listing.numbers:
+            return _NO_POOLS
         known = self._pools.get(location_id)
-        if known is not None and not again:
+        if known is not None and offset:
             return known
         try:
             pools = await self.pools(location_id)
@@ -520,9 +525,10 @@ class LeadConnector(HttpBackend):
             if await brings_new_rows(second, {number.number for number in listing.numbers}):
                 following, size = _next_pages(0, rows, rows, None, self.speculate), rows
         cursors = tuple(Position(number, size).cursor(self.page_size) for number in following)
-        return await self._as_page(account, cursor, listing, index * size, cursors, total)
+        pools = await self._pools_of(account, listing, index * size) if self.with_pools else _NO_POOLS
+        return self._as_page(account, cursor, listing, index * size, cursors, total, pools)
 
-    async def _as_page(
+    def _as_page(
         self,
         account: str,
         cursor: Cursor | None,
@@ -530,10 +536,9 @@ class LeadConnector(HttpBackend):
         offset: int,
         following: tuple[Cursor, ...],
         total: int | None,
+        pools: Mapping[str, NumberPool],
         overlap: int = 0,
     ) -> LeadConnectorPage:
-        pooled = self.with_pools and listing.numbers
-        pools = await self._pools_by_number(account, again=offset == 0) if pooled else _NO_POOLS
         _fill_in(listing, self.name, account, pools)
         return LeadConnectorPage(
             account=account,
@@ -576,9 +581,7 @@ def _row_count(listing: Listing) -> int:
 
 def _fill_in(listing: Listing, backend: str, account: str, pools: Mapping[str, NumberPool]) -> None:
     """Set on each number what the vendor says once for the whole page."""
-    for number in listing.numbers:
-        number.account = account
-        number.backend = backend
+    set_owner(listing.numbers, account, backend)
     if listing.account_status not in {None, "active"}:  # rare, and each attribute costs a big page 3 %
         for number in listing.numbers:
             number.account_status = listing.account_status

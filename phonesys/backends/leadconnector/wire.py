@@ -97,7 +97,7 @@ class LeadConnectorNumber(NumberBase, msgspec.Struct, rename=_RENAMED, gc=False,
     """`twilio`, `hosted` or `ported`."""
 
     account: str = ""
-    backend: str = ""
+    backend: str = "leadconnector"
     """The name of the backend that holds it."""
     account_status: str | None = None
     """State of the location's phone system unless it is `active`: `suspended` or `closed`."""

@@ -7,7 +7,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from phonesys._validation import validate_digits
-from phonesys.backends.base import DEFAULT_ACCOUNT, WritingBackend, resolve_auth, validate_page_size
+from phonesys.backends.base import (
+    DEFAULT_ACCOUNT,
+    WritingBackend,
+    resolve_auth,
+    set_owner,
+    validate_page_size,
+)
 from phonesys.backends.info import BackendInfo, BackendOption
 from phonesys.backends.leadping import calls
 from phonesys.backends.leadping.changes import RULES
@@ -121,9 +127,7 @@ class Leadping(WritingBackend[LeadpingNumber]):
         return self._page(account, cursor, await self.send(call))
 
     def _page(self, account: str, cursor: Cursor | None, listing: Listing) -> Page[LeadpingRow]:
-        for row in listing.rows:
-            row.account = account
-            row.backend = self.name
+        set_owner(listing.rows, account, self.name)
         return Page(
             account=account,
             provider=self.name,

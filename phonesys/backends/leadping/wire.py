@@ -141,7 +141,7 @@ class LeadpingRow(
     """Place of the number, as text."""
 
     account: str = ""
-    backend: str = ""
+    backend: str = "leadping"
     """The name of the backend that holds it."""
 
     @property
@@ -399,7 +399,7 @@ class LeadpingNumber(NumberBase, msgspec.Struct, rename=_RENAMED, kw_only=True):
     is_demo: bool | None = None
 
     account: str = ""
-    backend: str = ""
+    backend: str = "leadping"
     """The name of the backend that holds it."""
 
     @property
