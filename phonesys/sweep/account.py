@@ -10,7 +10,7 @@ import msgspec
 from phonesys.errors import PhonesysError, RepeatedPage
 from phonesys.model import Cursor
 from phonesys.sweep.fetch import PageFetcher
-from phonesys.sweep.report import AccountReport, Counts, Outcome
+from phonesys.sweep.report import AccountReport, Outcome
 from phonesys.sweep.verify import (
     ListingPass,
     PassPage,
@@ -44,7 +44,10 @@ class AccountProgress(msgspec.Struct, eq=False):
     """Pages that were named and not fetched yet."""
     undelivered: int = 1
     """The same, and pages on their way to the consumer."""
-    counts: Counts = msgspec.field(default_factory=Counts)
+    numbers: int = 0
+    """Numbers, pages and unreadable rows that were handed to the consumer."""
+    pages: int = 0
+    rejected: int = 0
     duplicates: int = 0
     passes: int = 1
     max_passes: int = _MAX_PASSES
@@ -69,6 +72,12 @@ class AccountProgress(msgspec.Struct, eq=False):
             self.listing_pass = ListingPass(identity, overlapping=self.overlapping)
         page = self.listing_pass.add(page)
         return page if self.previous is None else self.previous.unseen(page, self.listing_pass.identity)
+
+    def add_delivered(self, page: Page[PhoneNumber]) -> None:
+        """Count a page that is handed to the consumer."""
+        self.pages += 1
+        self.numbers += len(page.numbers)
+        self.rejected += len(page.rejected)
 
     @property
     def has_checks(self) -> bool:
@@ -153,14 +162,13 @@ class AccountProgress(msgspec.Struct, eq=False):
 
     def result(self, outcome: Outcome | None = None) -> AccountReport:
         """Return the account's report; without an outcome, as read whole."""
-        counts = self.counts
         if outcome is None:
-            outcome = Outcome.DONE if counts.numbers or counts.rejected else Outcome.EMPTY
+            outcome = Outcome.DONE if self.numbers or self.rejected else Outcome.EMPTY
         return AccountReport(
             outcome=outcome,
-            numbers=counts.numbers,
-            pages=counts.pages,
-            rejected=counts.rejected,
+            numbers=self.numbers,
+            pages=self.pages,
+            rejected=self.rejected,
             duplicates=max(self.duplicates, self.listing_pass.duplicates if self.listing_pass else 0),
             passes=self.passes,
             error=self.error,

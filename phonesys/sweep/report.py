@@ -31,22 +31,6 @@ class Outcome(StrEnum):
     """The sweep ended before this account was read whole."""
 
 
-@dataclass(slots=True)
-class Counts:
-    """Pages and rows that were handed to the consumer."""
-
-    numbers: int = 0
-    pages: int = 0
-    rejected: int = 0
-    """Rows that could not be read."""
-
-    def add(self, page: Page[PhoneNumber]) -> None:
-        """Count a page."""
-        self.pages += 1
-        self.numbers += len(page.numbers)
-        self.rejected += len(page.rejected)
-
-
 class AccountReport(msgspec.Struct, frozen=True, kw_only=True):
     """The result of reading one account."""
 
@@ -71,9 +55,14 @@ class Failure(msgspec.Struct, frozen=True):
 
 
 @dataclass
-class SweepReport(Counts):
+class SweepReport:
     """A live view while the sweep runs, and final once its `async with` block has ended."""
 
+    numbers: int = 0
+    """Numbers, pages and rows that were handed to the consumer."""
+    pages: int = 0
+    rejected: int = 0
+    """Rows that could not be read."""
     accounts: dict[tuple[str, str], AccountReport] = field(
         default_factory=dict[tuple[str, str], AccountReport]
     )
@@ -145,8 +134,10 @@ class SweepReport(Counts):
         )
 
     def add(self, page: Page[PhoneNumber]) -> None:
-        """Count a page."""
-        super().add(page)
+        """Count a page that is handed to the consumer."""
+        self.pages += 1
+        self.numbers += len(page.numbers)
+        self.rejected += len(page.rejected)
         for mended in page.mended:
             self.mended[page.provider, mended.field] += mended.count
 

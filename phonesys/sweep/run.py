@@ -108,7 +108,7 @@ class SweepRun:
 
     def _on_delivered(self, progress: AccountProgress, page: Page[PhoneNumber]) -> None:
         """Count a page. Its account is done only once its last page is delivered."""
-        progress.counts.add(page)
+        progress.add_delivered(page)
         self._report.add(page)
         self._report.numbers_by_provider[progress.fetcher.source.name] += len(page.numbers)
         if self._observers:
@@ -218,8 +218,10 @@ class SweepRun:
 
     async def _fetch(self, progress: AccountProgress, cursor: Cursor | None) -> None:
         """Fetch one page, hand it to the consumer, and queue the pages that follow it."""
-        if progress.has_ended:
-            await self._on_fetched(progress)
+        listing_pass = progress.listing_pass
+        if listing_pass is not None and progress.has_ended:
+            await self._on_listed(progress, listing_pass)
+            self._on_fetched(progress)
             return
         request = progress.fetcher.page(progress.account, cursor, overlapping=progress.overlapping)
         try:
@@ -232,11 +234,12 @@ class SweepRun:
             if page.next or progress.listing_pass is not None:
                 cursors = progress.next_cursors(page)
                 self._queue(progress, cursors, wake=len(cursors) != 1 or progress.has_checks)
-            query = self._options.query
-            await self._buffer_page(progress, page if query is None else _matching(page, query))
-        if progress.listing_pass is not None and progress.has_checks:
-            await self._run_checks(progress, progress.listing_pass)
-        await self._on_fetched(progress)
+            if not self._buffer.has_capacity:
+                await self._buffer.wait_for_capacity()
+            self._buffer_page(progress, page)
+        if progress.listing_pass is not None:
+            await self._on_listed(progress, progress.listing_pass)
+        self._on_fetched(progress)
 
     def _queue(
         self, progress: AccountProgress, cursors: Iterable[Cursor | None], *, wake: bool = True
@@ -248,14 +251,14 @@ class SweepRun:
             if wake:
                 self._pool.spawn_if_needed()
 
-    async def _buffer_page(self, progress: AccountProgress, page: Page[PhoneNumber]) -> None:
-        """Add a page to the buffer once the consumer has caught up."""
-        if progress.previous is not None and not (page.numbers or page.rejected):
-            return
-        if not self._buffer.has_capacity:
-            await self._buffer.wait_for_capacity()
-        progress.undelivered += 1
-        self._buffer.put_nowait((progress, page))
+    def _buffer_page(self, progress: AccountProgress, page: Page[PhoneNumber]) -> None:
+        """Add a page to the buffer, unless it is of a later pass and holds nothing new."""
+        query = self._options.query
+        if query is not None:
+            page = _matching(page, query)
+        if progress.previous is None or page.numbers or page.rejected:
+            progress.undelivered += 1
+            self._buffer.put_nowait((progress, page))
 
     async def _run_checks(self, progress: AccountProgress, listing_pass: ListingPass) -> None:
         """Check that no row moved between pages that meet without overlap."""
@@ -276,11 +279,16 @@ class SweepRun:
             return not (page.numbers or page.rejected)
         return await fetcher.has_row_at(account, check.offset, check.row)
 
-    async def _on_fetched(self, progress: AccountProgress) -> None:
-        """Count a fetched page. After the last page of a pass, begin another if it was not consistent."""
+    async def _on_listed(self, progress: AccountProgress, listing_pass: ListingPass) -> None:
+        """Count a page of a pass. After its last page, begin another pass if it was not consistent."""
+        if listing_pass.checks:
+            await self._run_checks(progress, listing_pass)
         progress.unfetched -= 1
-        if not progress.unfetched and progress.listing_pass is not None and progress.error is None:
-            await self._end_pass(progress, progress.listing_pass)
+        if not progress.unfetched and progress.error is None:
+            await self._end_pass(progress, listing_pass)
+
+    def _on_fetched(self, progress: AccountProgress) -> None:
+        """Count a fetched page. Its account may be done before a page is delivered, if it has none."""
         progress.undelivered -= 1
         if not progress.undelivered:
             self._conclude(progress)

@@ -25,7 +25,7 @@ from yarl import URL
 
 from phonesys.http.response import RawResponse
 from phonesys.http.transport.connector import MAX_HEADER_SIZE, READ_BUFFER_SIZE
-from phonesys.http.transport.decompression import BodyDecompressor, read_body
+from phonesys.http.transport.decompression import BodyDecompressor, buffered_body, read_body
 from phonesys.http.transport.errors import read_capped
 from phonesys.http.transport.patching import ORIGINAL_SESSION, is_patched
 from phonesys.http.validation import encode_headers, merge_headers
@@ -84,7 +84,9 @@ class DirectTransport:
             message, content = await protocol.read()
             while message.code < _FIRST_FINAL_STATUS and message.code != _SWITCHING_PROTOCOLS:
                 message, content = await protocol.read()
-            body = await read_body(content, message.headers, self._decompressor)
+            body = buffered_body(content, message.headers, self._decompressor)
+            if body is None:
+                body = await read_body(content, message.headers, self._decompressor)
         except BaseException:
             connection.close()
             raise
