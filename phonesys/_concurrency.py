@@ -77,15 +77,12 @@ class Semaphore:
         self._free = count
         self._waiters = WaitQueue()
 
-    def locked(self) -> bool:
-        """Return True if `acquire` would have to wait."""
-        return self._free <= 0 or bool(self._waiters)
-
-    def acquire_nowait(self) -> None:
-        """Acquire a slot. Raise `anyio.WouldBlock` if none is free."""
+    def try_acquire(self) -> bool:
+        """Acquire a slot and return True if one is free and no other task waits for it."""
         if self._free <= 0 or self._waiters:
-            raise anyio.WouldBlock
+            return False
         self._free -= 1
+        return True
 
     def force_acquire(self) -> None:
         """Acquire a slot even if none is free.
@@ -96,10 +93,8 @@ class Semaphore:
 
     async def acquire(self, deadline: float = inf) -> None:
         """Wait for a slot and take it. Raise TimeoutError at `deadline`."""
-        if self.locked():
+        if not self.try_acquire():
             await self._waiters.wait(deadline, on_wakeup_lost=self.release)
-        else:
-            self._free -= 1
 
     def release(self) -> None:
         """Give a slot back. The first waiter, if any, takes it over."""

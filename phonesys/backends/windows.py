@@ -136,7 +136,7 @@ class WindowPosition(NamedTuple):
         """
         if self.number:
             return self
-        size = effective_page_size(self.max_size, reported)
+        size = self.max_size if reported is None else effective_page_size(self.max_size, reported)
         if rows and rows < size and (more or (more is None and may_be_capped(rows, size, largest=largest))):
             size = rows
         return self if size == self.max_size else WindowPosition(0, size)

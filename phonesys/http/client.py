@@ -364,10 +364,8 @@ class HttpClient:
         """Send one request and return its response, in the time that is left."""
         if signed is not self._constant:
             validate_headers(signed)
-        if self._connections.locked():
+        if not self._connections.try_acquire():
             await self._wait_for_connection(call, deadline)
-        else:
-            self._connections.acquire_nowait()
         try:
             transport = self._opened_transport()  # the client may have been closed meanwhile
             if (slot := _slot.current.get()) is not None:

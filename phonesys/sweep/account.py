@@ -73,12 +73,6 @@ class AccountProgress(msgspec.Struct, eq=False):
         page = self.listing_pass.add(page)
         return page if self.previous is None else self.previous.unseen(page, self.listing_pass.identity)
 
-    def add_delivered(self, page: Page[PhoneNumber]) -> None:
-        """Count a page that is handed to the consumer."""
-        self.pages += 1
-        self.numbers += len(page.numbers)
-        self.rejected += len(page.rejected)
-
     @property
     def has_checks(self) -> bool:
         """True if requests are to be made where pages meet."""

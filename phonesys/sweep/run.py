@@ -108,16 +108,19 @@ class SweepRun:
 
     def _on_delivered(self, progress: AccountProgress, page: Page[PhoneNumber]) -> None:
         """Count a page. Its account is done only once its last page is delivered."""
-        progress.add_delivered(page)
+        numbers, rejected = len(page.numbers), len(page.rejected)
+        progress.pages += 1
+        progress.numbers += numbers
+        progress.rejected += rejected
         self._report.add(page)
-        self._report.numbers_by_provider[progress.fetcher.source.name] += len(page.numbers)
+        self._report.numbers_by_provider[progress.fetcher.source.name] += numbers
         if self._observers:
             self._observers.notify(
                 PageRead(
                     backend=progress.fetcher.source.name,
                     account=progress.account,
-                    numbers=len(page.numbers),
-                    rejected=len(page.rejected),
+                    numbers=numbers,
+                    rejected=rejected,
                 )
             )
         progress.undelivered -= 1

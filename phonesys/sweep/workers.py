@@ -98,10 +98,8 @@ class Worker:
         pool = self._pool
         while not pool.has_surplus:
             self._progress, cursor = pool.work.get_nowait() or await pool.work.get()
-            if pool.slots.locked():
+            if not pool.slots.try_acquire():
                 await pool.slots.acquire()
-            else:
-                pool.slots.acquire_nowait()
             try:
                 if self._progress.error is None:
                     await pool.fetch(self._progress, cursor)

@@ -277,7 +277,7 @@ class LeadConnector(HttpBackend):
         window = position.window
         listing = await self._send_listing(self._listing_call(account, window))
         rows = _row_count(listing)
-        offset = window.page * effective_page_size(window.size, listing.page_size)
+        offset = window.page and window.page * effective_page_size(window.size, listing.page_size)
         total = plausible_total(listing.total, offset + rows)
         more = True if total is not None and total > rows else None
         self._largest_page = max(self._largest_page, rows)
