@@ -8,7 +8,7 @@ WORKDIR /src
 COPY pyproject.toml README.md LICENSE ./
 COPY phonesys ./phonesys
 RUN python -m venv /opt/phonesys \
-    && /opt/phonesys/bin/pip install --no-cache-dir '.[audit,cli,crypto,export,postgres,report,xlsx]'
+    && /opt/phonesys/bin/pip install --no-cache-dir '.[alerts,audit,cli,crypto,export,mcp,postgres,report,xlsx]'
 
 FROM python:3.13-slim
 

@@ -20,11 +20,13 @@ from phonesys.cli.probe import HostProbe, probe_host
 from phonesys.cli.progress import pluralize
 from phonesys.cli.store import default_store, existing_store
 from phonesys.config.accounts import AccountFile
+from phonesys.config.alerts import read_alerts
 from phonesys.config.backends import build
 from phonesys.config.described import info_of
 from phonesys.config.oauth import read_subjects
 from phonesys.config.stores import redact_password
 from phonesys.errors import Forbidden, PhonesysError, PhoneSystemMissing, Unauthorized, Unsupported
+from phonesys.inventory import Alerts
 from phonesys.provider import HasPools, ListsAgents, load
 from phonesys.system import PhoneSystem
 
@@ -75,6 +77,21 @@ async def all_checks(settings: Settings, names: list[str], config: Path | None) 
     for check in _clock(probes):
         yield check
     yield await _store(config)
+    for check in _alerts(config):
+        yield check
+
+
+def _alerts(config: Path | None) -> Iterator[CheckRow]:
+    """Check the destinations of alerts, if there are any. No message is sent."""
+    try:
+        settings = read_alerts(config)
+        names = Alerts(settings.urls, **settings.options).names
+    except PhonesysError as error:
+        yield CheckRow("alerts", False, str(error), "correct the configuration")
+    else:
+        if names:
+            state = f"to {', '.join(names)}; `phonesys watch --test-alerts` sends a test message"
+            yield CheckRow("alerts", True, state)
 
 
 def _installation() -> CheckRow:

@@ -182,6 +182,7 @@ def test_alerts_of_the_configuration(home: Path, hook: Hook, vendors: Sandbox, m
     (sent,) = [line for line in lines(done.out) if line["event"] == "alert"]
     assert (sent["destination"], sent["sent"], sent["problem"]) == ("ops", True, None)
     assert SECRET not in done.out + done.err
+    assert "to ops; " in call("doctor", "--config", "c.toml").out
     done = call("watch", "--test-alerts", "--config", "c.toml")
     assert (done.status, done.err) == (0, "ops: a test message was sent\n")
     assert call(*EVENTS, "--sweeps", "1", "--no-alerts").status == 0

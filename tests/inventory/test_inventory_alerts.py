@@ -224,6 +224,18 @@ async def test_changes_are_compared_with_the_last_sweep_that_was_recorded(tmp_pa
     assert changes(events, "added") == [one(4)]
 
 
+async def test_a_pruned_baseline_is_replaced_by_a_later_one(tmp_path: Path) -> None:
+    """If the last sweep that was recorded is gone, a watch starts from the newest one."""
+    where = tmp_path / "i.db"
+    await watched(where, [{"a": [[number(2)]]}])
+    async with PhoneSystem(Memory({"a": [[number(4)]]})) as phones, Inventory(where) as store:
+        await store.collect(phones)
+        await store.prune(keep=1)
+    events = await watched(where, [{"a": [[number(4), number(6)]]}])
+    assert changes(events, "added") == [one(6)]
+    assert changes(events, "removed") == []
+
+
 async def test_old_snapshots_are_deleted(tmp_path: Path) -> None:
     """Only the newest are kept, and the sweep says how many were deleted."""
     events = await watched(tmp_path / "i.db", [{"a": [[number(2 * i)]]} for i in range(4)], keep=2)

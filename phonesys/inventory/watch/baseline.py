@@ -68,6 +68,11 @@ class Baseline:
         self._surveyed: set[str] = set()
         """Backends whose list of accounts has been read. An account that is new on the list was added."""
 
+    @property
+    def is_empty(self) -> bool:
+        """True if no account is known."""
+        return not (self._known or self._unknown)
+
     async def load(
         self, store: Inventory, only: Iterable[str], named: Mapping[str, Any], until: int | None
     ) -> None:

@@ -71,6 +71,8 @@ class Recorder:
         self._backends, self._named = tuple(backends), named
         self._state = self._store.watch_state(self._backends, named)
         await baseline.load(self._store, self._backends, named, await self._state.last_sweep())
+        if baseline.is_empty:  # that sweep was pruned, or there was none
+            await baseline.load(self._store, self._backends, named, None)
         if self._alerts is not None:
             await self._state.register(self._alerts.names)
 
