@@ -13,7 +13,8 @@ import msgspec
 
 from phonesys._concurrency import wait_finished
 from phonesys.distributed.partition import Partition
-from phonesys.distributed.spec import ShardGivenUp, ShardSpec, ShardSummary, WorkerLost
+from phonesys.distributed.runners.protocol import ReportsProgress
+from phonesys.distributed.spec import ShardGivenUp, ShardProgress, ShardSpec, ShardSummary, WorkerLost
 from phonesys.distributed.work import make_system, store_of
 from phonesys.errors import NotOpen, UsageError
 from phonesys.inventory import DatabaseUnavailable, Inventory
@@ -91,6 +92,7 @@ class DistributedSweep:
         self._waiting: list[int] = []
         self._unfinished: set[int] = set()
         self._results: asyncio.Queue[ShardSummary | BaseException | None] = asyncio.Queue()
+        self._under_way: dict[int, ShardProgress] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self._started: float | None = None
 
@@ -152,7 +154,21 @@ class DistributedSweep:
         )
         return max(1, min(wanted, units, _MAX_DEFAULT, MAX_SHARDS))
 
+    def _on_progress(self, progress: ShardProgress) -> None:
+        """Show a shard's counts in the report, until its summary replaces them."""
+        if progress.index in self._under_way:
+            self._forget_progress(progress.index)
+            self._under_way[progress.index] = progress
+            progress.add_to(self.report)
+
+    def _forget_progress(self, index: int) -> None:
+        before = self._under_way.pop(index, None)
+        if before is not None:
+            before.add_to(self.report, -1)
+
     def _start(self) -> None:
+        if isinstance(self._runner, ReportsProgress):
+            self._runner.on_progress = self._on_progress
         count = min(self._runner.capacity, self.shards)
         loop = asyncio.get_running_loop()
         self._tasks = [loop.create_task(self._pull()) for _ in range(count)]
@@ -215,6 +231,7 @@ class DistributedSweep:
         """Run a shard, again if its worker dies or the database is away for a moment."""
         losses = outages = 0
         while True:
+            self._under_way[spec.index] = ShardProgress.of(spec, SweepReport())
             try:
                 return await self._runner.run(spec)
             except ShardGivenUp:
@@ -228,6 +245,8 @@ class DistributedSweep:
                 if outages == _MAX_OUTAGES:
                     raise
                 await asyncio.sleep(_PAUSE * 2 ** (outages - 1))
+            finally:
+                self._forget_progress(spec.index)
 
     def _spec(self, index: int) -> ShardSpec:
         options, those = self._options, self._partition.accounts_of(index)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
 
@@ -48,6 +48,46 @@ class ShardSpec(msgspec.Struct, frozen=True, kw_only=True):
     def shard(self) -> Shard:
         """The shard."""
         return Shard(self.index, self.count)
+
+
+class ShardProgress(msgspec.Struct, frozen=True, kw_only=True):
+    """Counts of a shard that is under way."""
+
+    index: int
+    numbers: int
+    requests: int
+    retries: int
+    waits: int
+    numbers_by_provider: dict[str, int]
+    outcomes: dict[str, dict[Outcome, int]]
+    """By backend."""
+
+    @classmethod
+    def of(cls, spec: ShardSpec, report: SweepReport) -> Self:
+        """Return the counts of a report so far."""
+        return cls(
+            index=spec.index,
+            numbers=report.numbers,
+            requests=report.requests,
+            retries=report.retries,
+            waits=report.waits,
+            numbers_by_provider=dict(report.numbers_by_provider),
+            outcomes={backend: dict(outcomes) for backend, outcomes in report.by_provider.items()},
+        )
+
+    def add_to(self, report: SweepReport, sign: int = 1) -> None:
+        """Add the counts to the report of the whole sweep; subtract them with -1."""
+        report.numbers += sign * self.numbers
+        report.requests += sign * self.requests
+        report.retries += sign * self.retries
+        report.waits += sign * self.waits
+        for backend, count in self.numbers_by_provider.items():
+            report.numbers_by_provider[backend] += sign * count
+        for backend, outcomes in self.outcomes.items():
+            counts = report.by_provider.setdefault(backend, Counter())
+            for outcome, count in outcomes.items():
+                report.outcomes[outcome] += sign * count
+                counts[outcome] += sign * count
 
 
 class ShardSummary(msgspec.Struct, frozen=True, kw_only=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import os
 from collections import Counter
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from phonesys.distributed.spec import ShardSummary
+from phonesys.distributed.spec import ShardProgress, ShardSummary
 from phonesys.errors import InvalidArgument, UsageError
 from phonesys.inventory import Inventory
 from phonesys.inventory.folder import SnapshotFolder
@@ -27,23 +28,33 @@ if TYPE_CHECKING:
     from phonesys.model import Page, PhoneNumber
     from phonesys.sweep import SweepReport
 
+_PROGRESS = 0.5  # seconds
 _MAX_PROBLEMS = 1000  # pages, of a shard that should have none
 _COUNTED = (Outcome.DONE, Outcome.EMPTY)
 STORE_VARIABLE = "PHONESYS_STORE"
 
 
-async def run_shard(spec: ShardSpec) -> ShardSummary:
+async def run_shard(
+    spec: ShardSpec, *, on_progress: Callable[[ShardProgress], None] | None = None
+) -> ShardSummary:
     """Sweep a shard into its store or folder. Safe to repeat: only what is missing is fetched.
 
     The one thing that an engine runs. It takes credentials and the store's password from the worker's own
     environment.
+
+    - `on_progress`: is called with counts, about twice a second while pages arrive.
     """
+    loop = asyncio.get_running_loop()
+    reported = loop.time()
     countries: Counter[str] = Counter()
     statuses: Counter[str] = Counter()
     problems: list[Page[PhoneNumber]] = []
     phones = make_system(spec.system, spec.arguments)
     async with phones, open_sweep(spec, phones) as sweep:
         async for page in sweep:
+            if on_progress is not None and loop.time() - reported >= _PROGRESS:
+                reported = loop.time()
+                on_progress(ShardProgress.of(spec, sweep.report))
             if (page.rejected or page.mended) and len(problems) < _MAX_PROBLEMS:
                 problems.append(msgspec.structs.replace(page, numbers=()))
             if spec.count_numbers:

@@ -255,6 +255,23 @@ async def test_a_spec_is_plain_data(tmp_path: Path) -> None:
     assert pickle.loads(pickle.dumps(spec)) == spec  # noqa: S301 -- our own
 
 
+async def test_the_report_is_live_while_shards_are_under_way(tmp_path: Path) -> None:
+    """Counts arrive before the first shard is finished, and none is counted twice at the end."""
+    work = sweep(
+        systems.in_memory, arguments={"count": 60, "delay": 0.05}, runner=Processes(1),
+        store=tmp_path / "s.db", shards=1, concurrency=1,
+    )  # fmt: skip
+    async with work:
+        while not work.report.numbers:  # noqa: ASYNC110 -- the report is what a display reads, too
+            await asyncio.sleep(0.01)
+        assert 0 < work.report.outcomes[Outcome.DONE] < 60
+        assert 0 < work.report.numbers_by_provider["memory"] < 60
+        _ = [summary async for summary in work]
+    assert work.report.outcomes == {Outcome.DONE: 60}
+    assert work.report.by_provider == {"memory": {Outcome.DONE: 60}}
+    assert work.report.numbers == work.report.numbers_by_provider["memory"] == 60
+
+
 @pytest.mark.jumping
 async def test_a_database_that_is_away_is_tried_again(tmp_path: Path) -> None:
     """A shard that could not reach the store is run again after a pause; other errors end the sweep."""

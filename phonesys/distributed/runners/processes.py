@@ -13,11 +13,12 @@ from multiprocessing.connection import wait
 from typing import TYPE_CHECKING, Any, Self
 
 from phonesys.distributed.runners.loops import loop_factory
-from phonesys.distributed.spec import ShardSpec, ShardSummary, WorkerLost
+from phonesys.distributed.spec import ShardProgress, ShardSpec, ShardSummary, WorkerLost
 from phonesys.distributed.work import run_shard
 from phonesys.errors import InvalidArgument, PhonesysError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from multiprocessing.connection import Connection
     from multiprocessing.process import BaseProcess
 
@@ -36,6 +37,8 @@ class Processes:
         if count is not None and (not isinstance(count, int) or isinstance(count, bool) or count < 1):
             raise InvalidArgument(f"processes: expected a whole number from 1, got {count!r}")
         self._count = count or available_cores()
+        self.on_progress: Callable[[ShardProgress], None] | None = None
+        """Called with the counts of shards that are under way."""
         self._idle: list[_Worker] = []
         self._all: list[_Worker] = []
 
@@ -67,7 +70,7 @@ class Processes:
         worker = self._idle.pop() if self._idle else self._start()
         loop = asyncio.get_running_loop()
         try:
-            result = await loop.run_in_executor(self._threads, worker.run, spec)
+            result = await loop.run_in_executor(self._threads, worker.run, spec, self._report(loop))
         except WorkerLost:
             self._all.remove(worker)
             raise
@@ -75,6 +78,15 @@ class Processes:
         if isinstance(result, ShardSummary):
             return result
         raise result
+
+    def _report(self, loop: asyncio.AbstractEventLoop) -> Callable[[ShardProgress], None]:
+        """Return a function for the thread that waits for a worker."""
+
+        def report(progress: ShardProgress) -> None:
+            if self.on_progress is not None:
+                loop.call_soon_threadsafe(self.on_progress, progress)
+
+        return report
 
     def _start(self) -> _Worker:
         worker = _Worker()
@@ -96,10 +108,13 @@ class _Worker:
     def pid(self) -> int:
         return self._process.pid or 0
 
-    def run(self, spec: ShardSpec) -> ShardSummary | BaseException:
+    def run(self, spec: ShardSpec, report: Callable[[ShardProgress], None]) -> ShardSummary | BaseException:
         try:
             self._pipe.send(spec)
-            result: ShardSummary | BaseException = self._pipe.recv()
+            result: ShardSummary | BaseException | ShardProgress = self._pipe.recv()
+            while isinstance(result, ShardProgress):
+                report(result)
+                result = self._pipe.recv()
         except (EOFError, OSError):
             self._process.join()
             self._pipe.close()
@@ -126,12 +141,12 @@ def _serve(pipe: Connection[Any, Any]) -> None:
                 spec = pipe.recv()
             except EOFError:
                 return
-            pipe.send(runner.run(_attempt(spec)))
+            pipe.send(runner.run(_attempt(spec, pipe)))
 
 
-async def _attempt(spec: ShardSpec) -> ShardSummary | Exception:
+async def _attempt(spec: ShardSpec, pipe: Connection[Any, Any]) -> ShardSummary | Exception:
     try:
-        return await run_shard(spec)
+        return await run_shard(spec, on_progress=pipe.send)
     except Exception as failure:  # noqa: BLE001 -- raised by the driver
         return _picklable(failure)
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import TYPE_CHECKING, Protocol, Self, runtime_checkable
 
 if TYPE_CHECKING:
-    from phonesys.distributed.spec import ShardSpec, ShardSummary
+    from collections.abc import Callable
+
+    from phonesys.distributed.spec import ShardProgress, ShardSpec, ShardSummary
 
 
 class Runner(Protocol):
@@ -26,3 +28,11 @@ class Runner(Protocol):
     async def __aenter__(self) -> Self: ...
 
     async def __aexit__(self, *_: object) -> None: ...
+
+
+@runtime_checkable
+class ReportsProgress(Protocol):
+    """A runner that can tell how far shards are before they are finished."""
+
+    on_progress: Callable[[ShardProgress], None] | None
+    """Called in the driver's event loop."""
