@@ -68,7 +68,8 @@ class Dask:
         where: Any = self._address
         if where is None:
             loop = "uvloop" if find_spec("uvloop") is not None else "asyncio"
-            self._stack.enter_context(dask.config.set({"distributed.admin.event-loop": loop}))
+            lean = {"distributed.admin.event-loop": loop, "distributed.worker.profile.enabled": False}
+            self._stack.enter_context(dask.config.set(lean))
             where = await self._stack.enter_async_context(
                 distributed.LocalCluster(
                     n_workers=self._workers or available_cores(),
