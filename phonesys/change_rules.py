@@ -23,6 +23,8 @@ class FieldRule(msgspec.Struct, frozen=True, kw_only=True):
     """True if None can be set."""
     checked: bool = False
     """True if `check_field` looks up whether the vendor knows the value."""
+    cost: str | None = None
+    """Costs in words of a value that is not False; None if it costs nothing."""
     attribute: str | None = None
     """Attribute of the backend's numbers that holds the value of a field that is no column."""
 

@@ -27,9 +27,11 @@ def update_effects(change: PlannedChange, rules: ChangeRules, *, is_routed: bool
             reroutes, unroutes = "the number takes no calls any more", is_routed is True
         else:
             reroutes = "the number takes calls again"
+    costs = [rules.fields[name].cost for name, value in change.new.items() if value is not False]
     return msgspec.structs.replace(
         change,
         irreversible={name: reason for name, reason in reasons.items() if reason is not None},
+        cost="; ".join(filter(None, costs)) or None,
         reroutes=reroutes,
         unroutes=unroutes,
     )

@@ -9,7 +9,7 @@ from uuid import uuid4
 import msgspec
 
 from phonesys.changes.change import ChangeOutcome, RunState
-from phonesys.errors import RunSuperseded
+from phonesys.errors import InvalidArgument, RunSuperseded
 
 if TYPE_CHECKING:
     from phonesys.changes.change import ChangeResult, Plan
@@ -26,7 +26,8 @@ class Journal(Protocol):
         """Begin the run of a plan, or take up the one that the journal knows.
 
         The caller becomes the only writer: an earlier one is refused by the methods below. A journal that
-        sees the earlier one at work refuses the caller instead.
+        sees the earlier one at work refuses the caller instead. Raise InvalidArgument for a plan that was
+        edited since its run began.
         """
         ...
 
@@ -46,14 +47,24 @@ class Journal(Protocol):
         ...
 
 
+def check_same_plan(known: Plan, plan: Plan) -> None:
+    """Raise InvalidArgument if a plan was edited since its run began: the outcomes are those of the first."""
+    if known != plan:
+        raise InvalidArgument(
+            f"plan {plan.id} was edited after its run had begun; make a new plan of what is left to change"
+        )
+
+
 class MemoryJournal:
     """A journal that lasts as long as its object: for a run that is not taken up by another process."""
 
     def __init__(self) -> None:
         self._runs: dict[str, RunState] = {}
+        self._plans: dict[str, Plan] = {}
 
     async def open_run(self, plan: Plan, /) -> RunState:
         """Begin or take up the run of a plan."""
+        check_same_plan(self._plans.setdefault(plan.id, plan), plan)
         known = self._runs.get(plan.id) or RunState(plan_id=plan.id, writer="", started_at=datetime.now(UTC))
         self._runs[plan.id] = taken = msgspec.structs.replace(known, writer=uuid4().hex)
         # The caller's copy is its own: the journal's grows with each record.

@@ -20,6 +20,7 @@ from phonesys.changes.holdings import Holdings, read_live, read_snapshot
 from phonesys.changes.values import (
     COLUMNS,
     OBSERVED,
+    encodable,
     new_number_rule,
     parse_value,
     same_cell,
@@ -110,11 +111,12 @@ class Planner:
         self._made: dict[tuple[str, str, str], Draft] = {}
         self._unchanged = 0
         self._ignored: dict[str, None] = {}
-        self._holdings = Holdings(changes, self._rules)
+        self._holdings = Holdings((), self._rules)
 
     async def plan(self, snapshot: SnapshotSource | None, concurrency: int) -> Plan:
         """Validate, read, compare, and look up what only the vendors know."""
         sound = [change for change in self._changes if self._is_sound(change)]
+        self._holdings = Holdings(sound, self._rules)
         accounts = await self._accounts_of_new_numbers(sound)
         reading = await self._read(sound, accounts, snapshot, concurrency)
         for change in sound:
@@ -149,6 +151,7 @@ class Planner:
 
     def _check_identity(self, change: Change) -> None:
         is_new = change.action in {Action.CREATE, Action.BUY}
+        _check_types(change)
         if change.backend is not None and change.backend not in self._providers:
             known = _words(self._providers)
             raise InvalidArgument(f"no backend is named {change.backend!r}; there are: {known}")
@@ -217,7 +220,10 @@ class Planner:
             is_new = change.action in {Action.CREATE, Action.BUY}
             for name in [change.backend] if change.backend else self._rules:
                 known = scope.setdefault(name, set())
-                if account is not None and known is not None and (change.account or is_new):
+                # One credential reads its account under any name, so that a name alone does not tell
+                # which backend is meant.
+                is_certain = is_new or change.backend is not None or len(self._rules) == 1
+                if account is not None and known is not None and is_certain:
                     known.add(account)
                 elif not is_new:
                     scope[name] = None
@@ -418,9 +424,9 @@ class Planner:
             backend=draft.backend,
             account=draft.account,
             id=record.id if record else None,
-            number=(record.number if record else draft.change.number) or None,
-            label=label if isinstance(label, str) else None,
-            account_name=name or (record.account_name if record else None),
+            number=encodable(record.number if record else draft.change.number) or None,
+            label=encodable(label) if isinstance(label, str) else None,
+            account_name=encodable(name or (record.account_name if record else None)),
             old=dict(draft.held.values) if draft.held else {},
             new=draft.new,
             cost=draft.cost,
@@ -439,6 +445,16 @@ class Planner:
             )
             for (backend, account), count in sorted(touched.items())
         )
+
+
+def _check_types(change: Change) -> None:
+    texts = {name: getattr(change, name) for name in ("number", "id", "backend", "account")}
+    for name, value in texts.items():
+        if not isinstance(value, str | None):
+            raise InvalidArgument(f"{name}: expected text, got {value!r:.80}")
+    for name, value in change.fields.items():
+        if not isinstance(value, str | bool | None):
+            raise InvalidArgument(f"{name}: expected text, true or false, got {value!r:.80}")
 
 
 def _new_fields(change: Change, rules: ChangeRules, rule: NewNumberRule) -> dict[str, Value]:

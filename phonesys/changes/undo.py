@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from phonesys.changes.change import ChangeOutcome, LeftOut, Plan, PlannedChange, Reading
+from phonesys.changes.change import AccountShare, ChangeOutcome, LeftOut, Plan, PlannedChange, Reading
 from phonesys.changes.effects import create_effects, delete_effects, update_effects
 from phonesys.changes.values import same_value
 from phonesys.writes import Action
@@ -33,9 +34,17 @@ def undo_plan(plan: Plan, results: Iterable[ChangeResult], rules: Mapping[str, C
         created_at=now,
         reading=Reading(source="run", read_at=now),
         changes=tuple(undoing.changes),
+        shares=_shares(plan, undoing.changes),
         undoes=plan.id,
         left_out=tuple(undoing.left_out),
     )
+
+
+def _shares(plan: Plan, changes: list[PlannedChange]) -> tuple[AccountShare, ...]:
+    """Return the shares of the accounts that are touched, of as many numbers as the plan had read."""
+    touched = Counter((change.backend, change.account) for change in changes if change.id is not None)
+    shares = [msgspec.structs.replace(one, touched=touched[one.backend, one.account]) for one in plan.shares]
+    return tuple(one for one in shares if one.touched)
 
 
 class _Undo:

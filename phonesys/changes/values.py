@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal, InvalidOperation
 from enum import Enum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import msgspec
 
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from phonesys.changes.change import PlannedChange
     from phonesys.model import PhoneNumber
     from phonesys.writes import Value
+
+T = TypeVar("T")
 
 COLUMNS = frozenset(NumberRecord.__struct_fields__)
 OBSERVED = frozenset(
@@ -64,8 +66,15 @@ def record_values(
             value = getattr(record, name)
         if value is _MISSING or value == "unknown" or (value is None and not rule.nullable):
             continue
-        values[name] = value.value if isinstance(value, Enum) else value
+        values[name] = value.value if isinstance(value, Enum) else encodable(value)
     return values
+
+
+def encodable(value: T) -> T:
+    """Return a text with `?` for half a surrogate pair, as in a label that was cut too early."""
+    if not isinstance(value, str) or value.isascii():
+        return value
+    return cast("T", value.encode(errors="replace").decode())
 
 
 def same_value(one: Value, other: Value) -> bool:

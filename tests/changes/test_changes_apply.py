@@ -23,11 +23,13 @@ from phonesys import (
     Write,
 )
 from phonesys.changes import MemoryJournal
+from phonesys.inventory import Inventory
 from phonesys.sandbox import Sandbox, drop, drop_after, faults, status
 from tests.changes.desk import FRESH, open_desk
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from phonesys import ChangeResult, Plan
     from phonesys.changes import RunState
@@ -414,6 +416,25 @@ async def test_a_plan_that_was_edited_is_validated_again(desk: Desk) -> None:
     strange = type(plan).from_jsonl(data.replace(b'"backend":"agents"', b'"backend":"acme"'))
     with pytest.raises(UnknownProvider, match="the plan is about backend 'acme'; there are: 'agents'"):
         desk.phones.apply(strange)
+
+
+async def test_a_plan_is_not_edited_once_its_run_has_begun(desk: Desk, tmp_path: Path) -> None:
+    """The outcomes that the journal knows would be those of other changes."""
+    plan = await desk.phones.plan([Change(id=desk.assigned[0].id, fields={"label": "Desk"})])
+    edited = type(plan).from_jsonl(plan.to_jsonl().replace(b'"Desk"', b'"Office"'))
+    async with Inventory(tmp_path / "inventory.db") as inventory:
+        for journal in (MemoryJournal(), inventory):
+            await desk.apply(plan, journal=journal)
+            with pytest.raises(InvalidArgument, match="was edited after its run had begun"):
+                await desk.apply(edited, journal=journal)
+    assert desk.assigned[0].friendly_name == "Desk"
+
+
+async def test_a_plan_without_changes_is_done_at_once(desk: Desk) -> None:
+    """And its undo is empty, too."""
+    async with desk.phones.apply(await desk.phones.plan([])) as run:
+        assert [result async for result in run] == []
+    assert run.undo().changes == ()
 
 
 async def test_two_processes_do_not_carry_out_one_plan(desk: Desk) -> None:

@@ -7,8 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from phonesys import Action, Change, InvalidArgument, Plan, PlanError, PlannedChange
+from phonesys import (
+    Action,
+    AgentNumber,
+    AgentNumbers,
+    Change,
+    InvalidArgument,
+    Plan,
+    PlanError,
+    PlannedChange,
+)
 from phonesys.changes import Reading
+from phonesys.changes.values import values_of
 from phonesys.inventory import to_record
 from phonesys.sandbox import status
 from tests.changes.desk import FRESH, open_desk
@@ -221,7 +231,7 @@ async def test_buying_shows_the_price(desk: Desk) -> None:
     )
     taken = Change(backend="leadping", number=FRESH, action=Action.BUY, fields={"label": "Desk"})
     plan = await desk.phones.plan([bought, taken])
-    assert plan.changes[0].cost == "1.15 USD a month"
+    assert plan.changes[0].cost == "1.15 USD a month; LeadConnector charges the location for the number"
     assert plan.changes[0].irreversible == {"number": "LeadConnector documents no way to release a number"}
     assert (plan.changes[1].cost or "").startswith("1.15 USD; Leadping may charge")
     gone = Change(**{**_as_dict(bought), "number": FRESH})
@@ -241,6 +251,49 @@ async def test_new_numbers_without_a_number_need_labels_of_their_own(desk: Desk)
     label = desk.leadping[0].name
     known = Change(backend="leadping", action=Action.CREATE, fields={"label": label})
     assert (await desk.phones.plan([known])).unchanged == 1
+
+
+async def test_an_update_may_cost_money(desk: Desk) -> None:
+    """Switching a paid add-on on does, and switching it off does not."""
+    first, second = desk.leadping[:2]
+    plan = await desk.phones.plan(
+        [
+            Change(id=first.id, fields={"number_health_enabled": "true"}),
+            Change(id=second.id, fields={"number_health_enabled": "false"}),
+        ]
+    )
+    assert [change.cost for change in plan.changes] == ["the number-health add-on is paid for", None]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"number": 14155552671, "fields": {"label": "x"}},
+        {"id": 7, "fields": {"label": "x"}},
+        {"number": FRESH, "fields": {"label": ["x"]}},
+        {"number": FRESH, "backend": b"agents"},
+    ],
+    ids=["number", "id", "fields", "backend"],
+)
+async def test_values_of_another_type_are_a_clear_error(desk: Desk, change: Any) -> None:
+    """As with any other mistake, the line is named."""
+    (error,) = await errors_of(desk, Change(**change, line=3))
+    assert error.startswith("line 3: ")
+    assert "expected text" in error
+
+
+async def test_an_account_alone_is_not_taken_for_that_of_every_backend(desk: Desk) -> None:
+    """A single key reads its numbers under any name of the account."""
+    number = desk.assigned[0].number
+    change = Change(number=number, account=desk.sandbox.location_ids[0], fields={"label": "x"})
+    (error,) = await errors_of(desk, change)
+    assert error == f"{number} is not held by {desk.sandbox.location_ids[0]}"
+
+
+def test_a_label_that_was_cut_too_early_can_be_written() -> None:
+    """Half a surrogate pair of a backend of others is shown as a question mark, in plans as in exports."""
+    number = AgentNumber(number=FRESH, label="A\ud83d")
+    assert values_of(number, "agents", AgentNumbers.change_rules)["label"] == "A?"
 
 
 async def test_a_plan_counts_the_share_of_each_account(desk: Desk) -> None:

@@ -15,6 +15,8 @@ from phonesys import (
     Auth,
     Bearer,
     Capabilities,
+    Change,
+    ChangeResult,
     Cursor,
     HttpOptions,
     LeadConnector,
@@ -35,6 +37,7 @@ from phonesys import (
     PhoneNumber,
     PhonesysError,
     PhoneSystem,
+    Plan,
     RateLimit,
     Reconciled,
     Secret,
@@ -72,6 +75,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping
 
     import aiohttp
+
+    from phonesys.inventory import Inventory
 
 
 def each_backend_is_a_provider(lc: LeadConnector, lp: Leadping, an: AgentNumbers) -> list[NumberProvider]:
@@ -250,6 +255,17 @@ async def abilities_have_a_type(provider: NumberProvider, phones: PhoneSystem) -
         async for number in sweep.numbers():
             assert_type(number, PhoneNumber)
             assert_type(number.to_dict(), dict[str, Any])
+
+
+async def plans_and_results_are_typed(phones: PhoneSystem, inventory: Inventory) -> None:
+    plan = await phones.plan([Change(id="num_1", fields={"label": "Desk"})])
+    assert_type(plan, Plan)
+    assert_type(Plan.from_jsonl(plan.to_jsonl()), Plan)
+    async with phones.apply(plan, journal=inventory, allow=["unroute"]) as run:
+        async for result in run:
+            assert_type(result, ChangeResult)
+    assert_type(run.undo(), Plan)
+    assert_type(await phones.plan([], snapshot=await inventory.snapshot()), Plan)
 
 
 class Mine:

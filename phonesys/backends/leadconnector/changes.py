@@ -22,6 +22,7 @@ RULES = ChangeRules(
         kind="purchase",
         fields=("country", "kind"),
         required=("country",),
+        cost="LeadConnector charges the location for the number",
         irreversible="LeadConnector documents no way to release a number",
     ),
     refusals={

@@ -28,7 +28,10 @@ RULES = ChangeRules(
         "is_enabled": FieldRule(parameter="enabled", type="flag"),
         "organization": FieldRule(parameter="organization_id", attribute="organization_id"),
         "number_health_enabled": FieldRule(
-            parameter="number_health_enabled", type="flag", attribute="number_health_enabled"
+            parameter="number_health_enabled",
+            type="flag",
+            cost="the number-health add-on is paid for",
+            attribute="number_health_enabled",
         ),
     },
     update=("label", "is_enabled", "organization", "number_health_enabled"),

@@ -15,6 +15,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from phonesys._concurrency import Semaphore
 from phonesys.changes.change import ChangeOutcome, ChangeResult, Plan, RunState, RunSummary
+from phonesys.changes.journal import check_same_plan
 from phonesys.errors import RunSuperseded
 from phonesys.inventory.errors import NoRun, RunInProgress
 from phonesys.inventory.store.schema import change_results, change_runs
@@ -130,6 +131,7 @@ class RunStore:
         if found.rowcount == 0:
             await connection.execute(insert(change_runs).values(_run_values(plan, token)))
         row = (await connection.execute(select(change_runs).where(mine))).one()
+        check_same_plan(Plan.from_jsonl(row.plan), plan)
         return await _state(connection, row)
 
     async def _record(self, run: RunState, position: int, values: dict[str, Any]) -> None:
