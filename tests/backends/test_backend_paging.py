@@ -19,7 +19,15 @@ from phonesys import (
     PhoneSystem,
     ServerError,
 )
-from phonesys.backends.paging import Paging, find_paging, may_be_capped, position_of
+from phonesys.backends.paging import (
+    Paging,
+    effective_page_size,
+    find_paging,
+    is_beyond_end,
+    may_be_capped,
+    plausible_total,
+    position_of,
+)
 from phonesys.errors import status_class
 
 if TYPE_CHECKING:
@@ -284,6 +292,112 @@ def test_a_cursor_with_a_size_is_a_position() -> None:
     assert position_of("3/50", 100, first=1).cursor(100) == "3/50"
     assert position_of(3, 100, first=1).cursor(100) == 3
     assert position_of(None, 100, first=1) == (1, 100)
+
+
+@pytest.mark.parametrize(
+    ("cursor", "first", "position"),
+    [
+        (0, 0, (0, 100)),
+        (1, 1, (1, 100)),
+        ("0/1", 0, (0, 1)),
+        ("7/100", 1, (7, 100)),
+        ("9" * 18 + "/100", 1, (int("9" * 18), 100)),
+        (0, 1, None),
+        ("0/50", 1, None),
+        ("1/101", 1, None),
+        ("9" * 19 + "/100", 1, None),
+        (1.5, 1, None),
+        (["1/5"], 1, None),
+    ],
+)
+def test_cursors_are_decoded_or_refused(cursor: Any, first: int, position: tuple[int, int] | None) -> None:
+    """Numbers begin with the vendor's first, and sizes are at most the backend's."""
+    if position is not None:
+        assert position_of(cursor, 100, first=first) == position
+    else:
+        with pytest.raises(InvalidArgument, match=f"number of a page, from {first}, got"):
+            position_of(cursor, 100, first=first)
+
+
+@pytest.mark.parametrize(
+    ("requested", "reported", "size"),
+    [
+        (100, None, 100),
+        (100, 50, 50),
+        (100, 1, 1),
+        (100, 0, 100),
+        (100, -1, 100),
+        (100, 100, 100),
+        (100, 101, 100),
+    ],
+)
+def test_vendors_report_smaller_pages_only(requested: int, reported: int | None, size: int) -> None:
+    """A size that is larger than requested, or none at all, is nonsense."""
+    assert effective_page_size(requested, reported) == size
+
+
+@pytest.mark.parametrize(
+    ("total", "minimum", "plausible"), [(None, 5, None), (4, 5, None), (5, 5, 5), (6, 5, 6), (0, 0, 0)]
+)
+def test_a_total_counts_the_rows_that_were_seen(
+    total: int | None, minimum: int, plausible: int | None
+) -> None:
+    """Fewer are no total."""
+    assert plausible_total(total, minimum) == plausible
+
+
+@pytest.mark.parametrize(
+    ("rows", "single", "beyond"),
+    [
+        ([5, 5, 3], [], True),  # a short page is the last
+        ([5, 5, 5], [], True),
+        ([5, 5, 5], [15], False),
+        ([5, 5, 5], [16], False),  # the first row after the page is broken
+        ([5, 5, 5], [17], True),
+        ([5, 5, None], [10], False),  # that page failed as well
+        ([5, 5, None], [15], True),
+        ([None, None, None], [0], False),
+    ],
+)
+async def test_the_pages_before_decide_what_is_beyond_the_end(
+    rows: list[int | None], single: list[int], beyond: bool
+) -> None:
+    """And the two rows that would follow them."""
+
+    async def count_rows(number: int) -> int:
+        assert number >= 0
+        if (count := rows[number]) is None:
+            raise ServerError("broken", status=500)
+        return count
+
+    async def has_row(offset: int) -> bool:
+        if offset not in single:
+            raise NotFound("none", status=404)
+        return True
+
+    assert await is_beyond_end(3, count_rows=count_rows, size=5, has_row=has_row) is beyond
+    assert not await is_beyond_end(0, count_rows=count_rows, size=5, has_row=has_row)
+
+
+def test_statements_are_found_two_containers_deep() -> None:
+    """As in `meta.pagination`; deeper objects are data."""
+    said = {"meta": {"pagination": {"page": 2, "per_page": 50, "links": {"total": 7, "next": "x"}}}}
+    assert find_paging(said, rows=5) == Paging(page=2, limit=50)
+    assert find_paging({"limit": "50", "currentPage": 3.0}, rows=5) == Paging(page=3, limit=50)
+    assert find_paging({"pagination": {"links": {"next": "x"}}}, rows=5) == Paging(has_more=True)
+
+
+@pytest.mark.parametrize(
+    ("said", "more"),
+    [
+        *[(True, True), ("Yes", True), (1, True), ("1", True)],
+        *[(False, False), ("no", False), (0, False), ("0", False)],
+        *[("perhaps", None), ([1], None), (None, None), (2, None)],
+    ],
+)
+def test_flags_come_as_words_and_numbers(said: Any, more: bool | None) -> None:
+    """Others say nothing."""
+    assert find_paging({"hasMore": said}, rows=5).has_more is more
 
 
 def test_statements_of_another_type_are_ignored() -> None:
