@@ -16,7 +16,9 @@ import pytest
 from phonesys import LeadConnector, Page, PhoneSystem
 from phonesys.backends.leadconnector import LeadConnectorNumber
 from phonesys.inventory import Inventory
+from phonesys.inventory.store import rows
 from phonesys.model import Capabilities
+from tests.sweep.memory import number
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -70,6 +72,20 @@ async def peak_memory(where: Path, pages: int) -> int:
         peak = max(peak, tracemalloc.get_traced_memory()[1] - before - pages * 1000 * 150)
         tracemalloc.stop()
     return peak
+
+
+def test_encoding_a_page_keeps_nothing() -> None:
+    """A watch encodes pages for weeks."""
+    page = [number(index) for index in range(5)]
+    rows.encode_page(page)
+    tracemalloc.start(1)
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        for _ in range(100):
+            rows.encode_page(page)
+        assert tracemalloc.get_traced_memory()[0] - before < 10_000
+    finally:
+        tracemalloc.stop()
 
 
 async def test_storing_takes_the_same_memory_for_more_numbers(tmp_path: Path) -> None:
