@@ -5,6 +5,12 @@ from typing import Annotated
 
 import typer
 
+from phonesys.cli.completion import (
+    complete_backend,
+    complete_columns,
+    complete_rule,
+    complete_status,
+)
 from phonesys.cli.output import Format
 from phonesys.cli.plans import PlanFormat
 from phonesys.config.stores import has_password
@@ -31,11 +37,19 @@ ConfigOption = Annotated[
     ),
 ]
 BackendArgument = Annotated[
-    str, typer.Argument(metavar="BACKEND", help="Name of the backend in the configuration.")
+    str,
+    typer.Argument(
+        metavar="BACKEND", autocompletion=complete_backend, help="Name of the backend in the configuration."
+    ),
 ]
 BackendsOption = Annotated[
     list[str] | None,
-    typer.Option("--backend", metavar="NAME", help="Only this backend. May be repeated."),
+    typer.Option(
+        "--backend",
+        metavar="NAME",
+        autocompletion=complete_backend,
+        help="Only this backend. May be repeated.",
+    ),
 ]
 NumberIdArgument = Annotated[str, typer.Argument(metavar="ID", help="Id of the number in the vendor's API.")]
 OutputOption = Annotated[
@@ -52,11 +66,21 @@ VerboseOption = Annotated[
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Print only results and errors.")]
 ColumnsOption = Annotated[
     str | None,
-    typer.Option("--columns", metavar="NAMES", help="Only these columns, with commas between them."),
+    typer.Option(
+        "--columns",
+        metavar="NAMES",
+        autocompletion=complete_columns,
+        help="Only these columns, with commas between them.",
+    ),
 ]
 StatusFilterOption = Annotated[
     list[str] | None,
-    typer.Option("--status", metavar="STATUS", help="Only numbers with this status. May be repeated."),
+    typer.Option(
+        "--status",
+        metavar="STATUS",
+        autocompletion=complete_status,
+        help="Only numbers with this status. May be repeated.",
+    ),
 ]
 CountryFilterOption = Annotated[
     list[str] | None,
@@ -124,11 +148,21 @@ PlanOutputOption = Annotated[
 ]
 SelectOption = Annotated[
     list[str] | None,
-    typer.Option("--select", metavar="CODE", help="Only this audit rule. May be repeated."),
+    typer.Option(
+        "--select",
+        metavar="CODE",
+        autocompletion=complete_rule,
+        help="Only this audit rule. May be repeated.",
+    ),
 ]
 IgnoreOption = Annotated[
     list[str] | None,
-    typer.Option("--ignore", metavar="CODE", help="Skip this audit rule. May be repeated."),
+    typer.Option(
+        "--ignore",
+        metavar="CODE",
+        autocompletion=complete_rule,
+        help="Skip this audit rule. May be repeated.",
+    ),
 ]
 AllowIncompleteOption = Annotated[
     bool,

@@ -50,6 +50,12 @@ def schema_of(name: str) -> dict[str, Any]:
     return {**made, "$defs": definitions}
 
 
+def field_names(name: str) -> tuple[str, ...]:
+    """Return the fields of a command's lines; none for a command without lines."""
+    kinds = map(_import, _TYPES.get(name, ()))
+    return tuple(dict.fromkeys(field for kind in kinds for field in kind.__struct_fields__))
+
+
 def _import(path: str) -> Any:
     module, _, name = path.partition(":")
     return getattr(import_module(module), name)

@@ -230,9 +230,16 @@ def test_the_oldest_snapshots_are_pruned(vendors: Sandbox) -> None:
         ("phonesys sna", "snapshots"),
         ("phonesys sweep --conc", "--concurrency"),
         ("phonesys auth lo", "login"),
+        ("phonesys numbers le", "leadping"),
+        ("phonesys sweep --backend ag", "agents"),
+        ("phonesys export --columns number,sta", "number,status"),
+        ("phonesys audit --columns sev", "severity"),
+        ("phonesys find --status sus", "suspended"),
+        ("phonesys audit --ignore unus", "unusable-status"),
+        ("phonesys schema snap", "snapshots"),
     ],
 )
-def test_the_shell_completes_commands_and_options(tmp_path: Path, words: str, expected: str) -> None:
+def test_the_shell_completes_commands_options_and_values(tmp_path: Path, words: str, expected: str) -> None:
     """As bash asks for it."""
     variables = {
         "_PHONESYS_COMPLETE": "complete_bash",

@@ -146,7 +146,7 @@ def warm(
     hours: Annotated[
         float, typer.Option(min=0, metavar="N", help="Renew tokens that are not valid for so many hours.")
     ] = 12.0,
-    concurrency: Annotated[int, typer.Option(min=1, help="Maximum number of concurrent requests.")] = 64,
+    concurrency: Annotated[int, typer.Option(min=1, metavar="N", help="Most concurrent requests.")] = 64,
     verbose: VerboseOption = False,
     quiet: QuietOption = False,
 ) -> None:

@@ -7,6 +7,7 @@ from typing import Annotated
 import msgspec
 import typer
 
+from phonesys.cli.completion import complete_schema
 from phonesys.cli.groups import LogOptions  # noqa: TC001 -- typer reads the annotations
 from phonesys.cli.output import destination
 from phonesys.cli.running import DONE
@@ -18,6 +19,7 @@ def schema(
         str | None,
         typer.Argument(
             metavar="COMMAND",
+            autocompletion=complete_schema,
             help="Command, or `failures` for the file of --failures. [dim]Default: list them[/dim]",
             show_default=False,
         ),
