@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import ast
 import json
+import pkgutil
 import subprocess
 import sys
 from importlib import import_module
@@ -127,3 +128,14 @@ def test_what_the_package_registers_can_be_loaded() -> None:
         "leadconnector": phonesys.LeadConnector,
         "leadping": phonesys.Leadping,
     }
+
+
+@pytest.mark.parametrize(
+    "package", ["phonesys", "phonesys.inventory", "phonesys.inventory.audit", "phonesys.http"]
+)
+def test_no_module_has_the_name_of_a_public_function(package: str) -> None:
+    """Its import would replace the function by the module, whenever it happens to come."""
+    home = import_module(package)
+    modules = {module.name for module in pkgutil.iter_modules(home.__path__)}
+    hidden = {name for name in home.__all__ if not isinstance(getattr(home, name), ModuleType)}
+    assert modules & hidden == set()

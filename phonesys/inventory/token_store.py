@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from phonesys._concurrency import Semaphore, run_shielded
 from phonesys._extras import require_extra
 from phonesys.errors import ConfigError
-from phonesys.inventory.batches import Batches
+from phonesys.inventory.batching import Batches
 from phonesys.inventory.errors import InventoryError
 from phonesys.oauth.cipher import FernetCipher
 from phonesys.oauth.codec import Codec
