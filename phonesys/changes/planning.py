@@ -19,6 +19,7 @@ from phonesys.changes.effects import create_effects, delete_effects, update_effe
 from phonesys.changes.holdings import Holdings, read_live, read_snapshot
 from phonesys.changes.values import (
     COLUMNS,
+    IDENTITY,
     OBSERVED,
     encodable,
     new_number_rule,
@@ -470,6 +471,8 @@ def _new_fields(change: Change, rules: ChangeRules, rule: NewNumberRule) -> dict
                 new[name] = parse_value(raw, name, rules.fields[name])
             except InvalidArgument as error:
                 problem = str(error)
+        elif name in IDENTITY:
+            problem = f"{name} identifies a number, and is not one of its fields"
         elif name not in OBSERVED:
             problem = f"{rules.vendor} documents no way to {change.action} a number with its {name} set"
         if problem is not None:
@@ -509,6 +512,8 @@ async def _ask_price(provider: OffersNumbers, draft: Draft) -> None:
 
 
 def _refusal(name: str, raw: Value, held: Held, rules: ChangeRules) -> str:
+    if name in IDENTITY:
+        return f"{name} identifies a number, and is not changed"
     if name in rules.follows:
         return f"{name} follows from {rules.follows[name]}: set {rules.follows[name]}"
     current = getattr(held.record, name, None)

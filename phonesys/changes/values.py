@@ -25,20 +25,10 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 COLUMNS = frozenset(NumberRecord.__struct_fields__)
-OBSERVED = frozenset(
-    {
-        "provider",
-        "backend",
-        "account",
-        "id",
-        "number",
-        "account_name",
-        "country_derived",
-        "created_at",
-        "updated_at",
-    }
-)  # fmt: skip
-"""Columns that identify a number, or that change by themselves. They are never compared."""
+IDENTITY = frozenset({"backend", "account", "id", "number"})
+"""Columns that identify a number."""
+OBSERVED = frozenset({"provider", "account_name", "country_derived", "created_at", "updated_at"})
+"""Columns that change by themselves, or say where the others come from. They are never compared."""
 
 _FLAGS = {
     "true": True, "yes": True, "1": True, "wahr": True, "vrai": True,

@@ -104,6 +104,7 @@ async def test_an_edited_export_changes_what_was_edited(desk: Desk) -> None:
     [
         ("agents", {"country": "DE"}, "the vendor of agent numbers documents no way to change country"),
         ("agents", {"forwarding_number": "+15005550001"}, "calls go to the agent, which is the assignee"),
+        ("agents", {"number": FRESH}, "number identifies a number, and is not changed"),
         ("agents", {"inbound": "agent:x"}, "inbound follows from assignee: set assignee"),
         ("agents", {"status": "paused"}, "status: expected active or inactive, got 'paused'"),
         ("agents", {"label": ""}, "label cannot be cleared"),
