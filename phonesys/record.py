@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import msgspec
 
@@ -108,6 +108,9 @@ class NumberBase:
     """
 
     __slots__ = ()
+
+    id_field: ClassVar[str] = ""
+    """Name of the field behind `id`, if it holds text or nothing. A sweep reads that: `id` is slower."""
 
     def to_dict(self: PhoneNumber) -> dict[str, Any]:
         """Return the number as plain JSON values, by field of `NumberRecord`.

@@ -16,8 +16,8 @@ from phonesys.sweep.verify import (
     PassPage,
     SeenRows,
     form_one_list,
+    identities_of,
     identity_of,
-    ids_and_numbers,
     number_of,
     with_rows,
 )
@@ -82,7 +82,10 @@ class AccountProgress(msgspec.Struct, eq=False):
     def has_ended(self) -> bool:
         """True if pages that were named on a guess, and are not requested yet, lie beyond the end."""
         listing = self.listing_pass
-        return listing is not None and listing.last is not None and not listing.totals and listing.is_whole
+        if listing is None or listing.last is None:
+            return False
+        listing.has_ended = listing.has_ended or (not listing.totals and listing.is_whole)
+        return listing.has_ended
 
     def next_cursors(self, page: Page[PhoneNumber]) -> tuple[Cursor, ...]:
         """Return the cursors to fetch after this page."""
@@ -190,7 +193,8 @@ class PreviousPasses(msgspec.Struct, eq=False):
         if page.rejected:
             rejected = tuple(row for row in page.rejected if row.raw not in self.unreadable)
             page = msgspec.structs.replace(page, rejected=rejected)
-        return with_rows(page, self.seen.unseen(*ids_and_numbers(page.numbers, identity)), identity)
+        ids, numbers, _ = identities_of(page.numbers, identity)
+        return with_rows(page, self.seen.unseen(ids, numbers), identity)
 
 
 def _is_consistent_alone(page: Page[PhoneNumber]) -> bool:

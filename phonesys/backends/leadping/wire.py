@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from datetime import datetime  # noqa: TC003 -- msgspec reads the annotations
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 
@@ -117,6 +117,7 @@ class LeadpingRow(
 ):
     """A list row, which has fewer fields than a single number (schema `PhoneNumberTableRow`)."""
 
+    id_field: ClassVar[str] = "row_id"
     number: Text
     row_id: Text | None = None
     label: Text | None = None
