@@ -65,7 +65,7 @@ class RecordSource:
         self, ignore: Sequence[str] | None, select: Sequence[str] | None = None
     ) -> dict[str, Any]:
         """Return the keyword arguments of an audit; raise UsageError for a rule that does not exist."""
-        chosen = {"rules": _rules(select)} if select else {}
+        chosen = {"rules": selected_rules(select)} if select else {}
         return {
             **chosen,
             "records": self.records,
@@ -75,7 +75,8 @@ class RecordSource:
         }
 
 
-def _rules(codes: Sequence[str]) -> list[Rule]:
+def selected_rules(codes: Sequence[str]) -> list[Rule]:
+    """Return the audit rules with these codes; raise UsageError for a code that no rule has."""
     rules = all_rules()
     if unknown := [code for code in codes if code not in rules]:
         raise UsageError(f"--select: unknown rule {unknown[0]!r:.60}; the rules are {', '.join(rules)}")

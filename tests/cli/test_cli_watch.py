@@ -98,6 +98,8 @@ def test_events_as_json_lines(home: Path) -> None:
     assert {line["event"] for line in found} == {"finding"}
     assert {line["state"] for line in found} == {"new"}
     assert (sweep["event"], sweep["complete"], sweep["open_findings"]) == ("sweep", True, len(found))
+    chosen = call(*EVENTS, "--sweeps", "1", "--select", found[0]["code"], "--store", "j.db")
+    assert {line.get("code") for line in lines(chosen.out)[:-1]} == {found[0]["code"]}
     again = call(*EVENTS, "--sweeps", "1", "--keep", "1")
     (sweep,) = lines(again.out)
     assert (sweep["sweep"], sweep["pruned"], sweep["open_findings"]) == (2, 1, len(found))
@@ -251,6 +253,7 @@ def test_a_found_file_sends_nothing_to_its_author(home: Path, vendors: Sandbox) 
         ((*EVENTS[3:], "--interval", "0s"), "--interval: expected more than nothing"),
         ((*EVENTS[3:], "--quiet-period", "x"), "--quiet-period: expected a duration"),
         ((*EVENTS[3:], "--ignore", "nothing"), "unknown rule 'nothing'"),
+        ((*EVENTS[3:], "--select", "nothing"), "--select: unknown rule 'nothing'"),
         ((*EVENTS[3:], "--sandbox"), "--config: cannot be combined with --sandbox"),
         ((*EVENTS[3:], "--test-alerts"), "no alerts are configured"),
     ],

@@ -482,7 +482,12 @@ class _Missing:
 
 
 @pytest.mark.parametrize(
-    ("module", "command"), [("mcp", ("mcp", "--sandbox")), ("apprise", ("watch", "--test-alerts"))]
+    ("module", "command"),
+    [
+        ("mcp", ("mcp", "--sandbox")),
+        ("apprise", ("watch", "--test-alerts")),
+        ("phonenumbers", ("watch", "--sandbox", "--no-alerts")),
+    ],
 )
 def test_a_missing_extra_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: str, command: tuple[str, ...]
@@ -494,6 +499,6 @@ def test_a_missing_extra_is_named(
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setattr(sys, "meta_path", [_Missing(module), *sys.meta_path])
     done = call(*command)
-    extra = {"mcp": "mcp", "apprise": "alerts"}[module]
+    extra = {"mcp": "mcp", "apprise": "alerts", "phonenumbers": "audit"}[module]
     assert (done.status, len(done.err.splitlines())) == (2, 1), done
     assert f"pip install 'phonesys[{extra}]'" in done.err

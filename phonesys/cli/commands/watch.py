@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from phonesys._extras import require_extra
 from phonesys.cli import sweeping, watch_lines
 from phonesys.cli.options import (  # noqa: TC001 -- typer reads the annotations
     BackendsOption,
@@ -20,10 +21,12 @@ from phonesys.cli.options import (  # noqa: TC001 -- typer reads the annotations
     PoolsOption,
     QuietOption,
     SandboxOption,
+    SelectOption,
     VerboseOption,
 )
 from phonesys.cli.output import destination
 from phonesys.cli.running import DONE, FAILED, run
+from phonesys.cli.source import selected_rules
 from phonesys.cli.store import default_store, expand_store
 from phonesys.cli.terminal import print_error, print_info
 from phonesys.config import ConfiguredBackend, load_backends
@@ -98,6 +101,7 @@ def watch(
         typer.Option(min=1, metavar="N", help="Delete all but the newest snapshots after every sweep."),
     ] = None,
     audit: Annotated[bool, typer.Option("--audit/--no-audit", help="Look for findings too.")] = True,
+    select: SelectOption = None,
     ignore: IgnoreOption = None,
     concurrency: Annotated[int, typer.Option(min=1, metavar="N", help="Most concurrent requests.")] = 64,
     with_pools: PoolsOption = None,
@@ -150,7 +154,10 @@ def watch(
         sender = Alerts(settings.urls, **{**settings.options, **chosen}) if settings.urls and alerts else None
         if test_alerts:
             return _test(sender)
-        select_rules(None, ignore or ())  # names a code that no rule has
+        if audit:
+            require_extra("audit", "phonenumbers")  # before a sweep that could not be audited
+        rules = selected_rules(select) if select else None
+        select_rules(rules, ignore or ())  # names a code that no rule has
         where = store or (None if sandbox else default_store(config))
         if where is None and not sandbox:
             raise UsageError("--store: expected a file or URL, which keeps what was found before")
@@ -160,7 +167,7 @@ def watch(
             store="" if where is None else expand_store(where),
             sweeps=sweeps,
             options={
-                "audit": audit,
+                "audit": audit and (rules if select else True),
                 "ignore": ignore or (),
                 "alerts": sender,
                 "keep": keep,
