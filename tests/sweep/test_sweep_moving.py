@@ -74,6 +74,7 @@ class Changing:
         await asyncio.sleep(self.draw.random())
         return Page(
             account=account,
+            cursor=cursor,
             numbers=tuple(number(row) for row in held),
             next=self._next(place, len(held)),
             offset=place,
@@ -355,6 +356,29 @@ def test_one_move_never_costs_an_account(
     assert {number(row).id for row in backend.always} <= set(found)
 
 
+@pytest.mark.parametrize(
+    ("rows", "totals", "ahead", "pages", "looks"),
+    [
+        (3, True, 1, 1, 0),
+        (8, True, 1, 3, 3),
+        (3, False, 1, 2, 1),
+        (8, False, 1, 3, 2),
+        (9, False, 1, 4, 3),
+        (8, False, 2, 3, 3),
+        (9, False, 2, 5, 5),
+    ],
+)
+def test_places_where_pages_meet_are_looked_at_again(
+    rows: int, pages: int, looks: int, *, totals: bool, ahead: int
+) -> None:
+    """Once where the second page was requested after the first had arrived, and twice elsewhere."""
+    backend = Looking(rows, {}, totals=totals, ahead=ahead)
+    _, report = swept(backend)
+    assert report.pages == pages
+    assert backend.requests == pages + looks
+    assert report.accounts["changing", "a"].passes == 1
+
+
 @pytest.mark.parametrize("totals", [False, True])
 @pytest.mark.parametrize("change", [insert, remove, exchange])
 def test_rows_that_never_rest_are_found_where_pages_share_rows(
@@ -589,6 +613,32 @@ def test_rows_appended_behind_the_last_page_come_once() -> None:
     assert [row.number for row in late.numbers] == [number(row).number for row in (5, 6)]
     assert late.offset == 5
     assert listing.is_consistent
+
+
+def test_a_row_twice_on_one_page_of_several_is_no_sign_of_moving() -> None:
+    """One response shows one moment. A row on two pages is such a sign."""
+    listing = ListingPass(number_of)
+    assert len(listing.add(page_at(0, [0, 0, 1], following=("1",))).numbers) == 2
+    listing.add(page_at(3, [2, 3], following=("2",)))
+    assert listing.duplicates == 1
+    assert listing.is_consistent
+    listing.add(page_at(5, [3, 4]))
+    assert not listing.is_consistent
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_page_that_comes_again_is_no_page(whole: bool) -> None:
+    """Beyond the end, or one that names others, where pages are requested on a guess; else rows moved."""
+    listing = ListingPass(number_of, overlapping=True)
+    listing.add(page_at(0, [0, 1, 2, 3], following=("1/4", "2/4")))
+    if whole:
+        listing.add(page_at(3, [3, 4], overlap=1))
+    with pytest.raises(RepeatedPage, match="none of its numbers is new"):
+        listing.add(page_at(7, [3, 4]) if whole else page_at(6, [0, 1, 2, 3], following=("3/4",)))
+    assert not listing.row_moved
+    if not whole:
+        assert not listing.add(page_at(6, [0, 1, 2, 3])).numbers
+        assert listing.row_moved
 
 
 def page_at(offset: int, rows: list[int], *, overlap: int = 0, following: tuple[str, ...] = ()) -> Page[Any]:
