@@ -58,7 +58,7 @@ class Recorder:
         self._store = store
         rules = None if isinstance(audit, bool) else audit
         self._audit = SweepAudit(phones, rules, ignore) if audit is not False else None
-        self._alerts = alerts
+        self._alerts = alerts if alerts and alerts.names else None
         self._keep = keep
         self._state: WatchState | None = None
         self._backends: tuple[str, ...] = ()
