@@ -5,11 +5,12 @@ other find their shares by being refused (`adaptive`). Programs that share a sto
 
 How it works: a request needs a lease from the store, besides a slot of the local window. Leases are traded in
 batches: those that are wanted, and those whose responses have arrived, which end one window later. They may
-be granted a moment before they begin, so that no program has to ask at the right time. A program
-whose store is gone waits for one window, because the others may have used it whole, and then uses its share:
-the limit divided by the programs that it last saw.
+be granted a moment before they begin, so that no program has to ask at the right time. A program whose store
+is gone waits for one window, because the others may have used it whole, and then uses its share: the limit
+divided by the programs that it last saw.
 
-Measured by `python -m tests.chaos.leases`: four programs, nine tenths of the window used, and no refusal.
+Measured by `python -m tests.chaos.leases`, and by its tests on a simulated clock: four programs, 95 % of the
+window used, and no refusal.
 
 To delete it: `RateLimiter.window` then always makes a `SlidingWindow`, and programs share windows adaptively.
 """

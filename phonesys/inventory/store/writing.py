@@ -442,11 +442,13 @@ async def _unfinished(
 ) -> tuple[int, datetime] | None:
     if within is None:
         return None
+    now = datetime.now(UTC)
     query = select(sweeps.c.id, sweeps.c.started_at).where(
         sweeps.c.scope == scope,
         sweeps.c.name.is_(None),
         sweeps.c.finished_at.is_(None),
-        sweeps.c.started_at >= datetime.now(UTC) - within,
+        # A sweep far in the future began before the clock was set back. Its age is unknown.
+        sweeps.c.started_at.between(now - within, now + within),
     )
     found = (await connection.execute(query.order_by(sweeps.c.id.desc()).limit(1))).first()
     return None if found is None else (found.id, found.started_at)
