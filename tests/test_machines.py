@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.machines import __main__ as command
-from tests.machines.machine import MOUNTS, NEEDS, NETWORK, POSIX, USERS
+from tests.machines.machine import MOUNTS, NEEDS, NETWORK, POSIX, POSTGRESQL, USERS
 from tests.machines.situations import SITUATIONS, Situation
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def test_what_cannot_run_is_reported_with_its_reason(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """It is no failure, and nothing is started for it."""
-    for need in (MOUNTS, USERS, NETWORK):
+    for need in (MOUNTS, USERS, NETWORK, POSTGRESQL):
         monkeypatch.setitem(NEEDS, need, lambda: "Operation not permitted")
     monkeypatch.setattr(command, "SITUATIONS", [one for one in SITUATIONS if one not in ORDINARY])
     assert command.main([]) == 0

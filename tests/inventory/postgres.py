@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _NOBODY = 65534
+_INITDB = ("initdb", "--auth=trust", "--encoding=utf8", "--no-sync", "--username=tests")
+_BASE_BACKUP = (
+    "pg_basebackup", "--username=tests", "--write-recovery-conf", "--checkpoint=fast", "--no-sync"
+)  # fmt: skip
 
 
 def installed() -> Path | None:
@@ -44,39 +48,39 @@ def _readable(programs: Path, base: Path) -> Path:
 
 
 class Server:
-    """A server on a socket in a folder of its own, which can be stopped and started again."""
+    """A server on a socket in a folder of its own, which can be stopped and started again.
 
-    def __init__(self, programs: Path, base: Path) -> None:
+    - `primary`: the server whose changes this one follows, as a hot standby.
+    """
+
+    def __init__(self, programs: Path, base: Path, primary: Server | None = None) -> None:
         self._user: dict[str, Any] = {}
         if os.geteuid() == 0:  # PostgreSQL refuses to run as root
             programs = _readable(programs, base)
             self._user = {"user": _NOBODY, "group": _NOBODY, "extra_groups": []}
         self._programs = programs
-        self._data = base / "data"
-        self._data.mkdir()
-        if self._user:
-            os.chown(self._data, _NOBODY, _NOBODY)
-        initdb: list[str | Path] = [
-            programs / "bin" / "initdb",
-            "--auth=trust",
-            "--encoding=utf8",
-            "--no-sync",
-            "--username=tests",
-        ]
+        self._data, self._sockets = base / "data", base / "sockets"
+        for folder in (self._data, self._sockets):
+            folder.mkdir()
+            if self._user:
+                os.chown(folder, _NOBODY, _NOBODY)
+        create = [*_INITDB] if primary is None else [*_BASE_BACKUP, "--host", str(primary._sockets)]
         subprocess.run(  # noqa: S603
-            [*initdb, "--pgdata", self._data], check=True, capture_output=True, cwd=self._data, **self._user
-        )
-        self.url = f"postgresql://tests@/{{database}}?host={self._data}"
+            [programs / "bin" / create[0], *create[1:], "--pgdata", self._data],
+            check=True, capture_output=True, cwd=self._data, **self._user,
+        )  # fmt: skip
+        self._data.chmod(0o700)
+        self.url = f"postgresql://tests@/{{database}}?host={self._sockets}"
 
     def start(self) -> None:
         """Start, and wait until connections are accepted."""
-        options = ("-k", self._data, "-c", "listen_addresses=", "-c", "fsync=off")
+        options = ("-k", self._sockets, "-c", "listen_addresses=", "-c", "fsync=off")
         command: list[str | Path] = [self._programs / "bin" / "postgres", "-D", self._data, *options]
         self._process = subprocess.Popen(  # noqa: S603
             command, stderr=subprocess.PIPE, text=True, cwd=self._data, **self._user
         )
         assert self._process.stderr is not None
-        if not any("ready to accept connections" in line for line in self._process.stderr):
+        if not any("ready to accept" in line for line in self._process.stderr):
             raise RuntimeError("PostgreSQL did not start")
         # A log that nothing reads would fill its pipe, and then block the server.
         self._reader = threading.Thread(target=deque, args=(self._process.stderr, 0))
@@ -92,11 +96,11 @@ class Server:
 
 
 @contextmanager
-def server(programs: Path) -> Iterator[Server]:
+def server(programs: Path, primary: Server | None = None) -> Iterator[Server]:
     """Run a server, which the block may stop and start."""
     # A socket's path must be short.
     with tempfile.TemporaryDirectory(prefix="pg", dir="/tmp") as folder:
-        running = Server(programs, Path(folder))
+        running = Server(programs, Path(folder), primary)
         running.start()
         try:
             yield running

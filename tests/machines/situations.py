@@ -9,6 +9,7 @@ import shutil
 import signal
 import sqlite3
 import subprocess
+import time
 from collections import Counter
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -17,8 +18,9 @@ from phonesys.cli.sandbox import create_sandbox
 from phonesys.oauth import FileTokenStore
 from tests.cli.vendors import PROGRAM, Result, end, environment, run, serving, start, toml, write
 from tests.conftest import PATIENCE
+from tests.inventory import postgres
 from tests.machines import machine
-from tests.machines.machine import MOUNTS, NETWORK, OTHER_USER, POSIX, ROOT, USERS
+from tests.machines.machine import MOUNTS, NETWORK, OTHER_USER, POSIX, POSTGRESQL, ROOT, USERS
 from tests.oauth.agencies import refreshes, store_of
 
 if TYPE_CHECKING:
@@ -224,6 +226,82 @@ def a_machine_whose_disks_are_all_read_only(folder: Path) -> None:
     machine.mount_read_only(folder)
     done = expect_success(program(*GENERATED, folder=folder, HOME=str(folder), TMPDIR=str(folder)))
     assert done.err.endswith("they agree\n"), done
+
+
+# Databases
+
+READING = (("snapshots",), ("diff",), ("audit",), ("export", "numbers.csv"), ("report", "report.html"))
+"""Commands that only read a store. The numbers of a sandbox are full of findings, and that is status 0."""
+
+
+def execute(url: str, *statements: str) -> list[Any]:
+    """Execute statements, and return the rows of the last one."""
+    import asyncpg  # type: ignore[import-untyped]
+
+    async def run() -> list[Any]:
+        connection = await asyncpg.connect(url)
+        try:
+            for statement in statements[:-1]:
+                await connection.execute(statement)
+            return list(await connection.fetch(statements[-1]))
+        finally:
+            await connection.close()
+
+    return asyncio.run(run())
+
+
+def read_everything(folder: Path, url: str, sandbox: Sandbox) -> None:
+    for command in READING:
+        expect_success(program(*command, "--store", url, folder=folder))
+    expect_success(program("doctor", folder=folder, PHONESYS_STORE=url))
+    lines = expect_success(program("export", "-", "-f", "jsonl", "--store", url, folder=folder)).out
+    assert numbers(lines) == truth(sandbox)
+
+
+@situation(POSTGRESQL)
+def a_role_that_may_only_select(folder: Path) -> None:
+    """Every command that reads works, and a sweep is refused in one line."""
+    with vendors(folder) as sandbox, postgres.server(programs_of_postgresql()) as primary:
+        url = primary.url.format(database="postgres")
+        for _ in range(2):
+            expect_success(program("sweep", "--store", url, folder=folder))
+        grant = "GRANT SELECT ON ALL TABLES IN SCHEMA public TO reader"
+        execute(url, "CREATE ROLE reader LOGIN", grant, "SELECT 1")
+        reader = url.replace("//tests@", "//reader@")
+        read_everything(folder, reader, sandbox)
+        done = program("sweep", "-q", "--store", reader, folder=folder)
+        expect_error(done, "permission denied")
+        assert done.err.count("\n") == 1, done
+
+
+@situation(POSTGRESQL)
+def a_hot_standby(folder: Path) -> None:
+    """Every command that reads works on a server that follows another one, also for a role with SELECT."""
+    programs = programs_of_postgresql()
+    with vendors(folder) as sandbox, postgres.server(programs) as primary:
+        url = primary.url.format(database="postgres")
+        expect_success(program("sweep", "--store", url, folder=folder))
+        with postgres.server(programs, primary) as standby:
+            copy = standby.url.format(database="postgres")
+            grant = "GRANT SELECT ON ALL TABLES IN SCHEMA public TO reader"
+            execute(url, "CREATE ROLE reader LOGIN", grant, "SELECT 1")
+            expect_success(program("sweep", "--store", url, folder=folder))  # streamed while both run
+            (written,) = execute(url, "SELECT pg_current_wal_flush_lsn()::text AS lsn")
+            reached = f"SELECT pg_last_wal_replay_lsn() >= '{written['lsn']}'::pg_lsn AS yes"
+            while not execute(copy, reached)[0]["yes"]:
+                time.sleep(0.05)
+            assert execute(copy, "SELECT pg_is_in_recovery() AS yes")[0]["yes"]
+            for role in ("tests", "reader"):
+                read_everything(folder, copy.replace("//tests@", f"//{role}@"), sandbox)
+            done = program("sweep", "-q", "--store", copy, folder=folder)
+            expect_error(done, "read-only")
+            assert done.err.count("\n") == 1, done
+
+
+def programs_of_postgresql() -> Path:
+    programs = postgres.installed()
+    assert programs is not None  # the need of these situations
+    return programs
 
 
 # Limits, streams, locales
