@@ -16,8 +16,8 @@ class _Reset(NamedTuple):
     monotonic: float
 
     def is_over(self) -> bool:
-        # A clock that is set back must not block an account for longer. A machine that sleeps must not either,
-        # and its monotonic clock may stand still meanwhile.
+        # A clock that is set back must not block an account for longer. Nor must a machine that sleeps, whose
+        # monotonic clock may stand still meanwhile.
         return datetime.now(UTC) >= self.at or time.monotonic() >= self.monotonic
 
 
