@@ -313,7 +313,7 @@ def _is_wanted(one: AccountOutcome, arguments: results.ListAccounts) -> bool:
 
 
 def _matches(finding: Finding, arguments: results.ListFindings) -> bool:
-    worst = arguments.severity or Severity.NOTICE
+    worst = Severity(arguments.severity or Severity.NOTICE)
     return (
         finding.severity.rank <= worst.rank
         and (arguments.code is None or finding.code == arguments.code)

@@ -15,6 +15,7 @@ from mcp import Client, StdioServerParameters, stdio_client
 
 from phonesys import Forbidden, InvalidArgument, Leadping, PhoneSystem
 from phonesys.inventory import Inventory, NoSnapshot
+from phonesys.inventory.audit import Severity
 from phonesys.mcp import Toolbox, Writer, read_tools, results, write_tools
 from phonesys.mcp.server import _Calls
 from phonesys.mcp.text import NOTICE, clean, clean_text
@@ -244,6 +245,9 @@ async def test_counts_changes_and_findings(store: str) -> None:
     assert second.next_cursor is None
     found = await tools.list_findings(results.ListFindings(code="incomplete-account"))
     assert [one.accounts for one in found.findings] == [["memory:c"]]
+    warnings = await tools.list_findings(results.ListFindings(severity=Severity.WARNING))
+    worst = await tools.list_findings(results.ListFindings(severity=Severity.CRITICAL))
+    assert warnings.by_severity["warning"] == warnings.total - worst.total > 0
     every = await tools.list_findings(results.ListFindings())
     page = await tools.list_findings(results.ListFindings(limit=1))
     rest = await tools.list_findings(results.ListFindings(limit=200, cursor=page.next_cursor))
