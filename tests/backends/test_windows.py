@@ -18,6 +18,12 @@ from phonesys.sandbox import Sandbox
 SIZES = st.integers(1, 1000)
 
 
+@pytest.fixture(autouse=True)
+def new_plans() -> None:
+    """Compute every plan in the test that needs it."""
+    window_plan.cache_clear()
+
+
 def read(max_size: int, rows: int, *, total: bool = False, lookahead: int = 1) -> list[Window]:
     """Return the windows that are requested of a list with so many rows, in order."""
     waiting: list[str | None] = [None]
@@ -123,6 +129,39 @@ def test_a_total_that_grows_is_read_to_its_end() -> None:
 def test_implausible_totals_are_no_plan() -> None:
     """A vendor that counts billions of rows does not make the client plan for them."""
     assert WindowPosition(0, 10).following(10, 10**12) == ("1/10",)
+    assert WindowPosition(0, 10).following(10, 100_001) == ("1/10",)
+    assert len(WindowPosition(0, 10).following(10, 100_000)) >= 10_000
+
+
+@pytest.mark.parametrize(
+    ("page", "named"),
+    [
+        (0, [1]),
+        (1, [2, 3]),
+        (2, [4]),
+        (3, [5, 6]),
+        (4, [7]),
+        (7, [10, 11]),
+        (39, [50, 51]),
+        (40, [52]),
+        (99, [111]),
+    ],
+)
+def test_more_pages_are_named_as_pages_prove_full(page: int, named: list[int]) -> None:
+    """Two ahead of the second page, and one more for each four that are full, up to the limit."""
+    assert list(pages_named_by(page, 12)) == named
+
+
+def test_positions_are_made_of_cursors_and_first_pages() -> None:
+    """A cursor without a plan is of none, and a vendor's own page size is adopted from its first page."""
+    assert WindowPosition.parse("3/10", 10) == (3, 10, 0)
+    assert WindowPosition.parse("3/10/7", 10) == (3, 10, 7)
+    assert WindowPosition(0, 100).resized(50, reported=50, more=None) == (0, 50, 0)
+    assert WindowPosition(0, 100).resized(30, reported=50, more=False) == (0, 50, 0)
+    assert WindowPosition(0, 100).resized(30, reported=None, more=True) == (0, 30, 0)
+    assert WindowPosition(2, 100).resized(30, reported=None, more=True) == (2, 100, 0)
+    assert WindowPosition(4, 10).following(10, None) == ("5/10",)
+    assert str(next_window(60, 5)) == "Window(page=12, size=5)"
 
 
 def providers(sandbox: Sandbox) -> list[NumberProvider]:
