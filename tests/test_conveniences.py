@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import sys
+from datetime import UTC, datetime
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import polars as pl
 import pytest
 
@@ -24,11 +26,13 @@ from phonesys import (
     UsageError,
 )
 from phonesys._extras import MissingExtra
+from phonesys.changes import Plan, PlannedChange, Reading
 from phonesys.inventory import ChangeKind, Inventory
 from phonesys.inventory.diff import Change, Comparison, FieldChange
 from phonesys.inventory.export import COLUMNS, arrow_table, export
 from phonesys.model import UnreadableRow
 from phonesys.provider import NumberProvider
+from phonesys.writes import Action
 from tests.cli.vendors import toml
 from tests.sweep.memory import Memory, number, simple
 
@@ -253,6 +257,19 @@ async def test_objects_are_shown_in_one_short_line(tmp_path: Path) -> None:
         assert repr(opened.sweep()) == "<Sweep of memory: not started>"
         async with store.sweep(opened) as stored:
             assert repr(stored).startswith("<StoredSweep 1: <Sweep of memory: 0 numbers")
+
+
+def test_a_plan_is_shown_by_its_counts() -> None:
+    """Not by every field of every change."""
+    changes = tuple(
+        PlannedChange(position=index, action=Action.UPDATE, backend="b", account="a", new={"label": "x" * 99})
+        for index in range(1000)
+    )
+    plan = Plan(
+        id="p1", created_at=datetime.now(UTC), reading=Reading(source="live", read_at=datetime.now(UTC))
+    )
+    assert repr(plan) == "<Plan p1: no changes>"
+    assert repr(msgspec.structs.replace(plan, changes=changes)) == "<Plan p1: 1,000 update>"
 
 
 class Text(HTMLParser):

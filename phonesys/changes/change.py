@@ -166,6 +166,10 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Id of the plan that this one takes back."""
     left_out: tuple[LeftOut, ...] = ()
 
+    def __repr__(self) -> str:
+        found = ", ".join(f"{count:,} {action.value}" for action, count in self.counts().items())
+        return f"<Plan {self.id}: {found or 'no changes'}>"
+
     def counts(self) -> Counter[Action]:
         """Return the number of changes of each kind."""
         return Counter(change.action for change in self.changes)

@@ -70,7 +70,10 @@ _PANELS = {
     "Setup": {
         "mcp": ("mcp", "Serve assistants and agents on stdin and stdout, by the Model Context Protocol."),
         "providers": ("providers", "Show installed and configured backends, and their abilities."),
-        "doctor": ("doctor", "Check the configuration, proxy, connection, credentials, scopes, clock and store."),
+        "doctor": (
+            "doctor",
+            "Check everything that a sweep needs, and advise what to type.",
+        ),
         "schema": ("schema", "Print the JSON schema of the lines that a command writes."),
         "sandbox": ("sandbox", "Serve the three vendors' APIs on loopback until Ctrl-C."),
         "auth": ("auth", "Authorize an app of yours with LeadConnector."),

@@ -19,10 +19,11 @@ def doctor(
     rows: RowOptions,
     log: LogOptions,
 ) -> None:
-    """Check the installation, configuration, proxy, connection, credentials, scopes, clock and store.
+    """Check everything that a sweep needs, and advise what to type.
 
-    Reads one page of one account of each backend, and its pools and agents. Nothing is changed. The status is
-    1 if something is wrong.
+    That is the installation, configuration, proxy, connection, credentials, scopes, clock and store. Reads
+    one page of one account of each backend, and its pools and agents. Nothing is changed. The status is 1 if
+    something is wrong.
     """
 
     async def main() -> int:
