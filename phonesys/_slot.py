@@ -28,6 +28,9 @@ class RequestSlot(Protocol):
         """Release the slot while the context is open."""
         ...
 
+    async def wait_for_capacity(self) -> None:
+        """Wait until the consumer has caught up. Rows take twice the memory of the body that holds them."""
+
 
 current: ContextVar[RequestSlot | None] = ContextVar("phonesys._slot", default=None)
 """The slot of the running task; None for calls outside of a sweep."""

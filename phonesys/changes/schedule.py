@@ -37,6 +37,9 @@ class Slots:
     def on_request(self) -> None:
         """Do nothing."""
 
+    async def wait_for_capacity(self) -> None:
+        """Do not wait: changes hold no pages."""
+
     def on_retry(self) -> None:
         """Do nothing."""
 

@@ -68,6 +68,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 _RATE_LIMITED_RETRIES = 4  # times as many: where others use the same window, it may be full repeatedly
 _SUCCESS, _REDIRECTION = 200, 300
+_LARGE_BODY = 64 * 1024  # decoded only once a sweep has room for its rows
 _ACCEPT = "application/json, application/problem+json"
 _ACCEPT_ENCODING = "gzip, deflate"
 
@@ -311,6 +312,8 @@ class HttpClient:
             window.complete(self._loop.time())
         limiter.update(key, window, response.headers)
         if _SUCCESS <= response.status < _REDIRECTION:
+            if len(response.body) > _LARGE_BODY and (slot := _slot.current.get()) is not None:
+                await slot.wait_for_capacity()
             try:
                 result = call.decode(response.body)
             except DecodeError as failure:

@@ -46,9 +46,13 @@ class PageBuffer:
                 self._getters.wake_one()
 
     async def wait_for_capacity(self) -> None:
-        """Wait until the consumer has caught up."""
+        """Wait until the consumer has caught up.
+
+        The caller may turn out to have no page to add. So the next one that waits looks for itself.
+        """
         while not self.has_capacity:
             await self._putters.wait()
+        self._putters.wake_one()
 
     async def get(self) -> BufferedPage | None:
         """Wait for the next page and remove it. Return None once the buffer is closed."""

@@ -71,8 +71,8 @@ class SweepRun:
         self._loop = asyncio.get_running_loop()
         self._started = self._loop.time()
         self._work = WorkQueue(source_size=options.concurrency)
-        self._pool = WorkerPool(self._work, self._fetch, group, report, options.concurrency)
         self._buffer = PageBuffer()
+        self._pool = WorkerPool(self._work, self._buffer, self._fetch, group, report, options.concurrency)
         self._open: dict[tuple[str, str], AccountProgress] = {}
         self._unread: list[tuple[Source, Iterator[str]]] = []
         self._readers = len(self._sources)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from phonesys.model import Cursor
     from phonesys.sweep.account import AccountProgress
+    from phonesys.sweep.buffer import PageBuffer
     from phonesys.sweep.queue import WorkQueue
     from phonesys.sweep.report import SweepReport
 
@@ -31,9 +32,16 @@ class WorkerPool:
     """Workers that fetch the pages of a queue."""
 
     def __init__(
-        self, work: WorkQueue, fetch: Fetch, group: TaskGroup, report: SweepReport, concurrency: int
+        self,
+        work: WorkQueue,
+        buffer: PageBuffer,
+        fetch: Fetch,
+        group: TaskGroup,
+        report: SweepReport,
+        concurrency: int,
     ) -> None:
         self.work = work
+        self.buffer = buffer
         self.fetch = fetch
         self.report = report
         self.slots = Semaphore(concurrency)
@@ -117,6 +125,10 @@ class Worker:
     def on_retry(self) -> None:
         """Count a retry."""
         self._pool.report.retries += 1
+
+    async def wait_for_capacity(self) -> None:
+        """Wait until the buffer has capacity for a page."""
+        await self._pool.buffer.wait_for_capacity()
 
     @asynccontextmanager
     async def waiting(self) -> AsyncGenerator[None]:

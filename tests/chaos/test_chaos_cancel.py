@@ -53,6 +53,9 @@ class Crowded:
     def on_retry(self) -> None:
         """Count nothing."""
 
+    async def wait_for_capacity(self) -> None:
+        pass
+
     @asynccontextmanager
     async def waiting(self) -> AsyncGenerator[None]:
         yield

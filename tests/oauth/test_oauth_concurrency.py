@@ -32,6 +32,8 @@ class RecordingSlot:
 
     def on_retry(self) -> None: ...
 
+    async def wait_for_capacity(self) -> None: ...
+
     @asynccontextmanager
     async def waiting(self) -> AsyncGenerator[None]:
         began = asyncio.get_running_loop().time()
