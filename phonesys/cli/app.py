@@ -74,7 +74,7 @@ _PANELS = {
             "doctor",
             "Check everything that a sweep needs, and advise what to type.",
         ),
-        "schema": ("schema", "Print the JSON schema of the lines that a command writes."),
+        "schema": ("schema", "Print the JSON schema of the lines that a command writes with --format jsonl."),
         "sandbox": ("sandbox", "Serve the three vendors' APIs on loopback until Ctrl-C."),
         "auth": ("auth", "Authorize an app of yours with LeadConnector."),
     },
