@@ -16,7 +16,7 @@ if TYPE_CHECKING:
         exchange_code,
     )
     from phonesys.backends.leadping import Leadping, LeadpingNumber, LeadpingRow, ListOptions
-    from phonesys.changes import Change, ChangeOutcome, ChangeResult, Plan, PlannedChange, Risk
+    from phonesys.changes import ChangeOutcome, ChangeRequest, ChangeResult, Plan, PlannedChange, Risk
     from phonesys.errors import (
         AttemptTimeout,
         BackendFault,
@@ -93,8 +93,8 @@ __all__ = [
     "Bearer",
     "CallError",
     "Capabilities",
-    "Change",
     "ChangeOutcome",
+    "ChangeRequest",
     "ChangeResult",
     "ConfigError",
     "Conflict",

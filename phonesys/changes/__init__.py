@@ -2,8 +2,8 @@
 
 from phonesys.changes.change import (
     AccountShare,
-    Change,
     ChangeOutcome,
+    ChangeRequest,
     ChangeResult,
     Concern,
     LeftOut,
@@ -20,8 +20,8 @@ from phonesys.changes.run import PlanRun
 
 __all__ = [
     "AccountShare",
-    "Change",
     "ChangeOutcome",
+    "ChangeRequest",
     "ChangeResult",
     "Concern",
     "Journal",

@@ -18,7 +18,7 @@ VERSION = 1
 """Version of the format in which plans are written. It changes if a field is removed or changes its type."""
 
 
-class Change(msgspec.Struct, frozen=True, kw_only=True):
+class ChangeRequest(msgspec.Struct, frozen=True, kw_only=True):
     """A desired state of one number.
 
     `fields` are named by the columns of an export, such as `label`, `assignee`, `status` or `is_enabled`, and

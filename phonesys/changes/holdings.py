@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Mapping
 
     from phonesys.change_rules import ChangeRules
-    from phonesys.changes.change import Change
+    from phonesys.changes.change import ChangeRequest
     from phonesys.model import PhoneNumber
     from phonesys.sweep import SweepReport
     from phonesys.writes import Value
@@ -86,7 +86,7 @@ AccountsByBackend = dict[str, set[str] | None]
 class Holdings:
     """The held numbers that some changes may be about, and the number of all others."""
 
-    def __init__(self, changes: Iterable[Change], rules: Mapping[str, ChangeRules]) -> None:
+    def __init__(self, changes: Iterable[ChangeRequest], rules: Mapping[str, ChangeRules]) -> None:
         wanted = list(changes)
         self._rules = rules
         self._ids = {change.id for change in wanted if change.id}
@@ -129,7 +129,7 @@ class Holdings:
         self._by_number[number_key(record.number)].append(held)
         self._labelled[record.backend, record.account, record.label or ""].append(held)
 
-    def find(self, change: Change) -> list[Held]:
+    def find(self, change: ChangeRequest) -> list[Held]:
         """Return the numbers that a change may mean: by its id if it has one, else by its number."""
         if change.id:
             found = self._by_id.get(change.id, [])

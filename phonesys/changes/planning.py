@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, cast
 import msgspec
 
 from phonesys._validation import validate_e164
-from phonesys.changes.change import AccountShare, Change, Plan, PlannedChange
+from phonesys.changes.change import AccountShare, ChangeRequest, Plan, PlannedChange
 from phonesys.changes.effects import create_effects, delete_effects, update_effects
 from phonesys.changes.holdings import Holdings, read_live, read_snapshot
 from phonesys.changes.values import (
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from phonesys.telemetry.observers import Observers
     from phonesys.writes import Value
 
-Changes: TypeAlias = Iterable[Change] | AsyncIterable[Change]
+Changes: TypeAlias = Iterable[ChangeRequest] | AsyncIterable[ChangeRequest]
 
 _MAX_SHOWN = 3
 _LOOKUPS = 8  # at a time
@@ -70,7 +70,7 @@ async def make_plan(
 class Draft:
     """A change that is being planned."""
 
-    change: Change
+    change: ChangeRequest
     action: Action
     backend: str
     account: str
@@ -91,7 +91,7 @@ class Planner:
 
     def __init__(
         self,
-        changes: list[Change],
+        changes: list[ChangeRequest],
         providers: Mapping[str, NumberProvider],
         accounts: Mapping[str, Accounts],
         observers: Observers,
@@ -134,7 +134,7 @@ class Planner:
     # Validation without any request
 
     @contextmanager
-    def _collect(self, change: Change) -> Generator[None]:
+    def _collect(self, change: ChangeRequest) -> Generator[None]:
         """Collect the errors of a change, so that all are reported at once."""
         try:
             yield
@@ -143,14 +143,14 @@ class Planner:
         except PhonesysError as error:
             self._errors.append(LineError(change.line, str(error)))
 
-    def _is_sound(self, change: Change) -> bool:
+    def _is_sound(self, change: ChangeRequest) -> bool:
         before = len(self._errors)
         with self._collect(change):
             self._check_identity(change)
             self._check_columns(change)
         return len(self._errors) == before
 
-    def _check_identity(self, change: Change) -> None:
+    def _check_identity(self, change: ChangeRequest) -> None:
         is_new = change.action in {Action.CREATE, Action.BUY}
         _check_types(change)
         if change.backend is not None and change.backend not in self._providers:
@@ -165,7 +165,7 @@ class Planner:
         if not is_new and not (change.number or change.id):
             raise InvalidArgument("expected a number or an id")
 
-    def _check_columns(self, change: Change) -> None:
+    def _check_columns(self, change: ChangeRequest) -> None:
         """Raise InvalidArgument for a name that is neither a column nor a word of a backend."""
         rules = [self._rules[change.backend]] if change.backend else list(self._rules.values())
         known = COLUMNS.union(*(one.fields for one in rules))
@@ -177,7 +177,7 @@ class Planner:
 
     # Reading
 
-    async def _accounts_of_new_numbers(self, changes: Iterable[Change]) -> dict[str, str]:
+    async def _accounts_of_new_numbers(self, changes: Iterable[ChangeRequest]) -> dict[str, str]:
         """Return the account of each backend in which new numbers are made, if it has only one."""
         found: dict[str, str] = {}
         unnamed = [c for c in changes if c.action in {Action.CREATE, Action.BUY} and c.account is None]
@@ -210,7 +210,7 @@ class Planner:
 
     async def _read(
         self,
-        changes: list[Change],
+        changes: list[ChangeRequest],
         accounts: Mapping[str, str],
         snapshot: SnapshotSource | None,
         concurrency: int,
@@ -240,7 +240,7 @@ class Planner:
 
     # Numbers that are held
 
-    def _draft_held(self, change: Change) -> None:
+    def _draft_held(self, change: ChangeRequest) -> None:
         held = self._resolve(change)
         record = held.record
         rules = self._rules[record.backend]
@@ -266,7 +266,7 @@ class Planner:
         if self._deleted.setdefault(draft.key, draft) is draft:
             self._drafts.append(draft)
 
-    def _resolve(self, change: Change) -> Held:
+    def _resolve(self, change: ChangeRequest) -> Held:
         """Return the number that a change means. Raise InvalidArgument if there is none, or several."""
         name = change.number or f"id {change.id}"
         found = self._holdings.find(change)
@@ -282,13 +282,13 @@ class Planner:
             raise InvalidArgument(f"id {change.id} is {record.number}, and not {change.number}")
         return found[0]
 
-    def _not_found(self, name: str, change: Change) -> str:
+    def _not_found(self, name: str, change: ChangeRequest) -> str:
         where = " ".join(filter(None, (change.backend, change.account)))
         if gaps := self._holdings.gaps(change.backend, change.account):
             return f"{name} was not found, but not everything could be read: {_shortened(gaps)}"
         return f"{name} is not held{f' by {where}' if where else ''}"
 
-    def _differences(self, change: Change, held: Held, rules: ChangeRules) -> dict[str, Value]:
+    def _differences(self, change: ChangeRequest, held: Held, rules: ChangeRules) -> dict[str, Value]:
         """Return the fields to set. Raise PlanError for those that cannot be."""
         new: dict[str, Value] = {}
         errors: list[LineError] = []
@@ -323,7 +323,7 @@ class Planner:
 
     # Numbers that do not exist yet
 
-    def _draft_new(self, change: Change, accounts: Mapping[str, str]) -> None:
+    def _draft_new(self, change: ChangeRequest, accounts: Mapping[str, str]) -> None:
         backend = change.backend or ""
         rules = self._rules[backend]
         rule = new_number_rule(rules, change.action)
@@ -448,7 +448,7 @@ class Planner:
         )
 
 
-def _check_types(change: Change) -> None:
+def _check_types(change: ChangeRequest) -> None:
     texts = {name: getattr(change, name) for name in ("number", "id", "backend", "account")}
     for name, value in texts.items():
         if not isinstance(value, str | None):
@@ -458,7 +458,7 @@ def _check_types(change: Change) -> None:
             raise InvalidArgument(f"{name}: expected text, true or false, got {value!r:.80}")
 
 
-def _new_fields(change: Change, rules: ChangeRules, rule: NewNumberRule) -> dict[str, Value]:
+def _new_fields(change: ChangeRequest, rules: ChangeRules, rule: NewNumberRule) -> dict[str, Value]:
     """Return the fields of a number that is to be made. Raise PlanError for those that cannot be set."""
     new: dict[str, Value] = {}
     errors: list[LineError] = []

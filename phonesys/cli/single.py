@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from phonesys.changes import Change
+from phonesys.changes import ChangeRequest
 from phonesys.cli.plans import PlanFormat
 from phonesys.cli.running import DONE
 from phonesys.cli.showing import report_mistakes, show_plan
@@ -52,7 +52,7 @@ async def plan_single(
     if (rule := rules.fields.get("status")) is not None and "status" in fields:
         ours = {theirs.casefold(): word for word, theirs in rule.words.items()}
         fields["status"] = ours.get(str(fields["status"]).casefold(), fields["status"])
-    change = Change(
+    change = ChangeRequest(
         action=action, backend=backend.name, account=account, id=number_id, number=number, fields=fields
     )
     async with PhoneSystem(backend.provider) as phones:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
-from phonesys.changes import Change, ChangeOutcome, MemoryJournal, Plan
+from phonesys.changes import ChangeOutcome, ChangeRequest, MemoryJournal, Plan
 from phonesys.errors import InvalidArgument, PlanError
 from phonesys.inventory import Inventory
 from phonesys.mcp import results
@@ -97,8 +97,8 @@ class Writer:
             yield inventory
 
 
-def _change(one: results.ChangeRequest) -> Change:
-    return Change(
+def _change(one: results.ChangeRequest) -> ChangeRequest:
+    return ChangeRequest(
         action=Action(one.action),
         number=one.number,
         id=one.id,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
 
-    from phonesys.changes import Change
+    from phonesys.changes import ChangeRequest
     from phonesys.provider import NumberProvider
 
 
@@ -60,5 +60,5 @@ class BackendUnderTest:
     """Lists the paths that the stand-in was asked for so far, still percent-encoded."""
     paths: str | None = None
     """A regular expression that each of them must match as a whole."""
-    changes: Sequence[Change] = ()
+    changes: Sequence[ChangeRequest] = ()
     """Changes that the backend can carry out on the stand-in, and that it has not carried out yet."""

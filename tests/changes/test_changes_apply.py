@@ -10,8 +10,8 @@ import pytest
 from phonesys import (
     Action,
     AgentNumbers,
-    Change,
     ChangeOutcome,
+    ChangeRequest,
     InvalidArgument,
     Leadping,
     NotPermitted,
@@ -41,35 +41,37 @@ UNCLEAR, NOT_REACHED = ChangeOutcome.UNCLEAR, ChangeOutcome.NOT_REACHED
 OTHER = "+15005550007"
 
 
-def every_change(desk: Desk) -> list[Change]:
+def every_change(desk: Desk) -> list[ChangeRequest]:
     """Every change that the three vendors document."""
     rows, numbers, agents = desk.assigned, desk.leadping, desk.agents
     rows[1].friendly_name = "Line"  # one without a label could not get it back
     sold = next(number for number in desk.sandbox.state.for_sale(100) if number.startswith("+1"))
     return [
-        Change(id=rows[0].id, fields={"assignee": agents[-1]}),
-        Change(id=rows[1].id, fields={"assignee": None, "label": "Free"}),
-        Change(id=rows[2].id, fields={"label": "Desk"}),
-        Change(id=rows[3].id, fields={"status": "active" if rows[3].status == "INACTIVE" else "inactive"}),
-        Change(id=rows[4].id, action=Action.DELETE),
-        Change(
+        ChangeRequest(id=rows[0].id, fields={"assignee": agents[-1]}),
+        ChangeRequest(id=rows[1].id, fields={"assignee": None, "label": "Free"}),
+        ChangeRequest(id=rows[2].id, fields={"label": "Desk"}),
+        ChangeRequest(
+            id=rows[3].id, fields={"status": "active" if rows[3].status == "INACTIVE" else "inactive"}
+        ),
+        ChangeRequest(id=rows[4].id, action=Action.DELETE),
+        ChangeRequest(
             backend="agents",
             number=FRESH,
             action=Action.CREATE,
             fields={"assignee": agents[0], "label": "New"},
         ),
-        Change(id=numbers[0].id, fields={"label": "Main"}),
-        Change(id=numbers[1].id, fields={"is_enabled": not numbers[1].enabled}),
-        Change(id=numbers[2].id, fields={"organization": "org_2"}),
-        Change(id=numbers[3].id, action=Action.DELETE),
-        Change(
+        ChangeRequest(id=numbers[0].id, fields={"label": "Main"}),
+        ChangeRequest(id=numbers[1].id, fields={"is_enabled": not numbers[1].enabled}),
+        ChangeRequest(id=numbers[2].id, fields={"organization": "org_2"}),
+        ChangeRequest(id=numbers[3].id, action=Action.DELETE),
+        ChangeRequest(
             backend="leadping",
             number=FRESH,
             action=Action.CREATE,
             fields={"label": "New", "is_enabled": "false"},
         ),
-        Change(backend="leadping", number=OTHER, action=Action.BUY, fields={"label": "Bought"}),
-        Change(
+        ChangeRequest(backend="leadping", number=OTHER, action=Action.BUY, fields={"label": "Bought"}),
+        ChangeRequest(
             backend="leadconnector",
             account=desk.sandbox.location_ids[0],
             number=sold,
@@ -126,18 +128,18 @@ async def test_the_same_plan_changes_nothing_the_second_time(desk: Desk) -> None
     assert state_of(desk) == state
 
 
-WRITES: dict[str, Callable[[Desk], Change]] = {
-    "agents.update": lambda desk: Change(id=desk.assigned[0].id, fields={"assignee": desk.agents[-1]}),
-    "agents.delete": lambda desk: Change(id=desk.assigned[0].id, action=Action.DELETE),
-    "agents.assign": lambda desk: Change(
+WRITES: dict[str, Callable[[Desk], ChangeRequest]] = {
+    "agents.update": lambda desk: ChangeRequest(id=desk.assigned[0].id, fields={"assignee": desk.agents[-1]}),
+    "agents.delete": lambda desk: ChangeRequest(id=desk.assigned[0].id, action=Action.DELETE),
+    "agents.assign": lambda desk: ChangeRequest(
         backend="agents", number=FRESH, action=Action.CREATE, fields={"assignee": desk.agents[0]}
     ),
-    "leadping.update": lambda desk: Change(id=desk.leadping[0].id, fields={"label": "Main"}),
-    "leadping.delete": lambda desk: Change(id=desk.leadping[0].id, action=Action.DELETE),
-    "leadping.create": lambda desk: Change(
+    "leadping.update": lambda desk: ChangeRequest(id=desk.leadping[0].id, fields={"label": "Main"}),
+    "leadping.delete": lambda desk: ChangeRequest(id=desk.leadping[0].id, action=Action.DELETE),
+    "leadping.create": lambda desk: ChangeRequest(
         backend="leadping", number=FRESH, action=Action.BUY, fields={"label": "Bought"}
     ),
-    "leadconnector.purchase": lambda desk: Change(
+    "leadconnector.purchase": lambda desk: ChangeRequest(
         backend="leadconnector",
         account=desk.sandbox.location_ids[0],
         number=next(number for number in desk.sandbox.state.for_sale(100) if number.startswith("+1")),
@@ -213,7 +215,7 @@ async def test_a_number_that_is_not_as_planned_stays_untouched(
     """Whatever field changed since, also one that the plan does not set."""
     row = desk.assigned[0]
     fields = {"assignee": desk.agents[-1]} if action is Action.UPDATE else {}
-    plan = await desk.phones.plan([Change(id=row.id, action=action, fields=fields)])
+    plan = await desk.phones.plan([ChangeRequest(id=row.id, action=action, fields=fields)])
     CONFLICTS[field](row)
     (result,) = (await desk.apply(plan)).values()
     assert result.outcome is CONFLICT
@@ -226,8 +228,8 @@ async def test_a_number_that_is_gone_or_was_taken_is_a_conflict(desk: Desk) -> N
     rows = desk.assigned
     plan = await desk.phones.plan(
         [
-            Change(id=rows[0].id, fields={"label": "Desk"}),
-            Change(id=rows[1].id, action=Action.DELETE),
+            ChangeRequest(id=rows[0].id, fields={"label": "Desk"}),
+            ChangeRequest(id=rows[1].id, action=Action.DELETE),
             WRITES["agents.assign"](desk),
             WRITES["leadping.create"](desk),
         ]
@@ -304,8 +306,8 @@ async def test_a_run_that_was_killed_is_taken_up(lost: Fault) -> None:
     async with open_desk() as desk:
         rows, numbers = desk.assigned, desk.leadping
         apart = [
-            Change(id=rows[1].id, action=Action.DELETE),
-            Change(id=numbers[1].id, action=Action.DELETE),
+            ChangeRequest(id=rows[1].id, action=Action.DELETE),
+            ChangeRequest(id=numbers[1].id, action=Action.DELETE),
         ]
         others = [make(desk) for route, make in WRITES.items() if not route.endswith("delete")]
         plan = await desk.phones.plan([*others, *apart])
@@ -343,7 +345,7 @@ async def test_cancelling_leaves_a_true_journal(desk: Desk) -> None:
 async def test_leaving_the_block_stops_the_run(desk: Desk) -> None:
     """Nothing is changed after it, and the rest is done by the next run."""
     journal = MemoryJournal()
-    changes = [Change(id=row.id, fields={"label": "Desk"}) for row in desk.assigned]
+    changes = [ChangeRequest(id=row.id, fields={"label": "Desk"}) for row in desk.assigned]
     plan = await desk.phones.plan(changes)
     async with desk.phones.apply(plan, journal=journal, concurrency=1) as run:
         async for _ in run:
@@ -358,7 +360,7 @@ async def test_leaving_the_block_stops_the_run(desk: Desk) -> None:
 async def test_a_run_stops_after_so_many_failures(desk: Desk) -> None:
     """The rest is not reached, and a later run does it."""
     journal = MemoryJournal()
-    changes = [Change(id=row.id, fields={"label": "Desk"}) for row in desk.assigned]
+    changes = [ChangeRequest(id=row.id, fields={"label": "Desk"}) for row in desk.assigned]
     plan = await desk.phones.plan(changes)
     desk.sandbox.script("agents.update", status(422), status(422))
     results = await desk.apply(plan, journal=journal, max_failures=2, concurrency=1)
@@ -373,8 +375,8 @@ async def test_the_changes_of_one_number_are_made_in_order(desk: Desk) -> None:
     """A number is deleted, then assigned anew; if the first fails, the second is not tried."""
     row = desk.assigned[0]
     changes = [
-        Change(id=row.id, action=Action.DELETE),
-        Change(
+        ChangeRequest(id=row.id, action=Action.DELETE),
+        ChangeRequest(
             backend="agents",
             number=row.number,
             action=Action.CREATE,
@@ -394,7 +396,7 @@ async def test_the_changes_of_one_number_are_made_in_order(desk: Desk) -> None:
 
 async def test_risks_need_a_permission(desk: Desk) -> None:
     """Before anything is sent. Each is named, with its word."""
-    plan = await desk.phones.plan([Change(id=desk.assigned[0].id, fields={"assignee": None})])
+    plan = await desk.phones.plan([ChangeRequest(id=desk.assigned[0].id, fields={"assignee": None})])
     with pytest.raises(NotPermitted, match=r"permission \(unroute\): no calls reach \+"):
         desk.phones.apply(plan)
     with pytest.raises(NotPermitted, match="1 of the 8 numbers of agents default are touched, more than 10%"):
@@ -408,7 +410,7 @@ async def test_risks_need_a_permission(desk: Desk) -> None:
 
 async def test_a_plan_that_was_edited_is_validated_again(desk: Desk) -> None:
     """A plan is a file: what the backend cannot do is refused before anything is sent."""
-    plan = await desk.phones.plan([Change(id=desk.assigned[0].id, fields={"label": "Desk"})])
+    plan = await desk.phones.plan([ChangeRequest(id=desk.assigned[0].id, fields={"label": "Desk"})])
     data = plan.to_jsonl()
     edited = type(plan).from_jsonl(data.replace(b'"new":{"label"', b'"new":{"country"'))
     with pytest.raises(InvalidArgument, match="cannot set country, as change 1 of the plan asks"):
@@ -420,7 +422,7 @@ async def test_a_plan_that_was_edited_is_validated_again(desk: Desk) -> None:
 
 async def test_a_plan_is_not_edited_once_its_run_has_begun(desk: Desk, tmp_path: Path) -> None:
     """The outcomes that the journal knows would be those of other changes."""
-    plan = await desk.phones.plan([Change(id=desk.assigned[0].id, fields={"label": "Desk"})])
+    plan = await desk.phones.plan([ChangeRequest(id=desk.assigned[0].id, fields={"label": "Desk"})])
     edited = type(plan).from_jsonl(plan.to_jsonl().replace(b'"Desk"', b'"Office"'))
     async with Inventory(tmp_path / "inventory.db") as inventory:
         for journal in (MemoryJournal(), inventory):
@@ -440,7 +442,9 @@ async def test_a_plan_without_changes_is_done_at_once(desk: Desk) -> None:
 async def test_two_processes_do_not_carry_out_one_plan(desk: Desk) -> None:
     """The one that takes the run up is the only one that writes."""
     journal = MemoryJournal()
-    plan = await desk.phones.plan([Change(id=row.id, fields={"label": "Desk"}) for row in desk.assigned])
+    plan = await desk.phones.plan(
+        [ChangeRequest(id=row.id, fields={"label": "Desk"}) for row in desk.assigned]
+    )
 
     async def apply_twice() -> None:
         async with desk.phones.apply(plan, journal=journal, concurrency=1) as run:
@@ -455,7 +459,7 @@ async def test_two_processes_do_not_carry_out_one_plan(desk: Desk) -> None:
 @pytest.mark.parametrize("options", [{"concurrency": 0}, {"max_failures": 0}, {"max_share": 2}])
 async def test_options_are_validated(desk: Desk, options: dict[str, Any]) -> None:
     """Before anything is sent."""
-    plan = await desk.phones.plan([Change(id=desk.assigned[0].id, fields={"label": "Desk"})])
+    plan = await desk.phones.plan([ChangeRequest(id=desk.assigned[0].id, fields={"label": "Desk"})])
     with pytest.raises(InvalidArgument):
         desk.phones.apply(plan, **options)
 
@@ -479,7 +483,7 @@ async def test_a_run_waits_for_the_vendors_windows() -> None:
         PhoneSystem(AgentNumbers.from_sandbox(sandbox, limit=RateLimit(10, per=3600))) as phones,
     ):
         rows = list(sandbox.state.assignments.values())
-        plan = await phones.plan([Change(id=row.id, fields={"label": "Desk"}) for row in rows])
+        plan = await phones.plan([ChangeRequest(id=row.id, fields={"label": "Desk"}) for row in rows])
         began = loop.time()
         async with phones.apply(plan) as run:
             assert {result.outcome async for result in run} == {DONE}
@@ -512,8 +516,8 @@ async def test_a_full_window_of_one_account_delays_no_other() -> None:
         ) as phones,
     ):
         changes = [
-            *(Change(id=id_, fields={"label": "Desk"}) for id_ in sandbox.state.assignments),
-            *(Change(id=id_, fields={"label": "Desk"}) for id_ in sandbox.state.leadping),
+            *(ChangeRequest(id=id_, fields={"label": "Desk"}) for id_ in sandbox.state.assignments),
+            *(ChangeRequest(id=id_, fields={"label": "Desk"}) for id_ in sandbox.state.leadping),
         ]
         plan = await phones.plan(changes)
         began = loop.time()
@@ -556,7 +560,7 @@ async def test_undo_gives_back_the_first_state(desk: Desk) -> None:
 async def test_undo_leaves_alone_what_was_changed_since(desk: Desk) -> None:
     """That is a conflict; and what the run did not change is no part of it."""
     rows = desk.assigned
-    plan = await desk.phones.plan([Change(id=row.id, fields={"label": "Desk"}) for row in rows[:3]])
+    plan = await desk.phones.plan([ChangeRequest(id=row.id, fields={"label": "Desk"}) for row in rows[:3]])
     rows[2].friendly_name = "Desk"
     async with desk.phones.apply(plan) as run:
         assert [result.written async for result in run].count(True) == 2
@@ -574,7 +578,9 @@ async def test_what_a_vendor_cannot_clear_is_named(desk: Desk) -> None:
     row = desk.assigned[0]
     row.friendly_name = None
     agent = row.agent_id
-    plan = await desk.phones.plan([Change(id=row.id, fields={"label": "Desk", "assignee": desk.agents[-1]})])
+    plan = await desk.phones.plan(
+        [ChangeRequest(id=row.id, fields={"label": "Desk", "assignee": desk.agents[-1]})]
+    )
     assert plan.changes[0].notes[0] == (
         "label cannot be undone: the vendor of agent numbers documents no way to clear it"
     )

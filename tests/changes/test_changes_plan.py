@@ -11,7 +11,7 @@ from phonesys import (
     Action,
     AgentNumber,
     AgentNumbers,
-    Change,
+    ChangeRequest,
     InvalidArgument,
     Plan,
     PlanError,
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from tests.changes.desk import Desk
 
 
-async def errors_of(desk: Desk, *changes: Change) -> list[str]:
+async def errors_of(desk: Desk, *changes: ChangeRequest) -> list[str]:
     with pytest.raises(PlanError) as caught:
         await desk.phones.plan(changes)
     assert str(caught.value) == "\n".join(map(str, caught.value.errors))
@@ -47,16 +47,16 @@ def _cell(value: Any) -> str | None:
     return None if value is None else str(value)
 
 
-def row_change(row: dict[str, Any], **edited: Any) -> Change:
+def row_change(row: dict[str, Any], **edited: Any) -> ChangeRequest:
     identity = {name: row[name] for name in ("number", "id", "backend", "account")}
     fields = {name: value for name, value in row.items() if name not in identity}
-    return Change(**identity, fields={**fields, **edited})
+    return ChangeRequest(**identity, fields={**fields, **edited})
 
 
 async def test_a_plan_says_what_would_change(desk: Desk) -> None:
     """Old and new values, the label, and the route of live calls. Nothing is sent."""
     row, other = desk.assigned[0], desk.agents[-1]
-    plan = await desk.phones.plan([Change(number=row.number, fields={"assignee": other})])
+    plan = await desk.phones.plan([ChangeRequest(number=row.number, fields={"assignee": other})])
     (change,) = plan.changes
     assert (change.action, change.id, change.label) == (Action.UPDATE, row.id, row.friendly_name)
     assert change.old == {"label": row.friendly_name, "assignee": row.agent_id, "status": "active"}
@@ -72,7 +72,7 @@ async def test_a_number_is_found_in_any_spelling(desk: Desk, spelling: str) -> N
     """Also without the `+` that a spreadsheet drops."""
     number = desk.assigned[0].number
     text = spelling.format(number, digits=number[1:])
-    plan = await desk.phones.plan([Change(number=text, fields={"label": "Desk"})])
+    plan = await desk.phones.plan([ChangeRequest(number=text, fields={"label": "Desk"})])
     assert [change.number for change in plan.changes] == [number]
 
 
@@ -125,7 +125,7 @@ async def test_what_a_vendor_cannot_change_is_refused(
     """With the sentence that says so, before anything is sent."""
     async with desk.phones.sweep(only=backend) as sweep:
         number = next(number for page in [page async for page in sweep] for number in page.numbers)
-    change = Change(id=number.id, backend=backend, account=number.account, fields=fields, line=7)
+    change = ChangeRequest(id=number.id, backend=backend, account=number.account, fields=fields, line=7)
     (error,) = await errors_of(desk, change)
     assert error.startswith(f"line 7: {number.number}: ")
     assert text in error
@@ -136,13 +136,13 @@ async def test_all_errors_come_at_once(desk: Desk) -> None:
     rows = desk.assigned
     errors = await errors_of(
         desk,
-        Change(number=rows[0].number, fields={"assignee": "agent_0"}, line=9),
-        Change(number="+15005559999", fields={"label": "x"}, line=2),
-        Change(number=rows[1].number, fields={"lable": "x"}, line=3),
-        Change(number=rows[1].number, backend="acme", line=4),
-        Change(fields={"label": "x"}, line=5),
-        Change(backend="leadping", action=Action.BUY, fields={"country": "US"}, line=6),
-        Change(backend="agents", action=Action.BUY, number=FRESH, line=7),
+        ChangeRequest(number=rows[0].number, fields={"assignee": "agent_0"}, line=9),
+        ChangeRequest(number="+15005559999", fields={"label": "x"}, line=2),
+        ChangeRequest(number=rows[1].number, fields={"lable": "x"}, line=3),
+        ChangeRequest(number=rows[1].number, backend="acme", line=4),
+        ChangeRequest(fields={"label": "x"}, line=5),
+        ChangeRequest(backend="leadping", action=Action.BUY, fields={"country": "US"}, line=6),
+        ChangeRequest(backend="agents", action=Action.BUY, number=FRESH, line=7),
     )
     assert [error.partition(":")[0] for error in errors] == [f"line {n}" for n in (2, 3, 4, 5, 6, 6, 7, 9)]
     assert "+15005559999 is not held" in errors[0]
@@ -157,31 +157,33 @@ async def test_all_errors_come_at_once(desk: Desk) -> None:
 async def test_a_number_with_an_id_of_another_is_an_error(desk: Desk) -> None:
     """Rows whose columns were sorted apart are not guessed at."""
     one, other = desk.assigned[:2]
-    (error,) = await errors_of(desk, Change(number=one.number, id=other.id, fields={"label": "x"}))
+    (error,) = await errors_of(desk, ChangeRequest(number=one.number, id=other.id, fields={"label": "x"}))
     assert error == f"id {other.id} is {other.number}, and not {one.number}"
 
 
 async def test_a_number_that_is_held_twice_must_be_named(desk: Desk) -> None:
     """The places are listed; the account, the backend or the id decides."""
     number = desk.sandbox.state.add(desk.sandbox.location_ids[0], desk.assigned[0].number)
-    (error,) = await errors_of(desk, Change(number=number, fields={"label": "Desk"}))
+    (error,) = await errors_of(desk, ChangeRequest(number=number, fields={"label": "Desk"}))
     assert (
         f"{number} is held more than once: agents default (id {desk.assigned[0].id}); leadconnector" in error
     )
-    plan = await desk.phones.plan([Change(number=number, backend="agents", fields={"label": "Desk"})])
+    plan = await desk.phones.plan([ChangeRequest(number=number, backend="agents", fields={"label": "Desk"})])
     assert len(plan.changes) == 1
 
 
 async def test_what_could_not_be_read_is_never_not_held(desk: Desk) -> None:
     """The error says that the number may be there, and a plan for other accounts says what is missing."""
     desk.sandbox.script("agents.list", status(503), repeat=True)
-    (error,) = await errors_of(desk, Change(number=FRESH, fields={"label": "x"}))
+    (error,) = await errors_of(desk, ChangeRequest(number=FRESH, fields={"label": "x"}))
     assert "was not found, but not everything could be read: agents default: agents list_numbers" in error
-    plan = await desk.phones.plan([Change(number=desk.leadping[0].number, fields={"label": "Desk"})])
+    plan = await desk.phones.plan([ChangeRequest(number=desk.leadping[0].number, fields={"label": "Desk"})])
     assert len(plan.changes) == 1
     assert not plan.reading.complete
     assert plan.reading.missing[0].startswith("agents default: ")
-    change = Change(backend="agents", number=FRESH, action=Action.CREATE, fields={"assignee": desk.agents[0]})
+    change = ChangeRequest(
+        backend="agents", number=FRESH, action=Action.CREATE, fields={"assignee": desk.agents[0]}
+    )
     (error,) = await errors_of(desk, change)
     assert error.startswith(f"{FRESH} may be held already, since not everything could be read: ")
 
@@ -189,14 +191,14 @@ async def test_what_could_not_be_read_is_never_not_held(desk: Desk) -> None:
 async def test_lines_about_one_number_become_one_change(desk: Desk) -> None:
     """Unless they contradict each other."""
     row = desk.assigned[0]
-    label = Change(number=row.number, fields={"label": "Desk"}, line=2)
-    move = Change(id=row.id, fields={"assignee": desk.agents[-1]}, line=3)
+    label = ChangeRequest(number=row.number, fields={"label": "Desk"}, line=2)
+    move = ChangeRequest(id=row.id, fields={"assignee": desk.agents[-1]}, line=3)
     plan = await desk.phones.plan([label, move])
     assert [change.new for change in plan.changes] == [{"label": "Desk", "assignee": desk.agents[-1]}]
-    other = Change(id=row.id, fields={"label": "Office"}, line=4)
+    other = ChangeRequest(id=row.id, fields={"label": "Office"}, line=4)
     (error,) = await errors_of(desk, label, other)
     assert error == f"line 4: {row.number}: label is set to another value by line 2"
-    gone = Change(id=row.id, action=Action.DELETE, line=5)
+    gone = ChangeRequest(id=row.id, action=Action.DELETE, line=5)
     (error,) = await errors_of(desk, label, gone)
     assert error == f"line 5: {row.number} is changed by line 2, and cannot be deleted as well"
     (error,) = await errors_of(desk, gone, label)
@@ -206,7 +208,7 @@ async def test_lines_about_one_number_become_one_change(desk: Desk) -> None:
 async def test_a_number_that_is_held_is_moved_and_not_assigned(desk: Desk) -> None:
     """Assigning it again would make a second assignment at this vendor."""
     row = desk.assigned[0]
-    assign = Change(
+    assign = ChangeRequest(
         backend="agents", number=row.number, action=Action.CREATE, fields={"assignee": desk.agents[-1]}
     )
     (error,) = await errors_of(desk, assign)
@@ -214,7 +216,7 @@ async def test_a_number_that_is_held_is_moved_and_not_assigned(desk: Desk) -> No
         f"{row.number} is held already (id {row.id}), with assignee {row.agent_id}; "
         "to change that, set assignee with an update"
     )
-    same = Change(
+    same = ChangeRequest(
         backend="agents", number=row.number, action=Action.CREATE, fields={"assignee": row.agent_id}
     )
     assert (await desk.phones.plan([same])).unchanged == 1
@@ -223,34 +225,34 @@ async def test_a_number_that_is_held_is_moved_and_not_assigned(desk: Desk) -> No
 async def test_buying_shows_the_price(desk: Desk) -> None:
     """Or that the number is not for sale; what a purchase entails is said."""
     location, number = desk.sandbox.location_ids[0], next(iter(desk.sandbox.state.for_sale(1)))
-    bought = Change(
+    bought = ChangeRequest(
         backend="leadconnector",
         account=location,
         number=number,
         action=Action.BUY,
         fields={"country": "US" if number.startswith("+1") else "IN"},
     )
-    taken = Change(backend="leadping", number=FRESH, action=Action.BUY, fields={"label": "Desk"})
+    taken = ChangeRequest(backend="leadping", number=FRESH, action=Action.BUY, fields={"label": "Desk"})
     plan = await desk.phones.plan([bought, taken])
     assert plan.changes[0].cost == "1.15 USD a month; LeadConnector charges the location for the number"
     assert plan.changes[0].irreversible == {"number": "LeadConnector documents no way to release a number"}
     assert (plan.changes[1].cost or "").startswith("1.15 USD; Leadping may charge")
-    gone = Change(**{**_as_dict(bought), "number": FRESH})
+    gone = ChangeRequest(**{**_as_dict(bought), "number": FRESH})
     (error,) = await errors_of(desk, gone)
     assert error == f"{FRESH} is not for sale at leadconnector"
 
 
-def _as_dict(change: Change) -> dict[str, Any]:
+def _as_dict(change: ChangeRequest) -> dict[str, Any]:
     return {name: getattr(change, name) for name in change.__struct_fields__}
 
 
 async def test_new_numbers_without_a_number_need_labels_of_their_own(desk: Desk) -> None:
     """Otherwise a lost response could not be told from the other one's."""
-    buy = Change(backend="leadping", action=Action.CREATE, fields={"label": "Desk"}, line=1)
-    (error,) = await errors_of(desk, buy, Change(**{**_as_dict(buy), "line": 2}))
+    buy = ChangeRequest(backend="leadping", action=Action.CREATE, fields={"label": "Desk"}, line=1)
+    (error,) = await errors_of(desk, buy, ChangeRequest(**{**_as_dict(buy), "line": 2}))
     assert error == "line 2: a number labelled Desk is asked for by line 1, too"
     label = desk.leadping[0].name
-    known = Change(backend="leadping", action=Action.CREATE, fields={"label": label})
+    known = ChangeRequest(backend="leadping", action=Action.CREATE, fields={"label": label})
     assert (await desk.phones.plan([known])).unchanged == 1
 
 
@@ -259,8 +261,8 @@ async def test_an_update_may_cost_money(desk: Desk) -> None:
     first, second = desk.leadping[:2]
     plan = await desk.phones.plan(
         [
-            Change(id=first.id, fields={"number_health_enabled": "true"}),
-            Change(id=second.id, fields={"number_health_enabled": "false"}),
+            ChangeRequest(id=first.id, fields={"number_health_enabled": "true"}),
+            ChangeRequest(id=second.id, fields={"number_health_enabled": "false"}),
         ]
     )
     assert [change.cost for change in plan.changes] == ["the number-health add-on is paid for", None]
@@ -278,7 +280,7 @@ async def test_an_update_may_cost_money(desk: Desk) -> None:
 )
 async def test_values_of_another_type_are_a_clear_error(desk: Desk, change: Any) -> None:
     """As with any other mistake, the line is named."""
-    (error,) = await errors_of(desk, Change(**change, line=3))
+    (error,) = await errors_of(desk, ChangeRequest(**change, line=3))
     assert error.startswith("line 3: ")
     assert "expected text" in error
 
@@ -286,7 +288,7 @@ async def test_values_of_another_type_are_a_clear_error(desk: Desk, change: Any)
 async def test_an_account_alone_is_not_taken_for_that_of_every_backend(desk: Desk) -> None:
     """A single key reads its numbers under any name of the account."""
     number = desk.assigned[0].number
-    change = Change(number=number, account=desk.sandbox.location_ids[0], fields={"label": "x"})
+    change = ChangeRequest(number=number, account=desk.sandbox.location_ids[0], fields={"label": "x"})
     (error,) = await errors_of(desk, change)
     assert error == f"{number} is not held by {desk.sandbox.location_ids[0]}"
 
@@ -302,9 +304,9 @@ async def test_a_plan_counts_the_share_of_each_account(desk: Desk) -> None:
     rows = desk.assigned
     plan = await desk.phones.plan(
         [
-            Change(id=rows[0].id, backend="agents", fields={"assignee": ""}),
-            Change(id=rows[1].id, backend="agents", action=Action.DELETE),
-            Change(id=rows[2].id, backend="agents", fields={"label": "Desk"}),
+            ChangeRequest(id=rows[0].id, backend="agents", fields={"assignee": ""}),
+            ChangeRequest(id=rows[1].id, backend="agents", action=Action.DELETE),
+            ChangeRequest(id=rows[2].id, backend="agents", fields={"label": "Desk"}),
         ]
     )
     assert [(one.account, one.held, one.touched) for one in plan.shares] == [("default", 8, 3)]
@@ -344,7 +346,7 @@ async def test_a_snapshot_is_read_instead_of_the_vendors(desk: Desk) -> None:
     page = await desk.phones["agents"].page("default")
     records = [to_record(number, "agents") for number in page.numbers]
     requests = desk.served("agents.list")
-    change = Change(id=records[0].id, backend="agents", fields={"label": "Desk"})
+    change = ChangeRequest(id=records[0].id, backend="agents", fields={"label": "Desk"})
     plan = await desk.phones.plan([change], snapshot=Stored(records))
     assert plan.reading == Reading(source="snapshot", snapshot=4, read_at=Stored.started_at)
     assert [(one.old["label"], one.account_name) for one in plan.changes] == [(records[0].label, "Desk")]
@@ -353,7 +355,7 @@ async def test_a_snapshot_is_read_instead_of_the_vendors(desk: Desk) -> None:
     assert lacking.reading.missing == ("agents default: timed out",)
     with pytest.raises(PlanError, match="leadping: snapshot 4 does not contain it"):
         await desk.phones.plan(
-            [Change(number=FRESH, backend="leadping", fields={"label": "x"})], snapshot=Stored(records)
+            [ChangeRequest(number=FRESH, backend="leadping", fields={"label": "x"})], snapshot=Stored(records)
         )
 
 
@@ -361,8 +363,8 @@ async def test_a_plan_survives_its_file(desk: Desk) -> None:
     """Line by line, without a secret; a file that was cut short or edited is refused."""
     plan = await desk.phones.plan(
         [
-            Change(id=desk.assigned[0].id, fields={"assignee": None, "label": "Café"}, line=2),
-            Change(id=desk.leadping[0].id, action=Action.DELETE),
+            ChangeRequest(id=desk.assigned[0].id, fields={"assignee": None, "label": "Café"}, line=2),
+            ChangeRequest(id=desk.leadping[0].id, action=Action.DELETE),
         ]
     )
     data = plan.to_jsonl()
@@ -410,7 +412,7 @@ async def test_planning_scales_with_accounts_that_are_named() -> None:
     """Only the accounts that the changes name are read."""
     async with open_desk(locations=5) as desk:
         location = desk.sandbox.location_ids[0]
-        change = Change(
+        change = ChangeRequest(
             backend="leadconnector",
             account=location,
             number=next(iter(desk.sandbox.state.for_sale(1))),

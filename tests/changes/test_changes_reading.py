@@ -14,7 +14,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from phonesys import Action, Change, InvalidArgument, PlanError
+from phonesys import Action, ChangeRequest, InvalidArgument, PlanError
 from phonesys.changes import read_changes
 from phonesys.changes.reading.cells import Cell
 from phonesys.changes.reading.numbers import restore_number
@@ -219,7 +219,7 @@ def test_any_file_is_read_or_refused(data: bytes) -> None:
     """With our errors, and each mistake in a line of the file."""
     lines = data.count(b"\n") + data.count(b"\r") + 1
     errors: tuple[LineError, ...] = ()
-    found: tuple[Change, ...] = ()
+    found: tuple[ChangeRequest, ...] = ()
     try:
         found = read_changes(data)
     except PlanError as refused:

@@ -26,8 +26,8 @@ import msgspec
 from phonesys import (
     Action,
     AgentNumbers,
-    Change,
     ChangeOutcome,
+    ChangeRequest,
     HttpOptions,
     LeadConnector,
     Leadping,
@@ -169,7 +169,7 @@ def holdings(sandbox: Sandbox) -> State:
 class Desired:
     """Changes, and the state that they lead to."""
 
-    changes: list[Change] = field(default_factory=list[Change])
+    changes: list[ChangeRequest] = field(default_factory=list[ChangeRequest])
     final: State = field(default_factory=dict)
 
 
@@ -196,7 +196,7 @@ def _change_row(
 ) -> None:
     key = ("agents", row.number)
     if draw.random() < 0.2:
-        desired.changes.append(Change(action=Action.DELETE, backend="agents", id=row.id))
+        desired.changes.append(ChangeRequest(action=Action.DELETE, backend="agents", id=row.id))
         del desired.final[key]
         return
     agent = draw.choice([one for one in agents if one != row.agent_id] + [None])
@@ -207,7 +207,7 @@ def _change_row(
             {"status": "inactive" if row.status == "ACTIVE" else "active", "label": f"label {index}"},
         ]
     )
-    desired.changes.append(Change(backend="agents", number=row.number, fields=fields))
+    desired.changes.append(ChangeRequest(backend="agents", number=row.number, fields=fields))
     desired.final[key] = (
         fields.get("label", row.friendly_name),
         fields.get("assignee", row.agent_id),
@@ -218,13 +218,13 @@ def _change_row(
 def _change_record(desired: Desired, record: LeadpingNumber, index: int, draw: random.Random) -> None:
     key = ("leadping", record.number)
     if draw.random() < 0.1:
-        desired.changes.append(Change(action=Action.DELETE, backend="leadping", id=record.id))
+        desired.changes.append(ChangeRequest(action=Action.DELETE, backend="leadping", id=record.id))
         del desired.final[key]
         return
     fields: dict[str, Any] = draw.choice(
         [{"label": f"line {index}"}, {"is_enabled": not record.enabled, "label": f"line {index}"}]
     )
-    desired.changes.append(Change(backend="leadping", number=record.number, fields=fields))
+    desired.changes.append(ChangeRequest(backend="leadping", number=record.number, fields=fields))
     desired.final[key] = (fields.get("label", record.name), fields.get("is_enabled", record.enabled))
 
 
@@ -233,15 +233,19 @@ def _add_number(desired: Desired, number: str, index: int, sandbox: Sandbox, dra
     if kind == 0:
         agent = draw.choice(list(sandbox.state.agents))
         fields: dict[str, Any] = {"assignee": agent, "label": f"new {index}"}
-        desired.changes.append(Change(action=Action.CREATE, backend="agents", number=number, fields=fields))
+        desired.changes.append(
+            ChangeRequest(action=Action.CREATE, backend="agents", number=number, fields=fields)
+        )
         desired.final["agents", number] = (f"new {index}", agent, "ACTIVE")
     elif kind == 1:
         fields = {"label": f"new {index}", "is_enabled": True}
-        desired.changes.append(Change(action=Action.CREATE, backend="leadping", number=number, fields=fields))
+        desired.changes.append(
+            ChangeRequest(action=Action.CREATE, backend="leadping", number=number, fields=fields)
+        )
         desired.final["leadping", number] = (f"new {index}", True)
     else:
         location = sandbox.state.location_ids[index % sandbox.state.locations]
-        change = Change(
+        change = ChangeRequest(
             action=Action.BUY,
             backend="leadconnector",
             account=location,
@@ -308,7 +312,7 @@ class Scene:
         self.ledger = Ledger(sandbox)
         (folder / "endpoints.json").write_bytes(msgspec.json.encode(self.endpoints))
 
-    async def make_plan(self, changes: Iterable[Change]) -> Plan:
+    async def make_plan(self, changes: Iterable[ChangeRequest]) -> Plan:
         """Plan while nothing goes wrong."""
         self.sandbox.faults.clear()
         async with self.endpoints.phones() as phones:

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 from _pytest.outcomes import Failed
 
-from phonesys import Change, Cursor, Page, Reconciled, Write, WriteOutcome
+from phonesys import ChangeRequest, Cursor, Page, Reconciled, Write, WriteOutcome
 from phonesys.backends.agents import AgentNumber
 from phonesys.change_rules import ChangeRules, FieldRule
 from phonesys.errors import CallError
@@ -262,7 +262,7 @@ class Kit(ProviderConformance):
             secrets=[SECRET],
             failures={FailureMode.UNAVAILABLE: lambda: setattr(made, "trouble", True)},
             restore=lambda: setattr(made, "trouble", False),
-            changes=[Change(number=NUMBERS[0], fields={"label": "Desk"})],
+            changes=[ChangeRequest(number=NUMBERS[0], fields={"label": "Desk"})],
         )
 
 

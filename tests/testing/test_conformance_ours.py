@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
-from phonesys import Action, AgentNumbers, Change, HttpOptions, LeadConnector, Leadping
+from phonesys import Action, AgentNumbers, ChangeRequest, HttpOptions, LeadConnector, Leadping
 from phonesys.sandbox import Exchange, Sandbox, faults
 from phonesys.testing import BackendUnderTest, FailureMode, ProviderConformance
 
@@ -45,10 +45,10 @@ def troubles(sandbox: Sandbox, route: str) -> Mapping[FailureMode, Callable[[], 
     return {trouble: begin(rule) for trouble, rule in rules.items()}
 
 
-def changes(ids: list[str], *fields: Mapping[str, Any]) -> list[Change]:
+def changes(ids: list[str], *fields: Mapping[str, Any]) -> list[ChangeRequest]:
     """A change for each set of fields, and a deletion."""
-    updates = [Change(id=id_, fields=some) for id_, some in zip(ids, fields, strict=False)]
-    return [*updates, Change(id=ids[-1], action=Action.DELETE)]
+    updates = [ChangeRequest(id=id_, fields=some) for id_, some in zip(ids, fields, strict=False)]
+    return [*updates, ChangeRequest(id=ids[-1], action=Action.DELETE)]
 
 
 def sandbox(**options: Any) -> Sandbox:
@@ -79,10 +79,10 @@ class TestLeadConnector(ProviderConformance):
                 changes=self.changes(vendor),
             )
 
-    def changes(self, vendor: Sandbox) -> list[Change]:
+    def changes(self, vendor: Sandbox) -> list[ChangeRequest]:
         number = next(number for number in vendor.state.for_sale(100) if number.startswith("+1"))
         return [
-            Change(
+            ChangeRequest(
                 backend="leadconnector",
                 account=vendor.location_ids[0],
                 number=number,
@@ -95,7 +95,7 @@ class TestLeadConnector(ProviderConformance):
 class TestLeadConnectorV3(TestLeadConnector):
     version = "v3"
 
-    def changes(self, vendor: Sandbox) -> list[Change]:
+    def changes(self, vendor: Sandbox) -> list[ChangeRequest]:
         """None: this version asks for a payment with each purchase."""
         return []
 
@@ -116,7 +116,9 @@ class TestLeadping(ProviderConformance):
                 paths="/leadping/phone-numbers/all/organization",
                 changes=[
                     *changes(list(vendor.state.leadping), {"label": "Desk"}, {"is_enabled": "false"}),
-                    Change(backend="leadping", number=FRESH, action=Action.CREATE, fields={"label": "New"}),
+                    ChangeRequest(
+                        backend="leadping", number=FRESH, action=Action.CREATE, fields={"label": "New"}
+                    ),
                 ],
             )
 
@@ -137,7 +139,7 @@ class TestAgentNumbers(ProviderConformance):
                 paths=r"/agents/api/v1/numbers\?[^/?#]*",
                 changes=[
                     *changes(list(vendor.state.assignments), {"label": "Desk"}, {"assignee": None}),
-                    Change(
+                    ChangeRequest(
                         backend="agents",
                         number=FRESH,
                         action=Action.CREATE,

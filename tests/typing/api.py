@@ -15,7 +15,7 @@ from phonesys import (
     Auth,
     Bearer,
     Capabilities,
-    Change,
+    ChangeRequest,
     ChangeResult,
     Cursor,
     HttpOptions,
@@ -258,7 +258,7 @@ async def abilities_have_a_type(provider: NumberProvider, phones: PhoneSystem) -
 
 
 async def plans_and_results_are_typed(phones: PhoneSystem, inventory: Inventory) -> None:
-    plan = await phones.plan([Change(id="num_1", fields={"label": "Desk"})])
+    plan = await phones.plan([ChangeRequest(id="num_1", fields={"label": "Desk"})])
     assert_type(plan, Plan)
     assert_type(Plan.from_jsonl(plan.to_jsonl()), Plan)
     async with phones.apply(plan, journal=inventory, allow=["unroute"]) as run:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from acme_numbers import Acme
 from aiohttp import web
 
-from phonesys import Action, Change, HttpOptions
+from phonesys import Action, ChangeRequest, HttpOptions
 from phonesys.testing import BackendUnderTest, FailureMode, ProviderConformance
 
 if TYPE_CHECKING:
@@ -140,8 +140,8 @@ class TestAcme(ProviderConformance):
                 requested_paths=lambda: vendor.paths,
                 paths=r"/offices(/[^/?#]+/lines(\?after=[^/?#]*)?)?",
                 changes=[
-                    Change(number="+14155550000", fields={"label": "Desk", "status": "inactive"}),
-                    Change(number="+14155550100", action=Action.DELETE),
+                    ChangeRequest(number="+14155550000", fields={"label": "Desk", "status": "inactive"}),
+                    ChangeRequest(number="+14155550100", action=Action.DELETE),
                 ],
             )
         finally:

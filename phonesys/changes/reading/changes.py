@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from phonesys.changes.change import Change
+from phonesys.changes.change import ChangeRequest
 from phonesys.changes.reading.cells import KINDS, clean, parse_cell
 from phonesys.changes.reading.numbers import restore_number
 from phonesys.changes.reading.sheet import Problem, Row, read_sheet
@@ -27,7 +27,7 @@ def read_changes(
     *,
     words: Iterable[str] = (),
     assign: Mapping[str, str] | None = None,
-) -> tuple[Change, ...]:
+) -> tuple[ChangeRequest, ...]:
     """Read desired states from the file at a path, or from its content.
 
     CSV, a workbook or lines of JSON, with the columns of an export, `action` and the `words` that backends
@@ -48,7 +48,7 @@ def read_changes(
         _check_fields(assign, columns)
         sheet = read_sheet(data, (*_IDENTITY, "country"), skip_others=True)
         problems = list(sheet.problems)
-    changes: list[Change] = []
+    changes: list[ChangeRequest] = []
     if len(problems) == len(sheet.problems):
         found = (_to_change(row, assign, sheet, problems) for row in sheet.rows)
         changes = [change for change in found if change is not None]
@@ -86,7 +86,7 @@ def _missing_columns(rows: Sequence[Row]) -> list[Problem]:
 
 def _to_change(
     row: Row, assign: Mapping[str, str] | None, sheet: Sheet, problems: list[Problem]
-) -> Change | None:
+) -> ChangeRequest | None:
     """Return the change of a row, or None after adding what is wrong with it to the problems."""
     before = len(problems)
     cells = {name: clean(cell) if isinstance(cell, str) else cell for name, cell in row.cells.items()}
@@ -106,7 +106,7 @@ def _to_change(
     fields = _read_fields(asked, sheet if assign is None else sheet._replace(is_exact=True), problems)
     if len(problems) > before:
         return None
-    return Change(**identity, fields=fields, action=action, line=row.line)
+    return ChangeRequest(**identity, fields=fields, action=action, line=row.line)
 
 
 def _read_action(line: int, word: Any, problems: list[Problem]) -> Action:
