@@ -280,4 +280,4 @@ class DistributedSweep:
 
 
 def _default_name() -> str:
-    return f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}-{os.urandom(2).hex()}"
+    return f"{datetime.now(UTC):%Y-%m-%dT%H%M%SZ}-{os.urandom(2).hex()}"

@@ -68,7 +68,11 @@ def make_system(path: str, arguments: dict[str, Any]) -> PhoneSystem:
     module, colon, name = path.partition(":")
     if not colon:
         raise InvalidArgument(f"system: expected 'package.module:function', got {path!r:.80}")
-    made = getattr(import_module(module), name)(**arguments)
+    try:
+        make = getattr(import_module(module), name)
+    except (ImportError, AttributeError) as failure:
+        raise UsageError(f"system: a worker cannot import {path}: {failure}") from None
+    made = make(**arguments)
     if not isinstance(made, PhoneSystem):
         raise UsageError(f"system: expected {path} to return a PhoneSystem, got {made!r:.80}")
     return made

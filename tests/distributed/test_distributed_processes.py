@@ -121,9 +121,11 @@ async def test_a_shard_that_kills_its_workers_is_given_up(tmp_path: Path) -> Non
         (systems.broken, RuntimeError, "no configuration here"),
         (systems.not_a_system, UsageError, "to return a PhoneSystem, got 'surprise'"),
         ("tests.distributed.systems", InvalidArgument, "'package.module:function'"),
+        ("tests.distributed.systems:nothing", UsageError, "a worker cannot import"),
+        ("no.such.module:make", UsageError, "a worker cannot import"),
         (lambda: None, InvalidArgument, "expected a function of a module"),
     ],
-    ids=["broken", "no-system", "no-path", "lambda"],
+    ids=["broken", "no-system", "no-path", "no-function", "no-module", "lambda"],
 )
 async def test_a_system_that_cannot_be_made_is_an_error(
     tmp_path: Path, system: Any, error: type[Exception], message: str
