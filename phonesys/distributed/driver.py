@@ -19,7 +19,7 @@ from phonesys.distributed.work import make_system, store_of
 from phonesys.errors import NotOpen, UsageError
 from phonesys.inventory import DatabaseUnavailable, Inventory
 from phonesys.inventory.folder import SnapshotFolder
-from phonesys.inventory.shard import MAX_SHARDS, Shard
+from phonesys.inventory.shard import Shard
 from phonesys.inventory.snapshot import LISTED, NAMED
 from phonesys.sweep import Failure, Outcome, SweepReport
 
@@ -30,7 +30,9 @@ if TYPE_CHECKING:
     from phonesys.sweep import Accounts
 
 _ACCOUNTS_PER_SHARD = 2000  # 10 to 30 seconds of a worker, where the vendor answers in 0.1 s
+_COMPANIES_PER_SHARD = 100  # whose exchanges, ten a second each, keep a worker busy
 _SHARDS_PER_WORKER = 4  # at least, so that a slow one holds up little
+_SHARDS_PER_WORKER_OF_COMPANIES = 2
 _MAX_DEFAULT = 4096
 _MAX_LOSSES = 3
 _MAX_OUTAGES = 5
@@ -146,13 +148,16 @@ class DistributedSweep:
         return None if count is None else (options.snapshot, count)
 
     def _default_shards(self) -> int:
-        """Return a number of shards of a size that is worth a message and bearable to lose."""
-        units = self._partition.count + self._partition.companies
+        """Return a number of shards of a size that is worth a message and bearable to lose.
+
+        Companies are limited by their windows, so that a worker needs many of them at a time.
+        """
+        count, companies = self._partition.count, self._partition.companies
+        each = _SHARDS_PER_WORKER_OF_COMPANIES if companies else _SHARDS_PER_WORKER
         wanted = max(
-            _SHARDS_PER_WORKER * self._runner.capacity,
-            self._partition.count // _ACCOUNTS_PER_SHARD + 2 * self._partition.companies,
+            each * self._runner.capacity, count // _ACCOUNTS_PER_SHARD, companies // _COMPANIES_PER_SHARD
         )
-        return max(1, min(wanted, units, _MAX_DEFAULT, MAX_SHARDS))
+        return max(1, min(wanted, count + companies, _MAX_DEFAULT))
 
     def _on_progress(self, progress: ShardProgress) -> None:
         """Show a shard's counts in the report, until its summary replaces them."""

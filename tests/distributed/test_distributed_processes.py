@@ -247,6 +247,20 @@ async def test_work_is_pulled(tmp_path: Path) -> None:
     assert work.report.elapsed > 0
 
 
+@pytest.mark.parametrize(
+    ("accounts", "companies", "shards"),
+    [(0, 0, 1), (3, 0, 3), (20_000, 0, 32), (10**6, 0, 500), (10**8, 0, 4096), (0, 999, 16), (0, 10**4, 100)],
+)  # fmt: skip
+def test_the_number_of_shards_fits_the_work(accounts: int, companies: int, shards: int) -> None:
+    """Shards are worth a message, and one of companies holds many of them, since windows limit each."""
+    work = sweep(systems.in_memory, runner=InProcess(8), folder="unused")
+    work._partition = Partition()
+    work._partition.count = accounts
+    work._partition._companies = {f"agency{number}": ("", None) for number in range(companies)}
+    assert work._default_shards() == shards
+    work._partition.close()
+
+
 async def test_a_spec_is_plain_data(tmp_path: Path) -> None:
     """Any queue can carry a spec: it survives JSON and pickle."""
     runner = InProcess()
