@@ -37,14 +37,18 @@ def _request(event: RequestEnded) -> str:
     return f"{event.method} {event.status} {took}, {event.response_size:,} bytes"
 
 
+def _numbers(count: int) -> str:
+    return "1 number" if count == 1 else f"{count:,} numbers"
+
+
 _SENTENCES: dict[type[Event], Callable[[Any], str]] = {
     RequestEnded: _request,
     WaitEnded: lambda event: f"waited {event.duration:.3f} s for {event.reason.description}",
     RetryScheduled: lambda event: f"retry {event.attempt} in {event.delay:.3f} s",
     CallFailed: lambda event: f"given up after {event.duration:.3f} s",
     TokenRenewed: lambda event: f"{event.kind} of a token took {event.duration:.3f} s",
-    PageRead: lambda event: f"a page of {event.numbers:,} numbers",
-    AccountEnded: lambda event: f"{event.outcome}, {event.numbers:,} numbers",
+    PageRead: lambda event: f"a page of {_numbers(event.numbers)}",
+    AccountEnded: lambda event: f"{event.outcome}, {_numbers(event.numbers)}",
 }
 
 

@@ -11,6 +11,7 @@ from phonesys import Bearer, DecodeError, HttpOptions, Outcome, Page, PhoneSyste
 from phonesys.backends.base import HttpBackend
 from phonesys.http import Call, RawResponse
 from phonesys.testing import MockTransport
+from tests.conftest import PATIENCE
 from tests.sweep.memory import number
 
 if TYPE_CHECKING:
@@ -70,6 +71,7 @@ async def test_a_page_without_rows_lets_the_next_one_in() -> None:
     bad = frozenset(map(str, range(3, ACCOUNTS - 1)))
     backend = Large(bad=bad)
     async with PhoneSystem(backend) as phones, phones.sweep(concurrency=ACCOUNTS) as sweep:
-        async for _ in sweep:
-            await asyncio.sleep(1)
+        async with asyncio.timeout(PATIENCE):
+            async for _ in sweep:
+                await asyncio.sleep(1)
     assert sweep.report.outcomes == {Outcome.DONE: ACCOUNTS - len(bad), Outcome.FAILED: len(bad)}
