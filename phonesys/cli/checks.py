@@ -119,15 +119,21 @@ def _proxy() -> CheckRow:
     named = next((name for name in _PROXIES if os.environ.get(name)), None)
     if named is None:
         return CheckRow("proxy", True, "none")
-    try:
-        proxy = urlsplit(os.environ[named])
-        is_valid = proxy.scheme in {"http", "https"} and bool(proxy.hostname) and (proxy.port or 1) > 0
-    except ValueError:
-        is_valid = False
-    if not is_valid:
+    place = _place_of_proxy(os.environ[named])
+    if place is None:
         return CheckRow("proxy", False, f"{named} is not a proxy", f"{named}=http://HOST:PORT")
     bypass = next((f", except for those in {name}" for name in _NO_PROXIES if os.environ.get(name)), "")
-    return CheckRow("proxy", True, f"{named}: requests go through {proxy.hostname}:{proxy.port}{bypass}")
+    return CheckRow("proxy", True, f"{named}: requests go through {place}{bypass}")
+
+
+def _place_of_proxy(url: str) -> str | None:
+    """Return the host and port of a proxy without its credentials, or None for another URL."""
+    try:
+        proxy = urlsplit(url)
+        is_valid = proxy.scheme in {"http", "https"} and bool(proxy.hostname) and (proxy.port or 1) > 0
+    except ValueError:
+        return None
+    return f"{proxy.hostname}:{proxy.port}" if is_valid else None
 
 
 async def _backend_checks(

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from graphlib import CycleError, TopologicalSorter
 from itertools import pairwise
 from operator import attrgetter, eq
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
@@ -52,8 +52,11 @@ def identities_of(rows: Sequence[PhoneNumber], identity: Callable[[PhoneNumber],
         return Identities(ids, ids)
     numbers = list(map(number_of, rows))
     field = getattr(type(rows[0]), "id_field", "") if rows else ""
-    if field and all(ids := list(map(attrgetter(field), rows))):
-        return Identities(ids, numbers)
+    if field:
+        read_id: Callable[[Any], str] = attrgetter(field)
+        ids = list(map(read_id, rows))
+        if all(ids):
+            return Identities(ids, numbers)
     ids = list(map(_id_of, rows))
     return Identities(ids, numbers, lacks_id=any(map(eq, ids, numbers)))
 

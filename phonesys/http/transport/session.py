@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 
 _COMPRESSED: Mapping[str, Any] = {"auto_decompress": False}
+_AS_OPENED: Mapping[str, Any] = {}
 
 
 class SessionTransport:
@@ -56,6 +57,7 @@ class SessionTransport:
             headers["Content-Type"] = call.content_type
         patched = is_patched()
         stays_compressed = not self._session.auto_decompress or (self._is_plain and not patched)
+        options = _COMPRESSED if stays_compressed and self._session.auto_decompress else _AS_OPENED
         if patched:  # by a recorder, which can write plain values only
             headers = CIMultiDict({name: _plain(value) for name, value in headers.items()})
             body = None if body is None else bytes(bytearray(body))
@@ -69,7 +71,7 @@ class SessionTransport:
             proxy=self._proxy,
             timeout=self._timeout,
             middlewares=self._middlewares,
-            **(_COMPRESSED if stays_compressed and self._session.auto_decompress else {}),
+            **options,
         )
         try:
             if stays_compressed:
