@@ -24,7 +24,7 @@ from phonesys.config.alerts import read_alerts
 from phonesys.config.backends import build
 from phonesys.config.described import info_of
 from phonesys.config.oauth import read_subjects
-from phonesys.config.stores import redact_password
+from phonesys.config.store_urls import redact_password
 from phonesys.errors import Forbidden, PhonesysError, PhoneSystemMissing, Unauthorized, Unsupported
 from phonesys.inventory import Alerts
 from phonesys.provider import HasPools, ListsAgents, load

@@ -15,7 +15,7 @@ from phonesys.cli.problems import UnreadableRows, not_reached, report_sweep, wri
 from phonesys.cli.progress import Progress, pluralize, show_progress, summary_line
 from phonesys.cli.store import VARIABLE, expand_store
 from phonesys.cli.terminal import print_error, print_info, stderr_is_live
-from phonesys.config.stores import has_password, is_url
+from phonesys.config.store_urls import has_password, is_url
 
 if TYPE_CHECKING:
     from phonesys.config import ConfiguredBackend

@@ -13,7 +13,7 @@ from phonesys.cli.completion import (
 )
 from phonesys.cli.output import Format
 from phonesys.cli.plans import PlanFormat
-from phonesys.config.stores import has_password
+from phonesys.config.store_urls import has_password
 
 
 def refuse_password(context: typer.Context, parameter: typer.CallbackParam, value: str | None) -> str | None:

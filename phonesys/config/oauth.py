@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from phonesys.backends.leadconnector.oauth.credential import store_key
 from phonesys.config.options import read_options
-from phonesys.config.stores import is_url, read_store, redact_password
+from phonesys.config.store_urls import is_url, redact_password
+from phonesys.config.stores import read_store
 from phonesys.errors import ConfigError, InvalidArgument
 from phonesys.oauth import FileTokenStore
 

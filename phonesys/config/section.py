@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast
 import msgspec
 
 from phonesys._validation import suggestion
-from phonesys.config.stores import has_password
+from phonesys.config.store_urls import has_password
 from phonesys.errors import ConfigError
 from phonesys.secret import Secret
 

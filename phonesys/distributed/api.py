@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from phonesys.config.stores import has_password
+from phonesys.config.store_urls import has_password
 from phonesys.distributed.driver import DistributedOptions, DistributedSweep
 from phonesys.distributed.runners.processes import Processes
 from phonesys.distributed.work import path_of

@@ -37,7 +37,7 @@ from phonesys.config.oauth import (
     open_token_store,
     read_subjects,
 )
-from phonesys.config.stores import has_password, is_url, redact_password
+from phonesys.config.store_urls import has_password, is_url, redact_password
 from phonesys.errors import ConfigError, UsageError
 from phonesys.http.auth import RenewableAuth
 from phonesys.http.validation import validate_base_url

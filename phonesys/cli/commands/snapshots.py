@@ -26,7 +26,7 @@ from phonesys.cli.progress import pluralize
 from phonesys.cli.running import DONE, FAILED, run
 from phonesys.cli.store import existing_store
 from phonesys.cli.terminal import confirm, print_error, print_info
-from phonesys.config.stores import redact_password
+from phonesys.config.store_urls import redact_password
 from phonesys.errors import UsageError
 from phonesys.inventory import Change, ChangeKind, Inventory
 
