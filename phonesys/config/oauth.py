@@ -101,7 +101,7 @@ def open_token_store(where: str, key: Secret | str | None, *, store_name: str, k
     """
     try:
         if is_url(where):
-            from phonesys.inventory import SqlTokenStore  # needs an extra
+            from phonesys.inventory.token_store import SqlTokenStore  # needs an extra
 
             return SqlTokenStore(where, key=key)
         return FileTokenStore(where, key=key)
