@@ -217,8 +217,9 @@ class _Round:
     async def _stored_locations(self) -> set[str]:
         """Return the locations that are stored as complete."""
         if "folder" in self.target:
-            shards = SnapshotFolder(self.target["folder"], "n").path.glob("*.accounts.jsonl")
-            text = "".join(path.read_text() for path in shards)
+            # The last file of a shard finishes it. A worker that dies before has stored nothing of it.
+            finished = SnapshotFolder(self.target["folder"], "n").path.glob("shard-*.json")
+            text = "".join(path.with_suffix(".accounts.jsonl").read_text() for path in finished)
             return {id_ for id_ in self.sandbox.location_ids if f'"{id_}"' in text}
         async with Inventory(self.target["store"]) as inventory, inventory._database.reading() as connection:
             rows = await connection.execute(
