@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 _HERE = Path(__file__).parent
 _MAX_ROWS = 12
-_MAX_ACCOUNTS = 20
 
 
 @cache
