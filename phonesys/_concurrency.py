@@ -85,16 +85,24 @@ class Semaphore:
         return True
 
     def force_acquire(self) -> None:
-        """Acquire a slot even if none is free.
-
-        For a holder that is being cancelled and cannot wait, but will still release.
-        """
+        """Acquire a slot even if none is free."""
         self._free -= 1
 
     async def acquire(self, deadline: float = inf) -> None:
         """Wait for a slot and take it. Raise TimeoutError at `deadline`."""
         if not self.try_acquire():
             await self._waiters.wait(deadline, on_wakeup_lost=self.release)
+
+    async def reacquire(self) -> None:
+        """Wait for the slot of a holder that released it for a while.
+
+        A holder that is cancelled meanwhile acquires one at once, since it will still release one.
+        """
+        try:
+            await self.acquire()
+        except asyncio.CancelledError:
+            self.force_acquire()
+            raise
 
     def release(self) -> None:
         """Give a slot back. The first waiter, if any, takes it over."""

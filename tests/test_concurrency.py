@@ -120,6 +120,21 @@ async def test_a_slot_taken_by_force_is_missing_until_it_is_released() -> None:
     assert slots.try_acquire()
 
 
+async def test_a_cancelled_holder_has_a_slot_to_release() -> None:
+    """`reacquire` waits for a free slot. If it is cancelled, the slot that its holder releases is its own."""
+    slots = Semaphore(1)
+    assert slots.try_acquire()
+    holder = asyncio.create_task(slots.reacquire())
+    await asyncio.sleep(0)
+    holder.cancel()
+    await asyncio.wait([holder])
+    assert holder.cancelled()
+    slots.release()
+    assert not slots.try_acquire()
+    slots.release()
+    assert slots.try_acquire()
+
+
 class Work:
     """Something that takes three turns of the loop, and more to clean up."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import defaultdict, deque
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, TypeAlias
@@ -45,16 +44,12 @@ class Slots:
 
     @asynccontextmanager
     async def waiting(self) -> AsyncGenerator[None]:
-        """Leave the slot to another account while the block waits, and acquire one afterwards."""
+        """Release the slot while the block waits, for another account, and acquire one afterwards."""
         self.release()
         try:
             yield
         finally:
-            try:
-                await self.acquire()
-            except asyncio.CancelledError:
-                self._semaphore.force_acquire()
-                raise
+            await self._semaphore.reacquire()
 
 
 async def run_all(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -77,18 +76,11 @@ class WorkerPool:
         self.spawn_if_needed()
 
     async def on_wait_ended(self) -> None:
-        """Acquire a slot for a worker whose call goes on.
-
-        A worker that is cancelled meanwhile acquires one at once, since it will release one.
-        """
+        """Acquire a slot for a worker whose call goes on."""
         self._waiting -= 1
         self.report.waiting = self._waiting
         self.spawn_if_needed()
-        try:
-            await self.slots.acquire()
-        except asyncio.CancelledError:
-            self.slots.force_acquire()
-            raise
+        await self.slots.reacquire()
 
 
 class Worker:
@@ -132,7 +124,7 @@ class Worker:
 
     @asynccontextmanager
     async def waiting(self) -> AsyncGenerator[None]:
-        """Leave the slot to another account while the block waits, and acquire one afterwards.
+        """Release the slot while the block waits, for another account, and acquire one afterwards.
 
         Other pages of the same account stay in the queue meanwhile: they would only wait as well.
         """

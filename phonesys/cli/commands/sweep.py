@@ -386,7 +386,7 @@ async def _sweep(backends: list[ConfiguredBackend], request: _Request) -> tuple[
 
 
 def _select_accounts(backends: list[ConfiguredBackend], shard: Shard, *, split_companies: bool) -> None:
-    """Leave the accounts of the shard, where they are known in advance, so that progress has a total."""
+    """Keep only the accounts of the shard, where they are known in advance: progress then has a total."""
     for one in backends:
         if one.account_count is not None:
             chosen = select_accounts(

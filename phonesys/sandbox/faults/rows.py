@@ -154,7 +154,7 @@ class UnknownFields(RowFault, frozen=True, kw_only=True, tag="unknown-fields"):
 
 
 class MissingFields(RowFault, frozen=True, kw_only=True, tag="missing-fields"):
-    """Leave out a `share` of each row's fields, never the phone number itself."""
+    """Omit a `share` of each row's fields, never the phone number itself."""
 
     share: float = 0.5
 
