@@ -99,3 +99,65 @@ def test_credentials_can_be_added_from_any_mapping() -> None:
     auth = PerAccount(given)
     given["b"] = "tok_b"
     assert auth.accounts() == ("a",)
+
+
+class Refreshing(Renewing):
+    """A credential that is opened, closed and renewed, and may fail to."""
+
+    grantors = ("company",)
+
+    def __init__(self, log: list[str], name: str, *, fails: str = "") -> None:
+        super().__init__()
+        self.log, self.name, self.fails = log, name, fails
+
+    def _note(self, act: str) -> None:
+        self.log.append(f"{act} {self.name}")
+        if act == self.fails:
+            raise OSError(f"{act} {self.name}")
+
+    async def open(self, client: Any) -> None:
+        self._note(f"open with {client}:")
+
+    async def close(self, client: Any) -> None:
+        self._note(f"close with {client}:")
+
+    async def renew(self, account: str, *, valid_for: float) -> bool:
+        self._note(f"renew {account} for {valid_for:g} s:")
+        return True
+
+
+async def test_all_credentials_are_opened_or_none() -> None:
+    """Those that were opened before one failed are closed, last first, with the same client."""
+    log: list[str] = []
+    one, two = Refreshing(log, "one"), Refreshing(log, "two")
+    bad = Refreshing(log, "bad", fails="open with http:")
+    with pytest.raises(OSError, match="open with http: bad"):
+        await PerAccount({"a": one, "b": KEY, "c": two, "d": bad}).open("http")  # type: ignore[arg-type]
+    assert log == [
+        "open with http: one", "open with http: two", "open with http: bad",
+        "close with http: two", "close with http: one",
+    ]  # fmt: skip
+    log.clear()
+    await PerAccount({"a": one, "b": KEY, "c": two}).open("http")  # type: ignore[arg-type]
+    assert log == ["open with http: one", "open with http: two"]
+
+
+async def test_one_credential_that_cannot_be_closed_keeps_no_other_open() -> None:
+    """The failure is raised once all have been asked to close."""
+    log: list[str] = []
+    auths = {name: Refreshing(log, name, fails="close with http:" if name == "b" else "") for name in "abc"}
+    with pytest.raises(OSError, match="close with http: b"):
+        await PerAccount(auths).close("http")  # type: ignore[arg-type]
+    assert sorted(log) == ["close with http: a", "close with http: b", "close with http: c"]
+
+
+async def test_a_credential_is_renewed_if_it_can_be() -> None:
+    """A static one cannot, and an account without one is an error."""
+    log: list[str] = []
+    auth = PerAccount({"a": Refreshing(log, "one"), "b": KEY})
+    assert await auth.renew("a", valid_for=60) is True
+    assert log == ["renew a for 60 s: one"]
+    assert await auth.renew("b", valid_for=60) is False
+    with pytest.raises(InvalidArgument, match="no credential for account 'c'"):
+        await auth.renew("c", valid_for=60)
+    assert auth.grantors == ()

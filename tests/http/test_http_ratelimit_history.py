@@ -70,6 +70,26 @@ def test_a_mark_within_a_time_is_ignored(place: int) -> None:
     assert held.pop(other, time + 2) == [time, time, time + 2]
 
 
+class Chosen(str):
+    """An account whose hash consists of equal bytes."""
+
+    __slots__ = ()
+
+    def __hash__(self) -> int:
+        return 0x40404040 << 11
+
+
+def test_a_mark_that_continues_the_time_before_it_is_found() -> None:
+    """The last byte of a time and an account's mark may look like the mark, one byte too early."""
+    key, other = Chosen("a"), next(keys_of_one_bucket())
+    held, time = CompletionHistory(per=5.0), 100.0
+    assert traces._TIME.pack(time)[-1] == 0x40
+    held.add(other, [time], time)
+    held.add(key, [time], time)
+    assert held.pop(key, time) == [time]
+    assert held.pop(other, time) == [time]
+
+
 def test_records_count_for_less_than_a_window() -> None:
     """One that is exactly as old as the window has expired, and with the newest of them all have."""
     held = CompletionHistory(per=5.0)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import builtins
+import gc
 import json
 import os
 import stat
@@ -10,14 +11,17 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from phonesys import ConfigError
+from phonesys import ConfigError, InvalidArgument
 from phonesys.oauth import FileTokenStore, MemoryTokenStore, Token, TokenStore, new_key
 from phonesys.oauth.durable_file import DurableTokenFile
+from phonesys.oauth.lock import acquire_lock_blocking
+from phonesys.oauth.store import ForgetsAll
 from phonesys.secret import Secret
+from tests.conftest import PATIENCE
 from tests.oauth.agencies import Clock
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
     from pathlib import Path
 
 pytestmark = pytest.mark.filterwarnings("error")
@@ -65,6 +69,44 @@ async def test_a_forgotten_token_is_gone(store: TokenStore) -> None:
         assert await store.load(key) is None
 
 
+async def test_all_tokens_of_an_app_are_forgotten(store: TokenStore) -> None:
+    """Saved or cached, written or not. Their number counts each once, and other apps keep theirs."""
+    assert isinstance(store, ForgetsAll)
+    other = make_token("7", at=time.time())
+    await store.save("app/company/c", make_token("1"))
+    await store.save("app/location/0", make_token("2"))
+    store.cache("app/location/0", make_token("3"))
+    store.cache("app/location/1", make_token("4"))
+    await store.flush()
+    store.cache("app/location/2", make_token("5"))
+    await store.save("app2/company/c", make_token("6"))
+    store.cache("other/app/location/1", other)
+    assert await store.forget_all("app/") == 4
+    gone = ("app/company/c", "app/location/0", "app/location/1", "app/location/2")
+    assert [await store.load(key) for key in gone] == [None] * 4
+    assert await store.load("app2/company/c") == make_token("6")
+    assert await store.load("other/app/location/1") == other
+    assert await store.forget_all("app/") == 0
+
+
+async def test_no_file_holds_a_forgotten_token(tmp_path: Path) -> None:
+    """Neither the main file, nor the cache, nor a token that was staged and not committed."""
+    store = FileTokenStore(tmp_path / "tokens.json")
+    await store.save("app/company/c", make_token("1"))
+    await store.save("app2/company/c", make_token("2"))
+    store.cache("app/location/1", make_token("3"))
+    await store.flush()
+    store._durable_file.stage("app/location/2", make_token("4"))
+    store._durable_file.stage("app2/company/d", make_token("5"))
+    assert await store.forget_all("app/") == 3
+    files = [tmp_path / "tokens.json", *(tmp_path / "tokens.json.d").iterdir()]
+    raw = b"".join(path.read_bytes() for path in files)
+    assert [name for name in "12345" if f"access-{name}".encode() in raw] == ["2", "5"]
+    other = FileTokenStore(tmp_path / "tokens.json")
+    assert await other.load("app2/company/c") == make_token("2")
+    assert await other.load("app2/company/d") == make_token("5")
+
+
 async def test_one_task_at_a_time_holds_the_lock_of_a_key(store: TokenStore) -> None:
     """A lock excludes tasks of the same process, and is released after an error."""
     inside = most = 0
@@ -83,6 +125,67 @@ async def test_one_task_at_a_time_holds_the_lock_of_a_key(store: TokenStore) -> 
         async with store.lock("k"):
             _ = 1 / 0
     await enter()
+
+
+async def test_a_task_that_comes_later_waits_as_well() -> None:
+    """The lock of a key is the same as long as a task holds it or waits for it. Another key has its own."""
+    store = MemoryTokenStore()
+    inside: list[int] = []
+    leave = [asyncio.Event() for _ in range(4)]
+
+    async def enter(number: int) -> None:
+        async with store.lock("k"):
+            inside.append(number)
+            await leave[number].wait()
+            inside.remove(number)
+
+    tasks = [asyncio.create_task(enter(0))]
+    for number in (1, 2, 3):
+        tasks.append(asyncio.create_task(enter(number)))
+        for _ in range(5):
+            await asyncio.sleep(0)
+            assert inside == [number - 1]
+        async with asyncio.timeout(PATIENCE), store.lock("other"):
+            assert inside == [number - 1]
+        leave[number - 1].set()
+        await tasks[number - 1]
+    leave[3].set()
+    await asyncio.gather(*tasks)
+
+
+async def test_a_lock_in_memory_lives_as_long_as_it_is_used() -> None:
+    """Thousands of locations leave no lock behind."""
+    store = MemoryTokenStore()
+
+    async def enter(key: str) -> None:
+        async with store.lock(key):
+            await asyncio.sleep(0)
+
+    gc.collect()
+    before = sum(isinstance(each, asyncio.Lock) for each in gc.get_objects())
+    await asyncio.gather(*(enter(f"k{number % 5}") for number in range(20)))
+    gc.collect()
+    assert sum(isinstance(each, asyncio.Lock) for each in gc.get_objects()) <= before
+
+
+def test_stores_show_no_token(tmp_path: Path) -> None:
+    """A store in memory shows how many it holds, and one in a file its path."""
+    store = MemoryTokenStore()
+    store.cache("k", make_token("1"))
+    assert repr(store) == "<MemoryTokenStore of 1 tokens>"
+    assert (
+        repr(FileTokenStore(tmp_path / "tokens.json"))
+        == f"<FileTokenStore {str(tmp_path / 'tokens.json')!r}>"
+    )
+
+
+async def test_a_path_may_begin_at_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a shell; a path that no file can have is an error at once."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    await FileTokenStore("~/tokens.json").save("k", make_token("1"))
+    assert await FileTokenStore(tmp_path / "tokens.json").load("k") == make_token("1")
+    with pytest.raises(InvalidArgument, match="a path cannot hold a null character"):
+        FileTokenStore("tokens\0.json")
 
 
 async def test_another_store_finds_written_tokens(tmp_path: Path) -> None:
@@ -383,6 +486,48 @@ async def test_a_lock_that_is_held_too_long_is_an_error(tmp_path: Path) -> None:
         with pytest.raises(ConfigError, match="another process has held"):
             async with other.lock("k"):
                 raise AssertionError
+
+
+@pytest.mark.parametrize("act", ["save", "flush", "forget", "forget_all"])
+async def test_a_write_waits_no_longer_than_its_time_out(tmp_path: Path, act: str) -> None:
+    """While another process writes, and nothing is lost: the tokens are written once it has ended."""
+    path = tmp_path / "tokens.json"
+    store = FileTokenStore(path, lock_timeout=0.0)
+    await store.save("k", make_token("1"))
+    store.cache("loc", make_token("2"))
+    acts: dict[str, Callable[[], Awaitable[Any]]] = {
+        "save": lambda: store.save("k", make_token("3")),
+        "flush": store.flush,
+        "forget": lambda: store.forget("k"),
+        "forget_all": lambda: store.forget_all(""),
+    }
+    with acquire_lock_blocking(tmp_path / "tokens.json.d" / "lock", timeout=0.0):
+        with pytest.raises(ConfigError, match=r"another process has held .* for more than 0 s"):
+            await acts[act]()
+        assert await store.load("loc") == make_token("2")
+    store.cache("loc", make_token("4"))
+    await store.flush()
+    assert await FileTokenStore(path).load("loc") == make_token("4")
+
+
+async def test_a_batch_that_could_not_be_written_is_written_later(tmp_path: Path) -> None:
+    """With the tokens that came meanwhile, which win over those of the batch."""
+    path = tmp_path / "tokens.json"
+    store = FileTokenStore(path, lock_timeout=0.0)
+    store.cache("a", make_token("1"))
+    await store.flush()
+    store.cache("a", make_token("2"))
+    store.cache("b", make_token("3"))
+    with acquire_lock_blocking(tmp_path / "tokens.json.d" / "lock", timeout=0.0):
+        flushed = asyncio.create_task(store.flush())
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        store.cache("b", make_token("4"))
+        with pytest.raises(ConfigError):
+            await flushed
+    await store.flush()
+    other = FileTokenStore(path)
+    assert [await other.load(key) for key in "ab"] == [make_token("2"), make_token("4")]
 
 
 async def test_a_link_is_followed_instead_of_replaced(tmp_path: Path) -> None:
