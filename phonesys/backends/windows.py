@@ -123,7 +123,7 @@ class WindowPosition(NamedTuple):
     @property
     def overlap(self) -> int:
         """The number of leading rows that it shares with the window before it."""
-        return window_plan(self.max_size).overlap(self.number) if self.number else 0
+        return window_plan(self.max_size).overlap(self.number)
 
     def resized(
         self, rows: int, *, reported: int | None, more: bool | None, largest: int = 0

@@ -1,0 +1,128 @@
+"""A token that can be fetched again is fetched once by all that share a file, and not waited for in vain."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import os
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from phonesys import ConfigError
+from phonesys.errors import BadRequest
+from phonesys.oauth import FileTokenStore, SingleFlight, Token
+from tests.oauth.test_oauth_store import make_token
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+class Vendor:
+    """Hands out tokens, once it may, and notes what it was asked with."""
+
+    def __init__(self, *names: str) -> None:
+        self.names = list(names)
+        self.given: list[Token | None] = []
+        self.may_respond = asyncio.Event()
+
+    async def __call__(self, stored: Token | None) -> Token:
+        self.given.append(stored)
+        await self.may_respond.wait()
+        return make_token(self.names[len(self.given) - 1])
+
+    async def wait_asked(self, times: int = 1) -> None:
+        while len(self.given) < times:  # noqa: ASYNC110 -- stores have no event to wait for
+            await asyncio.sleep(0)
+
+
+def wanted(token: Token) -> bool:
+    return token != make_token("old")
+
+
+async def test_all_who_share_a_file_fetch_a_token_once(tmp_path: Path) -> None:
+    """Tasks of one store, and of another one as in another process: one asks the vendor, and all get it."""
+    stores = [FileTokenStore(tmp_path / "tokens.json") for _ in range(2)]
+    assert isinstance(stores[0], SingleFlight)
+    vendor = Vendor("1")
+    tasks = [
+        asyncio.create_task(store.fetch_once("loc", vendor, is_wanted=wanted)) for store in (*stores, *stores)
+    ]
+    await vendor.wait_asked()
+    vendor.may_respond.set()
+    assert await asyncio.gather(*tasks) == [make_token("1")] * 4
+    assert vendor.given == [None]
+    assert await FileTokenStore(tmp_path / "tokens.json").load("loc") == make_token("1")
+
+
+async def test_a_stored_token_is_used_if_it_is_wanted(tmp_path: Path) -> None:
+    """Another one is handed to the fetch, whose refresh token it may need, and is replaced."""
+    store, vendor = FileTokenStore(tmp_path / "tokens.json"), Vendor("1", "2")
+    vendor.may_respond.set()
+    await store.save("loc", make_token("0"))
+    assert await store.fetch_once("loc", vendor, is_wanted=wanted) == make_token("0")
+    assert vendor.given == []
+    await store.save("other", make_token("old"))
+    assert await store.fetch_once("other", vendor, is_wanted=wanted) == make_token("1")
+    assert vendor.given == [make_token("old")]
+
+
+async def test_a_fetch_elsewhere_is_waited_for_no_longer_than_the_time_out(tmp_path: Path) -> None:
+    """After that, the token is fetched by this process as well, which costs a request and no token."""
+    holder = FileTokenStore(tmp_path / "tokens.json")
+    impatient = FileTokenStore(tmp_path / "tokens.json", lock_timeout=0.0)
+    slow, quick = Vendor("1"), Vendor("2")
+    quick.may_respond.set()
+    held = asyncio.create_task(holder.fetch_once("loc", slow, is_wanted=wanted))
+    await slow.wait_asked()
+    assert await impatient.fetch_once("loc", quick, is_wanted=wanted) == make_token("2")
+    slow.may_respond.set()
+    assert await held == make_token("1")
+
+
+async def test_a_failed_fetch_leaves_no_lock_behind(tmp_path: Path) -> None:
+    """The next call, of this store or of another one, asks the vendor again."""
+
+    async def fail(_stored: Token | None) -> Token:
+        raise BadRequest("no such location", status=400)
+
+    for store in [FileTokenStore(tmp_path / "tokens.json") for _ in range(2)] * 2:
+        with pytest.raises(BadRequest, match="no such location"):
+            await store.fetch_once("loc", fail, is_wanted=wanted)
+
+
+async def test_a_read_only_disk_costs_a_fetch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The token is used as long as the process runs, with a warning, and calls do not fail."""
+    await FileTokenStore(tmp_path / "tokens.json").save("k", make_token("k"))
+    store, vendor = FileTokenStore(tmp_path / "tokens.json"), Vendor("1", "2")
+    vendor.may_respond.set()
+    real = os.open
+
+    def read_only(path: Any, flags: int, *arguments: Any, **options: Any) -> int:
+        if flags & (os.O_WRONLY | os.O_RDWR):
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS), path)
+        return real(path, flags, *arguments, **options)
+
+    monkeypatch.setattr(os, "open", read_only)
+    caplog.set_level(logging.WARNING, "phonesys")
+    for _ in range(2):
+        assert await store.fetch_once("loc", vendor, is_wanted=wanted) == make_token("1")
+    assert vendor.given == [None]
+    assert "cached tokens were not written: token store: " in caplog.text
+    assert "Read-only file system" in caplog.text
+    assert await store.load("k") == make_token("k")
+    monkeypatch.undo()
+    await store.flush()
+    assert await FileTokenStore(tmp_path / "tokens.json").load("loc") == make_token("1")
+
+
+async def test_a_file_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:
+    """It may hold a token that must not be lost, so nothing is fetched in its place."""
+    (tmp_path / "tokens.json").write_bytes(b"not tokens")
+    vendor = Vendor("1")
+    with pytest.raises(ConfigError, match="not a token file of phonesys"):
+        await FileTokenStore(tmp_path / "tokens.json").fetch_once("loc", vendor, is_wanted=wanted)
+    assert vendor.given == []
