@@ -49,7 +49,7 @@ _PANELS = {
     },
     "Snapshots and reports": {
         "diff": ("snapshots", "Show numbers added, removed, moved or changed between two snapshots."),
-        "snapshots": ("snapshots", "List the snapshots in a store, newest first."),
+        "snapshots": ("snapshots", "List the snapshots in a store or a folder, newest first."),
         "prune": ("snapshots", "Delete the oldest snapshots of a store, after confirmation."),
         "watch": ("watch", "Sweep on an interval, print changes and findings, and send alerts."),
         "audit": ("audit", "Find numbers that are unrouted, blocked, held twice, or paid for and unused."),

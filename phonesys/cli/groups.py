@@ -130,6 +130,21 @@ class BackendOptions(OptionGroup):
             "latency": self.latency,
         }
 
+    def vendor_options(self, *, with_pools: bool | None) -> list[str]:
+        """Return the names of the given options that are of use only where vendors are read."""
+        values = {
+            "--config": self.config,
+            "--sandbox": self.sandbox or None,
+            "--with-pools": with_pools,
+        }
+        return [name for name, value in values.items() if value is not None]
+
+    def check_snapshot(self, holder: str, *, with_pools: bool | None) -> None:
+        """Raise UsageError for options that the option `holder`, which names a snapshot, excludes."""
+        self.check()
+        for name in self.vendor_options(with_pools=with_pools):
+            raise UsageError(f"{name}: cannot be combined with {holder}, which holds a sweep")
+
     def create_sandbox(self) -> Sandbox:
         """Return a sandbox that is not started yet."""
         from phonesys.cli.sandbox import create_sandbox  # a web server, which no other command needs

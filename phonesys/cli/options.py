@@ -127,6 +127,23 @@ RequiredStoreOption = Annotated[
         callback=refuse_password,
     ),
 ]
+FolderOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--folder",
+        metavar="DIR",
+        help="Read the last finished snapshot in this folder of `sweep --folder`, or the one that it is.",
+    ),
+]
+SnapshotOption = Annotated[
+    str | None,
+    typer.Option(
+        "--snapshot",
+        metavar="ID|NAME",
+        help="Read this snapshot of the store or the folder. [dim]Default: the last[/dim]",
+        show_default=False,
+    ),
+]
 JournalOption = Annotated[
     str | None,
     typer.Option(

@@ -109,11 +109,17 @@ async def write_incomplete(path: Path | None, incomplete: Sequence[AccountOutcom
         await file.write(map(rows.json_line, found))
 
 
-def report_snapshot(snapshot_id: int, incomplete: Sequence[AccountOutcome], *, allow_incomplete: bool) -> int:
-    """Print the accounts of a snapshot that were not read completely, and return the exit status."""
+def report_snapshot(
+    name: int | str, incomplete: Sequence[AccountOutcome], gap: str | None, *, allow_incomplete: bool
+) -> int:
+    """Print which accounts and shards of a snapshot are missing, and return the exit status."""
     if incomplete:
-        accounts = pluralize(len(incomplete), "account")
-        print_error(f"snapshot {snapshot_id} is incomplete: {accounts} not read completely")
+        accounts = sum(one.problem != gap for one in incomplete)
+        reasons = [
+            *([gap] if gap else []),
+            *([f"{pluralize(accounts, 'account')} not read completely"] if accounts else []),
+        ]
+        print_error(f"snapshot {name} is incomplete: {'; '.join(reasons)}")
         print_table(tables.incomplete_accounts(incomplete), on_stderr=True)
     return FAILED if incomplete and not allow_incomplete else DONE
 

@@ -91,25 +91,33 @@ def _international(spelling: str, country: str) -> str:
     return text
 
 
+class ResultCounts(dict[NumberQuery, int]):
+    """The number of results of each query."""
+
+    def __init__(self, queries: NumberQueries) -> None:
+        super().__init__(dict.fromkeys(queries.all, 0))
+        self._queries = queries
+
+    def add(self, spelling: str) -> bool:
+        """Count a number of an account. Return True if it is a result."""
+        found = self._queries.matching(spelling)
+        for query in found:
+            self[query] += 1
+        return bool(found)
+
+
 class QueryWriter:
     """Passes the numbers that were asked for to another writer, and counts them by query."""
 
     def __init__(self, writer: PageWriter, queries: NumberQueries) -> None:
         self._writer = writer
-        self._queries = queries
-        self.counts = dict.fromkeys(queries.all, 0)
+        self.counts = ResultCounts(queries)
 
     async def page(self, page: Page[PhoneNumber]) -> None:
         """Write the results in a page."""
-        results = tuple(number for number in page.numbers if self._count(number.number))
+        results = tuple(number for number in page.numbers if self.counts.add(number.number))
         if results:
             await self._writer.page(msgspec.structs.replace(page, numbers=results))
-
-    def _count(self, spelling: str) -> bool:
-        found = self._queries.matching(spelling)
-        for query in found:
-            self.counts[query] += 1
-        return bool(found)
 
     async def close(self, report: SweepReport) -> None:
         """Close the other writer."""

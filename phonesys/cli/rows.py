@@ -20,9 +20,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from phonesys.cli.output import Destination
-    from phonesys.inventory import Change, Snapshot
+    from phonesys.inventory import Change, FolderSnapshot, Snapshot
     from phonesys.inventory.audit import Finding
     from phonesys.model import NumberPool, Page, PhoneNumber
+    from phonesys.record import NumberRecord
 
 _encode = msgspec.json.Encoder().encode
 
@@ -74,14 +75,18 @@ class ChangeRow(msgspec.Struct, frozen=True):
 
 
 class SnapshotRow(msgspec.Struct, frozen=True):
-    """One snapshot of a store."""
+    """One snapshot of a store or a folder."""
 
-    id: int
+    id: int | None
+    """None in a folder, whose snapshots have names."""
     started_at: str
-    finished_at: str
+    finished_at: str | None
+    """None for one that is not finished."""
     backends: str
     numbers: int
     name: str | None
+    complete: bool
+    """True if every number of every account was read."""
 
 
 class FindingRow(msgspec.Struct, frozen=True):
@@ -149,6 +154,11 @@ def number_row(number: PhoneNumber, backend: str) -> NumberRow:
     )
 
 
+def record_row(record: NumberRecord) -> NumberRow:
+    """Return the row of a record, which has all its fields."""
+    return NumberRow(*map(record.__getattribute__, NumberRow.__struct_fields__))
+
+
 def number_rows(page: Page[PhoneNumber]) -> Iterator[NumberRow]:
     """Return the rows of a page. Third-party backends may leave `page.provider` empty."""
     return (number_row(number, page.provider or number.provider) for number in page.numbers)
@@ -177,16 +187,17 @@ def change_row(change: Change) -> ChangeRow:
     )  # fmt: skip
 
 
-def snapshot_row(snapshot: Snapshot) -> SnapshotRow:
+def snapshot_row(snapshot: Snapshot | FolderSnapshot) -> SnapshotRow:
     """Return the row of a snapshot."""
-    finished = snapshot.finished_at or snapshot.started_at
+    finished = snapshot.finished_at
     return SnapshotRow(
-        snapshot.id,
+        snapshot.id if isinstance(snapshot.id, int) else None,
         snapshot.started_at.isoformat(timespec="seconds"),
-        finished.isoformat(timespec="seconds"),
+        None if finished is None else finished.isoformat(timespec="seconds"),
         " ".join(snapshot.coverage),
         snapshot.numbers,
         snapshot.name,
+        snapshot.complete,
     )
 
 

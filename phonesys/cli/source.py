@@ -10,7 +10,7 @@ from collections.abc import (  # noqa: TC003 -- a dataclass has them
 )
 from contextlib import aclosing, asynccontextmanager, nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from phonesys.cli import sweeping
 from phonesys.cli.filters import NumberFilter
@@ -19,31 +19,37 @@ from phonesys.cli.options import (  # noqa: TC001 -- typer reads the annotations
     AccountsFilterOption,
     BackendsOption,
     CountryFilterOption,
+    FolderOption,
     PoolsOption,
+    SnapshotOption,
     StatusFilterOption,
     StoreOption,
 )
 from phonesys.cli.problems import UnreadableRows, report_snapshot, write_incomplete
-from phonesys.cli.store import default_store, existing_store
+from phonesys.cli.store import default_store, find_snapshot, open_snapshots
 from phonesys.cli.terminal import print_error, stderr_is_live
 from phonesys.config import ConfiguredBackend, read_settings
 from phonesys.errors import PhonesysError, UsageError
-from phonesys.inventory import (  # a dataclass has the first four
+from phonesys.inventory import (  # a dataclass has the first and the third
     AccountOutcome,
-    Inventory,
+    NoSnapshot,
     NumberRecord,
-    Snapshot,
     account_outcomes,
     incomplete_accounts,
     sweep_records,
 )
 from phonesys.inventory.audit import AuditContext, Rule, all_rules
+from phonesys.inventory.protocol import (  # noqa: TC001 -- a dataclass has them
+    ReadableSnapshot,
+    SnapshotSource,
+)
 from phonesys.provider import ListsAgents
 from phonesys.system import PhoneSystem
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from contextlib import AbstractAsyncContextManager
+    from pathlib import Path
 
     from phonesys.inventory import Change
 
@@ -58,8 +64,8 @@ class RecordSource:
     finish: Callable[[FailureOptions], Awaitable[int]]
     """Print and write what could not be read, and return the exit status."""
     changes: AsyncIterable[Change] | None = None
-    snapshot: tuple[Inventory, Snapshot] | None = None
-    """The store and the snapshot that is read, if it is one."""
+    snapshot: tuple[SnapshotSource[ReadableSnapshot], ReadableSnapshot] | None = None
+    """The place of the snapshot that is read, and the snapshot, if it is one."""
 
     def audit_arguments(
         self, ignore: Sequence[str] | None, select: Sequence[str] | None = None
@@ -88,6 +94,8 @@ class SourceOptions(BackendOptions):
     """Origin of records: a store, or a sweep; and which of them to use."""
 
     store: StoreOption = None
+    folder: FolderOption = None
+    snapshot: SnapshotOption = None
     backend: BackendsOption = None
     account: AccountsFilterOption = None
     status: StatusFilterOption = None
@@ -98,23 +106,23 @@ class SourceOptions(BackendOptions):
         """Return a source that is open while its block runs; raise UsageError for conflicting options."""
         self.check()
         accepted = NumberFilter.parse(self.status, self.country, self.account, self.backend)
-        if (store := self._store()) is not None:
-            return _from_store(store, accepted)
+        store = self._store()
+        if store is not None or self.folder is not None:
+            return open_snapshot(store, self.folder, self.snapshot, accepted)
+        if self.snapshot is not None:
+            raise UsageError("--snapshot: needs --store or --folder, where it is")
         return self._from_sweep(accepted)
 
     def _store(self) -> str | None:
-        others = {
-            "--config": self.config,
-            "--sandbox": self.sandbox or None,
-            "--with-pools": self.with_pools,
-        }
-        given = [name for name, value in others.items() if value is not None]
-        if self.store is not None and given:
-            raise UsageError(f"{given[0]}: cannot be combined with --store, which holds a sweep")
-        if not given:
-            # Naming a backend is reason to read it, unless a store is named too.
-            return self.store or (default_store() if self.backend is None else None)
-        return read_settings(self.config).store() if given == ["--config"] and self.backend is None else None
+        if self.store is not None or self.folder is not None:
+            holder = "--folder" if self.store is None else "--store"
+            self.check_snapshot(holder, with_pools=self.with_pools)
+            return self.store
+        given = self.vendor_options(with_pools=self.with_pools)
+        # Naming a backend is reason to read it, unless a store is named too.
+        if self.backend is not None or given not in ([], ["--config"]):
+            return None
+        return default_store() if not given else read_settings(self.config).store()
 
     @asynccontextmanager
     async def _from_sweep(self, accepted: NumberFilter) -> AsyncGenerator[RecordSource]:
@@ -128,11 +136,13 @@ class SourceOptions(BackendOptions):
 
 
 @asynccontextmanager
-async def _from_store(store: str, accepted: NumberFilter) -> AsyncGenerator[RecordSource]:
-    from phonesys.inventory import Inventory, NoSnapshot
-
-    async with Inventory(existing_store(store), read_only=True) as inventory:
-        snapshot = await inventory.snapshot()
+async def open_snapshot(
+    store: str | None, folder: Path | None, which: str | None, accepted: NumberFilter
+) -> AsyncGenerator[RecordSource]:
+    """Open a snapshot of a store or a folder, the last by default, while the block runs."""
+    async with open_snapshots(store, folder) as opened:
+        snapshot = await find_snapshot(opened, which)
+        inventory = cast("SnapshotSource[ReadableSnapshot]", opened)  # of the kind of the snapshot
         try:
             changes = inventory.diff(await inventory.previous(snapshot), snapshot)
         except NoSnapshot:
@@ -142,7 +152,9 @@ async def _from_store(store: str, accepted: NumberFilter) -> AsyncGenerator[Reco
 
         async def finish(failing: FailureOptions) -> int:
             await write_incomplete(failing.failures, incomplete)
-            return report_snapshot(snapshot.id, incomplete, allow_incomplete=failing.allow_incomplete)
+            return report_snapshot(
+                snapshot.id, incomplete, snapshot.gap, allow_incomplete=failing.allow_incomplete
+            )
 
         yield RecordSource(
             _accepted(snapshot.records(), accepted),

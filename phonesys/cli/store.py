@@ -7,10 +7,11 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from phonesys.cli.terminal import print_info
 from phonesys.config import read_settings
 from phonesys.config.paths import expand
 from phonesys.errors import UsageError
-from phonesys.inventory.folder import SnapshotFolder
+from phonesys.inventory.folder import FolderInventory, SnapshotFolder
 from phonesys.inventory.shard import Shard, select_shard
 from phonesys.inventory.snapshot import LISTED, NAMED
 from phonesys.sweep import SweepReport
@@ -18,7 +19,7 @@ from phonesys.sweep import SweepReport
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping
 
-    from phonesys.inventory import StoredSweep
+    from phonesys.inventory import FolderSnapshot, Inventory, Snapshot, StoredSweep
     from phonesys.inventory.folder import FolderSweep
     from phonesys.sweep import Accounts, Sweep
     from phonesys.system import PhoneSystem
@@ -49,6 +50,44 @@ def existing_store(store: str | None, config: Path | None = None) -> str:
     if "://" not in path and not Path(path).is_file():
         raise UsageError(f"store {store}: there is no such file")
     return path
+
+
+@asynccontextmanager
+async def open_snapshots(
+    store: str | None, folder: Path | None, config: Path | None = None
+) -> AsyncGenerator[Inventory | FolderInventory]:
+    """Open a folder, or else a store or the default one, for reading, until the block ends."""
+    if folder is not None:
+        if store is not None:
+            raise UsageError("--folder: cannot be combined with --store")
+        path = expand(folder, "--folder")
+        if not path.is_dir():
+            raise UsageError(f"--folder {folder}: there is no such folder")
+        yield FolderInventory(path)
+        return
+    from phonesys.inventory import Inventory  # needs an extra
+
+    async with Inventory(existing_store(store, config), read_only=True) as inventory:
+        yield inventory
+
+
+async def find_snapshot(
+    inventory: Inventory | FolderInventory, which: str | None
+) -> Snapshot | FolderSnapshot:
+    """Return the snapshot with this id or name, or the last. Name newer ones that are not finished."""
+    if not isinstance(inventory, FolderInventory):
+        return await inventory.snapshot(parse_snapshot(which))
+    found = await inventory.snapshot(which)
+    if which is None and not inventory.is_snapshot:
+        for one in await inventory.snapshots():
+            if one.finished_at is None and one.order > found.order:
+                print_info(f"snapshot {one.name} is newer, but not finished: {one.gap}")
+    return found
+
+
+def parse_snapshot(which: str | None) -> int | str | None:
+    """Return the id of a stored snapshot that digits are, or its name."""
+    return int(which) if which is not None and which.isdecimal() else which
 
 
 @asynccontextmanager

@@ -206,12 +206,13 @@ def snapshots(rows: Sequence[SnapshotRow]) -> RenderableType:
     """Return a table of snapshots."""
     return ColumnTable(
         {
-            "id": [str(row.id) for row in rows],
+            "id": ["" if row.id is None else str(row.id) for row in rows],
             "started_at": [row.started_at for row in rows],
-            "finished_at": [row.finished_at for row in rows],
+            "finished_at": [row.finished_at or "" for row in rows],
             "backends": [row.backends for row in rows],
             "numbers": [f"{row.numbers:,}" for row in rows],
             "name": [row.name or "" for row in rows],
+            "complete": ["yes" if row.complete else "no" for row in rows],
         }
     )
 

@@ -13,7 +13,7 @@ from phonesys.inventory.errors import (
     SchemaTooNew,
     SweepSuperseded,
 )
-from phonesys.inventory.folder import FolderSweep, Manifest, SnapshotFolder
+from phonesys.inventory.folder import FolderInventory, FolderSnapshot, FolderSweep, Manifest, SnapshotFolder
 from phonesys.inventory.inventory import Inventory
 from phonesys.inventory.record import (
     AccountKey,
@@ -54,6 +54,8 @@ __all__ = [
     "FieldChange",
     "FindingEvent",
     "FindingState",
+    "FolderInventory",
+    "FolderSnapshot",
     "FolderSweep",
     "Inventory",
     "InventoryError",

@@ -193,29 +193,32 @@ class Inventory:
         rows = await reading.find_sweeps(self._database, schema.sweeps.c.finished_at.is_not(None))
         return [Snapshot(self._database, row) for row in rows]
 
-    async def snapshot(self, sweep_id: int | None = None) -> Snapshot:
-        """Return a snapshot by its id, or the newest. Raises NoSnapshot."""
+    async def snapshot(self, which: int | str | None = None) -> Snapshot:
+        """Return a snapshot by its id or its name, or the newest. Raises NoSnapshot."""
         from phonesys.inventory.store import reading, schema
 
-        table = schema.sweeps.c
-        which = [table.finished_at.is_not(None)] + ([] if sweep_id is None else [table.id == sweep_id])
-        rows = await reading.find_sweeps(self._database, *which, limit=1)
+        column = schema.sweeps.c.name if isinstance(which, str) else schema.sweeps.c.id
+        chosen = [] if which is None else [column == which]
+        finished = schema.sweeps.c.finished_at.is_not(None)
+        rows = await reading.find_sweeps(self._database, finished, *chosen, limit=1)
         if not rows:
-            raise NoSnapshot(f"no snapshot{'' if sweep_id is None else f' {sweep_id}'} in the store")
+            raise NoSnapshot(f"no snapshot{'' if which is None else f' {which}'} in the store")
         return Snapshot(self._database, rows[0])
+
+    async def earlier(self, snapshot: Snapshot, /) -> list[Snapshot]:
+        """Return the snapshots before this one, the newest first."""
+        return [one for one in await self.snapshots() if one.id < snapshot.id]
 
     async def previous(self, snapshot: Snapshot) -> Snapshot:
         """Return the snapshot before this one, preferably of the same backends. Raises NoSnapshot."""
-        every = await self.snapshots()
-        position = next((i for i, one in enumerate(every) if one.id == snapshot.id), len(every))
-        earlier = every[position + 1 :]
+        earlier = await self.earlier(snapshot)
         same = [one for one in earlier if one.coverage == snapshot.coverage]
         if not earlier:
             raise NoSnapshot(f"no snapshot before {snapshot.id} to compare it with")
         return (same or earlier)[0]
 
     async def diff(
-        self, older: Snapshot | int | None = None, newer: Snapshot | int | None = None
+        self, older: Snapshot | int | str | None = None, newer: Snapshot | int | str | None = None
     ) -> AsyncGenerator[Change]:
         """Yield the changes between two snapshots, by default the last two.
 
@@ -234,7 +237,7 @@ class Inventory:
                 yield change
 
     async def compare(
-        self, older: Snapshot | int | None = None, newer: Snapshot | int | None = None
+        self, older: Snapshot | int | str | None = None, newer: Snapshot | int | str | None = None
     ) -> Comparison:
         """Return all changes that `diff` yields, as a list that a notebook shows as a table."""
         from phonesys.inventory.diff import Comparison

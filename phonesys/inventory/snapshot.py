@@ -42,6 +42,10 @@ class Snapshot:
         """By backend: `listed` for all accounts that it lists, `named` for given accounts."""
 
     @property
+    def gap(self) -> None:
+        """None: a store shows no snapshot before all its shards are finished."""
+
+    @property
     def complete(self) -> bool:
         """True if every number of every account is known."""
         return not self.incomplete_accounts

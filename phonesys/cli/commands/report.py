@@ -40,7 +40,7 @@ def report(
             earlier: dict[str, Any] = {}
             if opened.snapshot is not None:
                 inventory, snapshot = opened.snapshot
-                earlier["as_of"] = snapshot.finished_at
+                earlier["as_of"] = snapshot.finished_at or snapshot.started_at
                 earlier["trend"] = await read_trend(inventory, snapshot, sweeps=trend, ignore=ignore or ())
             await write_report(
                 expand(file, "FILE"),

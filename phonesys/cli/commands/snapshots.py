@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
@@ -17,6 +17,7 @@ from phonesys.cli.groups import (  # noqa: TC001 -- typer reads the annotations
 from phonesys.cli.options import (  # noqa: TC001 -- typer reads the annotations
     BackendsOption,
     ConfigOption,
+    FolderOption,
     QuietOption,
     RequiredStoreOption,
     VerboseOption,
@@ -24,7 +25,7 @@ from phonesys.cli.options import (  # noqa: TC001 -- typer reads the annotations
 from phonesys.cli.output import Format, destination, write_table
 from phonesys.cli.progress import pluralize
 from phonesys.cli.running import DONE, FAILED, run
-from phonesys.cli.store import existing_store
+from phonesys.cli.store import existing_store, find_snapshot, open_snapshots
 from phonesys.cli.terminal import confirm, print_error, print_info
 from phonesys.config.store_urls import redact_password
 from phonesys.errors import UsageError
@@ -35,29 +36,31 @@ if TYPE_CHECKING:
     from typing import Any
 
     from phonesys.cli.output import Destination
+    from phonesys.inventory.protocol import ReadableSnapshot, SnapshotSource
 
 _LINES_AT_ONCE = 500
 
 
 def diff(
     older: Annotated[
-        int | None,
+        str | None,
         typer.Argument(
             metavar="OLDER",
-            help="Id of a snapshot. [dim]Default: the last but one[/dim]",
+            help="Id or name of a snapshot. [dim]Default: the last but one[/dim]",
             show_default=False,
         ),
     ] = None,
     newer: Annotated[
-        int | None,
+        str | None,
         typer.Argument(
             metavar="NEWER",
-            help="Id of another snapshot. [dim]Default: the last[/dim]",
+            help="Id or name of another snapshot. [dim]Default: the last[/dim]",
             show_default=False,
         ),
     ] = None,
     *,
     store: RequiredStoreOption = None,
+    folder: FolderOption = None,
     config: ConfigOption = None,
     filters: FilterOptions,
     backend: BackendsOption = None,
@@ -71,11 +74,16 @@ def diff(
             raise UsageError("--format csv: a change has nested fields; use table or jsonl")
         columns = parse_columns(shown.columns, rows.ChangeRow)
         accepted = filters.parse(backend)
-        async with Inventory(existing_store(store, config), read_only=True) as inventory:
+        async with open_snapshots(store, folder, config) as opened:
+            inventory = cast("SnapshotSource[ReadableSnapshot]", opened)
+            new: ReadableSnapshot = await find_snapshot(opened, newer)
+            old = await (inventory.previous(new) if older is None else find_snapshot(opened, older))
             with destination(shown.output) as to:
-                changes = inventory.diff(older, newer)
-                await _write_changes(changes, accepted, shown.format_, columns, to)
-        return DONE
+                await _write_changes(inventory.diff(old, new), accepted, shown.format_, columns, to)
+        gaps = [one for one in (old, new) if one.gap is not None]
+        for one in gaps:
+            print_error(f"snapshot {one.id} is incomplete: {one.gap}")
+        return FAILED if gaps else DONE
 
     log.run(main)
 
@@ -83,15 +91,16 @@ def diff(
 def snapshots(
     *,
     store: RequiredStoreOption = None,
+    folder: FolderOption = None,
     config: ConfigOption = None,
     shown: RowOptions,
     log: LogOptions,
 ) -> None:
-    """List the snapshots in a store, newest first."""
+    """List the snapshots in a store or a folder, newest first."""
 
     async def main() -> int:
         shown.check(rows.SnapshotRow)
-        async with Inventory(existing_store(store, config), read_only=True) as inventory:
+        async with open_snapshots(store, folder, config) as inventory:
             found = [rows.snapshot_row(snapshot) for snapshot in await inventory.snapshots()]
         await shown.write(rows.SnapshotRow, found, table=tables.snapshots)
         return DONE

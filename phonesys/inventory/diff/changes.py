@@ -34,7 +34,8 @@ _TOPIC_OF = {field: topic for topic, fields in TOPICS.items() for field in field
 _NOT_COMPARED = frozenset(
     {"backend", "account", "account_name", "provider", "country_derived", "created_at", "updated_at"}
 )
-_COMPARED = tuple(name for name in NumberRecord.__struct_fields__ if name not in _NOT_COMPARED)
+COMPARED = tuple(name for name in NumberRecord.__struct_fields__ if name not in _NOT_COMPARED)
+"""The record fields that are compared."""
 
 
 class ChangeKind(StrEnum):
@@ -180,7 +181,7 @@ def _number_key(record: NumberRecord) -> Hashable:
 def _changed_fields(old: NumberRecord, new: NumberRecord) -> tuple[FieldChange, ...]:
     return tuple(
         FieldChange(name, before, after)
-        for name in _COMPARED
+        for name in COMPARED
         if (before := getattr(old, name)) != (after := getattr(new, name))
     )
 

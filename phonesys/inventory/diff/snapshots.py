@@ -5,10 +5,8 @@ from __future__ import annotations
 from contextlib import aclosing
 from typing import TYPE_CHECKING, TypeAlias
 
-import msgspec
-
 from phonesys.inventory.diff.changes import MoveDetector, compare, unknown_account
-from phonesys.inventory.snapshot import LISTED
+from phonesys.inventory.diff.coverage import Coverage, unknown_reason
 from phonesys.inventory.store import reading
 
 if TYPE_CHECKING:
@@ -32,7 +30,7 @@ async def compare_snapshots(database: Database, older: Snapshot, newer: Snapshot
     before, now = await _read_coverage(database, older), await _read_coverage(database, newer)
     async with aclosing(_pairs(database, older.id, newer.id)) as pairs:
         async for old, new in pairs:
-            if (reason := _unknown_reason(old, new, before, now)) is not None:
+            if (reason := unknown_reason(old, new, before, now)) is not None:
                 row = new or old
                 if row is not None and row.account:
                     yield unknown_account(row.backend, row.account, reason)
@@ -48,35 +46,9 @@ async def compare_snapshots(database: Database, older: Snapshot, newer: Snapshot
         yield change
 
 
-class _Coverage(msgspec.Struct, frozen=True):
-    """The backends of a snapshot, and how completely their accounts were swept."""
-
-    backends: frozenset[str]
-    partial: frozenset[str]
-    """Backends with named accounts only, or whose list of accounts could not be read."""
-
-    def absence_reason(self, backend: str, when: str) -> str | None:
-        """Return the reason why a missing account is unknown, or None if it did not exist."""
-        return f"not read {when}" if backend in self.partial or backend not in self.backends else None
-
-
-async def _read_coverage(database: Database, snapshot: Snapshot) -> _Coverage:
+async def _read_coverage(database: Database, snapshot: Snapshot) -> Coverage:
     lists = [row async for row in reading.read_accounts(database, snapshot.id, account="")]
-    named = {name for name, how in snapshot.coverage.items() if how != LISTED}
-    incomplete = {row.backend for row in lists if not row.is_complete}
-    return _Coverage(frozenset(snapshot.coverage), frozenset(named | incomplete))
-
-
-def _unknown_reason(
-    old: AccountRow | None, new: AccountRow | None, before: _Coverage, now: _Coverage
-) -> str | None:
-    """Return the reason why an account cannot be compared, or None if it can."""
-    for row, when in ((new, "now"), (old, "before")):
-        if row is not None and row.problem is not None:
-            return row.problem if row.error else f"{row.problem} {when}"
-    if old is not None and new is None:
-        return now.absence_reason(old.backend, "now")
-    return before.absence_reason(new.backend, "before") if new is not None and old is None else None
+    return Coverage.of(snapshot.coverage, (row.backend for row in lists if not row.is_complete))
 
 
 def _page_count(pair: Pair) -> int:

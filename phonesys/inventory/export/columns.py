@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 from itertools import islice
 from operator import attrgetter
@@ -14,6 +14,7 @@ from phonesys._extras import require_extra
 from phonesys._validation import suggestion
 from phonesys.errors import InvalidArgument
 from phonesys.inventory.record import page_records
+from phonesys.model import NumberKind, NumberStatus
 from phonesys.record import NumberRecord, as_record
 
 if TYPE_CHECKING:
@@ -98,6 +99,33 @@ def arrow_table(numbers: Iterable[NumberRecord | PhoneNumber]) -> Any:
     schema, records = arrow_schema(), map(as_record, numbers)
     some = iter(lambda: tuple(islice(records, _BATCH)), ())
     return pa.Table.from_batches([arrow_batch(batch, schema) for batch in some], schema=schema)
+
+
+def arrow_records(batch: Any) -> list[NumberRecord]:
+    """Return the records in an Arrow record batch of this schema."""
+    cells = [_record_values(_BY_NAME[name], batch.column(name)) for name in batch.schema.names]
+    names = batch.schema.names
+    return [NumberRecord(**dict(zip(names, row, strict=True))) for row in zip(*cells, strict=True)]
+
+
+_ENUMS: dict[str, dict[str, Any]] = {
+    "kind": {one.value: one for one in NumberKind},
+    "status": {one.value: one for one in NumberStatus},
+}
+
+
+def _record_values(column: Column, cells: Any) -> Sequence[Any]:
+    if cells.null_count == len(cells):
+        return (None,) * len(cells)
+    if column.type == "time":  # without pyarrow's choice of a library for time zones
+        naive = cells.cast(require_extra("export", "pyarrow").timestamp("us")).to_pylist()
+        return [None if cell is None else cell.replace(tzinfo=UTC) for cell in naive]
+    values: list[Any] = cells.to_pylist()
+    if column.type == "decimal":
+        return [None if cell is None else f"{cell.normalize():f}" for cell in values]
+    if (members := _ENUMS.get(column.name)) is not None:
+        return [members.get(cell, members["unknown"]) for cell in values]
+    return values
 
 
 def arrow_table_of_pages(

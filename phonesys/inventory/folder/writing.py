@@ -1,15 +1,10 @@
-"""A snapshot as a folder of Parquet files: one for each shard, and a manifest once all are there.
-
-A file's name is fixed by its shard, and files appear whole, so that a shard that is swept twice leaves one
-file. The small JSON file of a shard is written last: without it, the shard is not finished.
-"""
+"""A sweep that writes one shard of a snapshot into its folder."""
 
 from __future__ import annotations
 
 import asyncio
 from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 import msgspec
@@ -19,133 +14,26 @@ from phonesys._extras import require_extra
 from phonesys._files import replace_atomically
 from phonesys.errors import InvalidArgument, NotOpen
 from phonesys.inventory.errors import InventoryError
+from phonesys.inventory.folder.files import AccountLine, ShardFile
 from phonesys.inventory.record import account_outcomes, incomplete_accounts, page_records
-from phonesys.inventory.shard import Shard, validate_snapshot_name
 from phonesys.sweep import AccountReport, Failure, Outcome, SweepReport
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator
     from types import TracebackType
 
     from phonesys.inventory.export.formats import Writer
+    from phonesys.inventory.folder.files import SnapshotFolder
+    from phonesys.inventory.shard import Shard
     from phonesys.model import Page, PhoneNumber
     from phonesys.record import NumberRecord
     from phonesys.sweep import Sweep
 
-MANIFEST = "manifest.json"
 _ROWS = 20_000  # of a row group: pages are far too small for one
-
-
-class ShardFile(msgspec.Struct, frozen=True, kw_only=True):
-    """Facts about a finished shard, in the JSON file beside its Parquet file."""
-
-    snapshot: str
-    shard: int
-    shards: int
-    coverage: dict[str, str]
-    started_at: datetime
-    finished_at: datetime
-    numbers: int
-    accounts: int
-    incomplete_accounts: int
-    rejected: int
-    file: str
-    accounts_file: str
-
-
-class Manifest(msgspec.Struct, frozen=True, kw_only=True):
-    """The files of a finished snapshot, and what they hold together."""
-
-    snapshot: str
-    coverage: dict[str, str]
-    started_at: datetime
-    finished_at: datetime
-    numbers: int
-    accounts: int
-    incomplete_accounts: int
-    """The number of accounts, or lists of accounts, that were not read completely."""
-    rejected: int
-    shards: tuple[ShardFile, ...]
-
-
-class _AccountLine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    backend: str
-    account: str
-    outcome: Outcome
-    numbers: int = 0
-    pages: int = 0
-    rejected: int = 0
-    duplicates: int = 0
-    error: str | None = None
-    name: str | None = None
 
 
 class _Unfinished(Exception):
     """The block ends before the shard was read to its end."""
-
-
-class SnapshotFolder:
-    """The folder `path/snapshot`. Needs the extra `phonesys[export]`."""
-
-    def __init__(self, path: str | Path, snapshot: str) -> None:
-        self.snapshot = validate_snapshot_name(snapshot)
-        self.path = Path(path) / snapshot
-
-    def sweep_shard(self, sweep: Sweep, shard: Shard, coverage: Mapping[str, str]) -> FolderSweep:
-        """Write the pages of a sweep as one shard. A finished shard is not swept again."""
-        return FolderSweep(self, sweep, shard, dict(coverage))
-
-    def begun_shards(self) -> int | None:
-        """Return the number of shards that a file of the snapshot states, or None before the first."""
-        found = next(self.path.glob("shard-*-of-*.*"), None)
-        return None if found is None else int(found.name.partition("-of-")[2][:5])
-
-    def read_manifest(self) -> Manifest | None:
-        """Return the manifest of a finished snapshot, or None."""
-        try:
-            return msgspec.json.decode((self.path / MANIFEST).read_bytes(), type=Manifest)
-        except FileNotFoundError:
-            return None
-
-    def name_of(self, shard: Shard, suffix: str) -> str:
-        """Return the name of a shard's file."""
-        return f"shard-{shard.index:05}-of-{shard.count:05}{suffix}"
-
-    def read_shard(self, shard: Shard) -> ShardFile | None:
-        """Return what is known of a shard, or None if it is not finished."""
-        try:
-            raw = (self.path / self.name_of(shard, ".json")).read_bytes()
-        except FileNotFoundError:
-            return None
-        return msgspec.json.decode(raw, type=ShardFile)
-
-    def finish_shard(self, found: ShardFile) -> tuple[int, ...]:
-        """Write a shard's JSON file, and the manifest with the last one. Return the shards that are left."""
-        shard = Shard(found.shard, found.shards)
-        with replace_atomically(self.path / self.name_of(shard, ".json")) as file:
-            file.write(msgspec.json.encode(found))
-        every = [self.read_shard(Shard(index, shard.count)) for index in range(1, shard.count + 1)]
-        done = [one for one in every if one is not None]
-        if len(done) == shard.count:
-            self._write_manifest(tuple(done))
-        return tuple(index for index, one in enumerate(every, 1) if one is None)
-
-    def _write_manifest(self, done: tuple[ShardFile, ...]) -> None:
-        manifest = Manifest(
-            snapshot=self.snapshot,
-            coverage=done[0].coverage,
-            started_at=min(one.started_at for one in done),
-            finished_at=max(one.finished_at for one in done),
-            numbers=sum(one.numbers for one in done),
-            accounts=sum(one.accounts for one in done),
-            incomplete_accounts=sum(one.incomplete_accounts for one in done),
-            rejected=sum(one.rejected for one in done),
-            shards=done,
-        )
-        with replace_atomically(self.path / MANIFEST) as file:
-            file.write(msgspec.json.format(msgspec.json.encode(manifest)))
-        for left in self.path.glob(".shard-*.part"):  # of processes that were killed
-            left.unlink(missing_ok=True)
 
 
 class FolderSweep:
@@ -183,6 +71,7 @@ class FolderSweep:
         if found is not None:
             self._check_coverage(found)
             self._restore(found)
+            self.unfinished_shards = self._folder.finish(self._shard.count)
             return self
         require_extra("export", "pyarrow.parquet")
         from phonesys.inventory.export.formats import Format, open_writer
@@ -211,7 +100,7 @@ class FolderSweep:
     def _restore(self, found: ShardFile) -> None:
         report, self.finished, self.resumed = self.report, True, found.accounts
         raw = (self._folder.path / found.accounts_file).read_bytes()
-        for line in msgspec.json.decode(b"[" + b",".join(raw.splitlines()) + b"]", type=list[_AccountLine]):
+        for line in msgspec.json.decode(b"[" + b",".join(raw.splitlines()) + b"]", type=list[AccountLine]):
             error = None if line.error is None else InventoryError(line.error)
             if not line.account and error is not None:
                 report.failures.append(Failure(line.backend, None, error))
@@ -297,7 +186,7 @@ class FolderSweep:
         self.finished = True
 
 
-def _report_of(line: _AccountLine, error: InventoryError | None) -> AccountReport:
+def _report_of(line: AccountLine, error: InventoryError | None) -> AccountReport:
     return AccountReport(
         outcome=line.outcome,
         numbers=line.numbers,
@@ -308,9 +197,9 @@ def _report_of(line: _AccountLine, error: InventoryError | None) -> AccountRepor
     )
 
 
-def _account_lines(report: SweepReport) -> list[_AccountLine]:
+def _account_lines(report: SweepReport) -> list[AccountLine]:
     lines = [
-        _AccountLine(
+        AccountLine(
             backend=backend,
             account=account,
             outcome=result.outcome,
@@ -325,6 +214,6 @@ def _account_lines(report: SweepReport) -> list[_AccountLine]:
     ]
     lists = [failure for failure in report.failures if failure.account is None]
     return lines + [
-        _AccountLine(backend=one.provider, account="", outcome=Outcome.FAILED, error=str(one.error))
+        AccountLine(backend=one.provider, account="", outcome=Outcome.FAILED, error=str(one.error))
         for one in lists
     ]
