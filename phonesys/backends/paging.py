@@ -136,7 +136,7 @@ def _names_next(said: dict[str, Any]) -> bool | None:
 
 def effective_page_size(requested: int, reported: int | None) -> int:
     """Return the rows per page: what the vendor reports, if that is less than requested."""
-    return reported if reported is not None and 0 < reported < requested else requested
+    return min(reported, requested) if reported is not None and reported > 0 else requested
 
 
 def plausible_total(total: int | None, minimum: int) -> int | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from typing import TYPE_CHECKING, Any
 
@@ -217,6 +218,202 @@ async def test_a_token_that_repeats_ends_the_list(count: str | None) -> None:
     assert found == ids(100)
     assert isinstance(error, InconsistentListing)
     assert serial == 6
+
+
+async def test_an_unfiltered_list_is_read_only_to_explain_a_count() -> None:
+    """Not if the count is right, and not while rows move: the next pass may settle it."""
+    explained, everything = Vendor(ids(50)), Vendor(ids(120))
+    await listed(list_by_offset(explained.at, fetch_unfiltered=everything.at))
+    assert (len(explained.requests), len(everything.requests)) == (2, 0)
+
+    moving = Vendor(ids(250), count=300)
+    moving.after = lambda _requests: moving.rows.append(moving.rows.pop(0))
+    _, error = await listed(list_by_offset(moving.at, fetch_unfiltered=everything.at))
+    assert isinstance(error, InconsistentListing)
+    assert everything.requests == []
+
+
+async def test_an_unfiltered_list_explains_a_count_by_its_rows() -> None:
+    """And not by a count of its own, which may be that of a page. Those who installed the app are listed."""
+    short = Vendor(ids(100), count="page")
+    found, error = await listed(
+        list_by_offset(Vendor(ids(50), count=120).at, fetch_unfiltered=short.at),
+    )
+    assert (found, str(error)) == (ids(50), "the vendor counts 120 locations and lists 100")
+
+    async def everything(skip: int, limit: int) -> LocationPage:
+        rows = [LocationRow(f"loc_{n}", is_installed={0: True, 1: False}.get(n % 3)) for n in range(120)]
+        return LocationPage(tuple(rows[skip : skip + limit]), count=120)
+
+    some = Vendor([f"loc_{n}" for n in range(0, 60, 3)], count=120)
+    found, error = await listed(list_by_offset(some.at, fetch_unfiltered=everything))
+    assert (found, error) == ([f"loc_{n}" for n in range(0, 120, 3)], None)
+
+
+async def test_a_row_that_denies_the_installation_is_not_listed() -> None:
+    """Whatever filter was asked for; a row that says nothing is what the filter says."""
+
+    async def fetch(skip: int, limit: int) -> LocationPage:
+        rows = (LocationRow("a", is_installed=False), LocationRow("b"), LocationRow("c", is_installed=True))
+        return LocationPage(rows[skip : skip + limit], count=3)
+
+    assert await listed(list_by_offset(fetch)) == (["b", "c"], None)
+
+
+@pytest.mark.parametrize("place", [0, 5, 98, 99, 100, 149])
+async def test_a_location_without_an_id_counts_once(place: int) -> None:
+    """Also where two pages share it. The list is read once, and the error says how many there are."""
+    requests: list[int] = []
+
+    async def fetch(skip: int, limit: int) -> LocationPage:
+        requests.append(skip)
+        rows = [LocationRow(None if n == place else f"loc_{n}") for n in range(150)]
+        return LocationPage(tuple(rows[skip : skip + limit]), count=150)
+
+    found, error = await listed(list_by_offset(fetch))
+    assert found == [id_ for n, id_ in enumerate(ids(150)) if n != place]
+    assert isinstance(error, DecodeError)
+    assert str(error).startswith("1 of the locations have no id")
+    assert requests == [0, 99, 198]
+
+
+@pytest.mark.parametrize("count", ["total", "page", None])
+async def test_an_empty_list_costs_one_request(count: str | None) -> None:
+    """There is nothing that a second page could continue."""
+    vendor = Vendor([], count=count)
+    assert await listed(list_by_offset(vendor.at)) == ([], None)
+    assert vendor.requests == [0]
+
+
+async def test_a_counted_list_is_read_with_hardly_a_request_too_many() -> None:
+    """Pages overlap by a row, and the last one brings nothing new."""
+    for size in (1, 2, 3, 50, 99, 100, 101, 198, 199, 200, 298, 1684, 1685, 1783, 1784):
+        vendor = Vendor(ids(size))
+        assert await listed(list_by_offset(vendor.at)) == (ids(size), None)
+        step = max(1, min(size, 100) - 1)
+        pages = 1 + -(-(size - min(size, 100)) // step)
+        assert vendor.requests == [page * step for page in range(pages + 1)], size
+
+
+@pytest.mark.parametrize(
+    ("count", "size", "most"), [("total", 5000, 16), ("total", 500, 6), (None, 5000, 4), ("page", 5000, 4)]
+)
+async def test_pages_are_read_a_few_at_a_time(count: str | None, size: int, most: int) -> None:
+    """As many as the count promises, up to 16; without a count that can be right, four ahead."""
+    vendor, running, peak = Vendor(ids(size), count=count), 0, 0
+
+    async def fetch(skip: int, limit: int) -> LocationPage:
+        nonlocal running, peak
+        running += 1
+        peak = max(peak, running)
+        await asyncio.sleep(0)
+        running -= 1
+        return await vendor.at(skip, limit)
+
+    assert await listed(list_by_offset(fetch)) == (ids(size), None)
+    assert peak == most
+
+
+async def test_a_failed_page_cancels_those_beside_it() -> None:
+    """No request is running once the error is raised."""
+    vendor, running = Vendor(ids(1000)), 0
+
+    async def fetch(skip: int, limit: int) -> LocationPage:
+        nonlocal running
+        running += 1
+        try:
+            if skip == 198:
+                raise Forbidden("no", status=403)
+            if skip > 198:
+                await asyncio.Event().wait()
+            return await vendor.at(skip, limit)
+        finally:
+            running -= 1
+
+    with pytest.raises(Forbidden):
+        await listed(list_by_offset(fetch))
+    assert running == 0
+
+
+async def test_a_page_that_a_deletion_has_moved_beyond_the_end_is_no_failure() -> None:
+    """The vendor refuses the page that would begin on the last row, which it counted a moment ago."""
+    vendor = Vendor(ids(100))
+
+    async def fetch(skip: int, limit: int) -> LocationPage:
+        if skip >= len(vendor.rows):
+            raise NotFound("beyond", status=404)
+        page = await vendor.at(skip, limit)
+        vendor.rows = ids(99)
+        return page
+
+    assert await listed(list_by_offset(fetch)) == (ids(100), None)
+
+
+async def test_a_page_that_holds_one_counted_row_must_arrive() -> None:
+    """Beside the row that it shares with the page before."""
+    vendor = Vendor(ids(101))
+
+    async def fetch(skip: int, limit: int) -> LocationPage:
+        if skip:
+            raise NotFound("no", status=404)
+        return await vendor.at(skip, limit)
+
+    with pytest.raises(NotFound):
+        await listed(list_by_offset(fetch))
+
+
+async def test_a_page_that_repeats_in_the_middle_is_a_move() -> None:
+    """Only the first page and the last one may repeat at the end, so rows may be missing behind another."""
+    vendor = Vendor(ids(350), count=None)
+
+    async def fetch(skip: int, limit: int) -> LocationPage:
+        return await vendor.at(99 if skip >= 297 else skip, limit)
+
+    found, error = await listed(list_by_offset(fetch))
+    assert found == ids(298)
+    assert "changed each time while it was read" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("count", "has_next", "promised"),
+    [(None, True, True), (None, None, False), (None, False, False), ("total", True, False), (9, True, True)],
+)
+async def test_a_promise_of_another_page_is_kept_or_reported(
+    count: Any, has_next: bool | None, promised: bool
+) -> None:
+    """A vendor that says that there is more, and names no page, has hidden it unless the count is reached."""
+    vendor, requests = Vendor(ids(3), cap=3, count=count), 0
+
+    async def fetch(_token: str | None) -> LocationPage:
+        nonlocal requests
+        requests += 1
+        page = await vendor.following(None)
+        return LocationPage(page.locations, page.count, next_token=None, has_next=has_next)
+
+    found, error = await listed(list_by_token(fetch))
+    assert found == ids(3)
+    assert isinstance(error, InconsistentListing) == promised
+    assert requests == (3 if promised else 1)
+
+
+async def test_a_last_page_may_name_a_token() -> None:
+    """A vendor that says that there is no more is believed, whatever token it sends."""
+    vendor, tokens = Vendor(ids(5), cap=3), list[str | None]()
+
+    async def fetch(token: str | None) -> LocationPage:
+        tokens.append(token)
+        page = await vendor.following(token)
+        return LocationPage(page.locations, page.count, page.next_token or "t", page.has_next)
+
+    assert await listed(list_by_token(fetch)) == (ids(5), None)
+    assert tokens == [None, "3"]
+
+
+async def test_a_count_beyond_a_list_by_token_is_reported() -> None:
+    """The count of the first page is that of the list."""
+    found, error = await listed(list_by_token(Vendor(ids(5), cap=3, count=6).following))
+    assert (found, str(error)) == (ids(5), "the vendor counts 6 locations and lists 5")
+    assert await listed(list_by_token(Vendor(ids(5), cap=3, count="page").following)) == (ids(5), None)
 
 
 async def test_a_discovery_that_does_not_add_up_is_in_the_report(sandbox: Sandbox) -> None:
