@@ -24,7 +24,17 @@ ROOT = Path(__file__).resolve().parents[1]
 EQUIVALENT = Path(__file__).with_name("equivalent_mutants.toml")
 
 _SWEEP = ("tests/sweep",)
-_PROVIDERS = ("tests/backends/test_backend_paging.py", "tests/backends/test_backend_errors.py")
+_PAGES = ("tests/backends/test_backend_paging.py", "tests/backends/test_windows.py")
+_APPS = (
+    "tests/oauth/test_oauth_agency.py",
+    "tests/oauth/test_oauth_renewal.py",
+    "tests/oauth/test_oauth_wire.py",
+)
+_FILES = (
+    "tests/oauth/test_oauth_store.py",
+    "tests/oauth/test_oauth_private_files.py",
+    "tests/oauth/test_oauth_single_flight.py",
+)
 TARGETS: dict[str, tuple[str, ...]] = {
     "phonesys/sweep/verify.py": _SWEEP,
     "phonesys/sweep/account.py": _SWEEP,
@@ -32,19 +42,40 @@ TARGETS: dict[str, tuple[str, ...]] = {
     "phonesys/http/ratelimit/adaptive.py": ("tests/http/test_http_ratelimit_adaptive.py",),
     "phonesys/http/ratelimit/history.py": ("tests/http/test_http_ratelimit_history.py",),
     "phonesys/http/ratelimit/quota.py": ("tests/http/test_http_ratelimit_quota.py",),
-    "phonesys/http/retry.py": ("tests/http/test_http_retry.py",),
-    "phonesys/oauth/cache.py": ("tests/oauth",),
-    "phonesys/backends/windows.py": (
-        "tests/backends/test_windows.py",
-        "tests/backends/test_backend_paging.py",
+    "phonesys/http/ratelimit/headers.py": ("tests/http/test_http_ratelimit_headers.py",),
+    "phonesys/http/ratelimit/registry.py": ("tests/http/test_http_ratelimit_registry.py",),
+    "phonesys/http/ratelimit/leased.py": ("tests/http/test_http_ratelimit_leased.py",),
+    "phonesys/http/ratelimit/limiter.py": (
+        "tests/http/test_http_ratelimit_headers.py",
+        "tests/http/test_http_ratelimit_quota.py",
+        "tests/http/test_http_ratelimit_registry.py",
+        "tests/http/test_http_ratelimit_window.py",
     ),
-    "phonesys/backends/paging.py": ("tests/backends/test_backend_paging.py",),
-    "phonesys/backends/agents/provider.py": (*_PROVIDERS, "tests/backends/test_agents_provider.py"),
+    "phonesys/http/retry.py": ("tests/http/test_http_retry.py",),
+    "phonesys/http/auth.py": ("tests/http/test_http_auth.py",),
+    "phonesys/oauth/token.py": ("tests/oauth/test_oauth_token.py",),
+    "phonesys/oauth/cache.py": ("tests/oauth/test_oauth_cache.py", *_APPS),
+    "phonesys/oauth/refresh.py": _APPS,
+    "phonesys/oauth/store.py": _FILES,
+    "phonesys/oauth/codec.py": _FILES,
+    "phonesys/oauth/cache_file.py": _FILES,
+    "phonesys/oauth/durable_file.py": _FILES,
+    "phonesys/oauth/file.py": _FILES,
+    "phonesys/oauth/single_flight.py": _FILES,
+    "phonesys/oauth/lock.py": _FILES,
+    "phonesys/oauth/private_files.py": _FILES,
+    "phonesys/backends/windows.py": _PAGES,
+    "phonesys/backends/paging.py": _PAGES,
+    "phonesys/backends/agents/provider.py": (*_PAGES, "tests/backends/test_agents_provider.py"),
     "phonesys/backends/leadconnector/provider.py": (
-        *_PROVIDERS,
+        *_PAGES,
         "tests/backends/test_leadconnector_provider.py",
     ),
-    "phonesys/backends/leadping/provider.py": (*_PROVIDERS, "tests/backends/test_leadping_provider.py"),
+    "phonesys/backends/leadconnector/oauth/credential.py": _APPS,
+    "phonesys/backends/leadconnector/oauth/agency.py": _APPS,
+    "phonesys/backends/leadconnector/oauth/authorization_code.py": ("tests/oauth/test_oauth_login.py",),
+    "phonesys/backends/leadconnector/oauth/discovery.py": ("tests/oauth/test_oauth_discovery.py",),
+    "phonesys/backends/leadping/provider.py": ("tests/backends/test_leadping_provider.py",),
 }
 """The modules whose arithmetic decides what is believed, and the tests that must notice a change in it."""
 
