@@ -5,7 +5,9 @@ from typing import Any
 import pytest
 
 from phonesys import ApiKey, Auth, Bearer, InvalidArgument, PerAccount, Secret
+from phonesys.http.auth import StaticAuth, Unsigned
 from phonesys.http.call import Call
+from phonesys.secret import HeaderValue
 
 KEY = "sk_Planted0Secret"
 
@@ -21,6 +23,7 @@ def call(account: str = "loc_1") -> Call[int]:
         (Bearer(Secret(KEY)), "Authorization", f"Bearer {KEY}"),
         (ApiKey(KEY), "X-API-Key", KEY),
         (ApiKey(Secret(KEY), header="X-Token"), "X-Token", KEY),
+        (StaticAuth("X-Any", HeaderValue(KEY)), "X-Any", KEY),
     ],
 )
 async def test_a_static_credential_is_one_header(auth: Auth, header: str, value: str) -> None:
@@ -30,6 +33,22 @@ async def test_a_static_credential_is_one_header(auth: Auth, header: str, value:
     await auth.ensure_valid(call())
     assert auth.on_unauthorized(call(), headers) is False
     assert auth.accounts() == ()
+
+
+async def test_a_call_that_needs_no_credential_gets_no_header() -> None:
+    """And nothing is fetched for it, nor after a 401."""
+    auth = Unsigned()
+    assert auth.sign(call()) == {}
+    await auth.ensure_valid(call())
+    assert auth.on_unauthorized(call(), {}) is False
+
+
+@pytest.mark.parametrize(("kind", "what"), [(Bearer, "token"), (ApiKey, "API key")])
+def test_a_value_that_no_header_can_carry_is_refused(kind: Any, what: str) -> None:
+    """The error names it, and does not show it."""
+    with pytest.raises(InvalidArgument, match=f"^{what}: expected printable ASCII") as caught:
+        kind(f"{KEY}\u00e9")
+    assert KEY not in str(caught.value)
 
 
 @pytest.mark.parametrize("auth", [Bearer(KEY), ApiKey(KEY), PerAccount({"loc_1": KEY})])
@@ -44,16 +63,16 @@ class Renewing:
 
     def __init__(self) -> None:
         self.prepared: list[str] = []
-        self.refusals = 0
+        self.refused: list[tuple[str, Any]] = []
 
     def sign(self, call: Call[Any]) -> dict[str, str] | None:
-        return {"Authorization": "Bearer fetched"} if self.prepared else None
+        return {"Authorization": "Bearer fetched"} if call.account in self.prepared else None
 
     async def ensure_valid(self, call: Call[Any]) -> None:
         self.prepared.append(call.account)
 
     def on_unauthorized(self, call: Call[Any], headers: Any) -> bool:
-        self.refusals += 1
+        self.refused.append((call.account, headers))
         return True
 
     def accounts(self) -> tuple[str, ...]:
@@ -71,8 +90,10 @@ async def test_each_account_has_its_own() -> None:
     assert auth.sign(call("d")) is None
     await auth.ensure_valid(call("d"))
     assert renewing.prepared == ["d"]
-    assert auth.sign(call("d")) == {"Authorization": "Bearer fetched"}
-    assert auth.on_unauthorized(call("d"), {}) is True
+    headers = {"Authorization": "Bearer fetched"}
+    assert auth.sign(call("d")) == headers
+    assert auth.on_unauthorized(call("d"), headers) is True
+    assert renewing.refused == [("d", headers)]
     assert auth.on_unauthorized(call("a"), {}) is False
 
 

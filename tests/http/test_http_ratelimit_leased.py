@@ -290,3 +290,245 @@ def test_only_the_shared_key_needs_leases(jumping: Run) -> None:
         assert len(leases.ends) == 1
 
     jumping(main())
+
+
+class Recorder:
+    """A store that grants leases as told, by default at once, and records what it is told."""
+
+    def __init__(self, *delays: float, programs: int = 1) -> None:
+        self.delays = list(delays)
+        self.programs = programs
+        self.retry_after = 0.0
+        self.gone = False
+        self.trades: list[dict[str, Any]] = []
+        self._ids = itertools.count()
+
+    def window(self, limit: RateLimit = LIMIT) -> LeasedWindow:
+        shared = SharedLimit("company", "app/company", self, max_duration=30.0)
+        return LeasedWindow(limit, asyncio.get_running_loop(), shared)
+
+    async def trade_leases(self, window: str, limit: RateLimit, **terms: Any) -> LeaseGrant:
+        self.trades.append({"window": window, "limit": limit, **terms})
+        if self.gone:
+            raise OSError("gone")
+        delays = [self.delays.pop(0) if self.delays else 0.0 for _ in range(terms["wanted"])]
+        return LeaseGrant({next(self._ids): delay for delay in delays}, self.retry_after, self.programs)
+
+
+FOREVER = float("inf")
+
+
+def approximately(seconds: float) -> Any:
+    return pytest.approx(seconds, abs=0.01)
+
+
+def test_the_store_is_told_what_became_of_each_lease(jumping: Run) -> None:
+    """Which were used, and how long ago their responses arrived, and which were not."""
+
+    async def main() -> None:
+        store, loop = Recorder(), asyncio.get_running_loop()
+        window = store.window()
+        await asyncio.gather(*(window.acquire(loop.time(), FOREVER) for _ in range(3)))
+        assert store.trades == [
+            {
+                "window": "app/company", "limit": LIMIT, "hold": 40.0, "wanted": 3,
+                "completed": {}, "unused": [], "unleased": [],
+            }
+        ]  # fmt: skip
+        window.complete(loop.time())
+        window.cancel(loop.time())
+        await asyncio.sleep(0.02)
+        window.complete(loop.time())
+        await window.finish()
+        completed: dict[int, float] = {}
+        unused: list[int] = []
+        for trade in store.trades[1:]:
+            assert (trade["wanted"], trade["unleased"]) == (0, [])
+            completed |= trade["completed"]
+            unused += trade["unused"]
+        assert sorted([*completed, *unused]) == [0, 1, 2]
+        assert len(completed) == 2
+        assert all(0 <= age <= 0.1 for age in completed.values())
+        assert window.completions(loop.time(), LIMIT.requests) == [1000.0, 1000.02]
+
+    jumping(main())
+
+
+def test_a_lease_that_was_not_used_serves_the_next_call(jumping: Run) -> None:
+    """Without another trade, if it comes at once."""
+
+    async def main() -> None:
+        store, loop = Recorder(), asyncio.get_running_loop()
+        window = store.window()
+        await window.acquire(loop.time(), FOREVER)
+        window.cancel(loop.time())
+        assert window.try_acquire(loop.time())
+        assert not window.try_acquire(loop.time())
+        window.complete(loop.time())
+        await window.finish()
+        assert [trade["wanted"] for trade in store.trades] == [1, 0]
+        assert list(store.trades[1]["completed"]) == [0]
+
+    jumping(main())
+
+
+def test_a_lease_is_used_once_it_has_begun(jumping: Run) -> None:
+    """In the order of their beginnings, and by calls that have the time."""
+
+    async def main() -> None:
+        store, loop = Recorder(3.0, 0.0, 2.0), asyncio.get_running_loop()
+        window, began = store.window(), loop.time()
+        taken: list[float] = []
+
+        async def one() -> None:
+            await window.acquire(loop.time(), FOREVER)
+            taken.append(loop.time() - began)
+
+        await asyncio.gather(*(one() for _ in range(3)))
+        assert taken == [approximately(0.0), approximately(2.0), approximately(3.0)]
+        assert len(store.trades) == 1
+        for _ in range(3):
+            window.complete(loop.time())
+        await window.finish()
+
+    jumping(main())
+
+
+def test_no_more_leases_are_wanted_than_the_window_has_room_for(jumping: Run) -> None:
+    """The requests of the last window count here as well, and so do leases in hand."""
+
+    async def main() -> None:
+        store, loop, limit = Recorder(), asyncio.get_running_loop(), RateLimit(3, per=10.0)
+        window = store.window(limit)
+        waiting = [asyncio.create_task(window.acquire(loop.time(), FOREVER)) for _ in range(5)]
+        await asyncio.sleep(1)
+        assert [trade["wanted"] for trade in store.trades] == [3]
+        assert [task.done() for task in waiting] == [True, True, True, False, False]
+        window.complete(loop.time())
+        await asyncio.gather(*waiting[:4])
+        assert loop.time() == approximately(1011.0)
+        for task in waiting:
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+        for _ in range(3):
+            window.complete(loop.time())
+        await window.finish()
+        assert sum(trade["wanted"] for trade in store.trades) == 4
+        assert not any(trade["unused"] for trade in store.trades)
+
+    jumping(main())
+
+
+def test_a_program_without_the_store_uses_its_share(jumping: Run, caplog: pytest.LogCaptureFixture) -> None:
+    """A window later, since the others may have used this one. What the store missed, it is told again."""
+
+    async def main() -> None:
+        store, loop = Recorder(programs=4), asyncio.get_running_loop()
+        window = store.window()
+        await window.acquire(loop.time(), FOREVER)
+        store.gone = True
+        window.complete(loop.time())
+        began = loop.time()
+        await asyncio.gather(*(window.acquire(loop.time(), FOREVER) for _ in range(25)))
+        assert loop.time() - began == approximately(10.05)
+        assert not window.try_acquire(loop.time())
+        assert window.completions(loop.time(), 100) is None
+        for _ in range(25):
+            window.complete(loop.time())
+        await asyncio.sleep(1.0)
+        failed = len(store.trades)
+        assert store.trades[-1]["completed"] == {0: approximately(loop.time() - began)}
+        assert store.trades[-1]["unleased"] == [approximately(1.0)] * 25
+        store.gone = False
+        await asyncio.sleep(1.0)
+        assert len(store.trades) > failed
+        assert list(store.trades[failed]["completed"]) == [0]
+        assert len(store.trades[failed]["unleased"]) == 25
+        await asyncio.gather(*(window.acquire(loop.time(), FOREVER) for _ in range(75)))
+        assert loop.time() - began == approximately(12.05)
+        for _ in range(75):
+            window.complete(loop.time())
+        await window.finish()
+        assert len(store.trades[-1]["completed"]) == 75
+
+    jumping(main())
+    assert [record.getMessage() for record in caplog.records] == [
+        "the window of company is not shared: gone; this program uses 25 of 100 requests",
+        "the window of company is shared again",
+    ]
+
+
+def test_a_share_is_one_request_at_least(jumping: Run) -> None:
+    """However many programs there are."""
+
+    async def main() -> None:
+        store, loop = Recorder(programs=200), asyncio.get_running_loop()
+        window = store.window()
+        await window.acquire(loop.time(), FOREVER)
+        window.complete(loop.time())
+        store.gone = True
+        began = loop.time()
+        for _ in range(2):
+            await window.acquire(loop.time(), FOREVER)
+            window.complete(loop.time())
+        assert loop.time() - began == approximately(20.05)
+        store.gone = False
+        await window.finish()
+
+    jumping(main())
+
+
+def test_the_store_is_not_asked_all_the_time(jumping: Run) -> None:
+    """While no lease is to be had: as often as it says, but about twenty times per window at least."""
+
+    async def main(retry_after: float) -> int:
+        store, loop = Recorder(), asyncio.get_running_loop()
+        window = store.window()
+
+        async def refuse(window: str, limit: RateLimit, **terms: Any) -> LeaseGrant:
+            store.trades.append(terms)
+            return LeaseGrant({}, retry_after, 1)
+
+        store.trade_leases = refuse  # type: ignore[method-assign]
+        with pytest.raises(WaitTooLong):
+            await window.acquire(loop.time(), loop.time() + 10)
+        trades = len(store.trades)
+        await window.finish()
+        return trades
+
+    assert [jumping(main(retry_after)) for retry_after in (8.0, 0.1, 0.0)] == [19, 67, 200]
+
+
+def test_a_finished_window_asks_for_nothing(jumping: Run) -> None:
+    """Its waiters are the caller's to end, and no task is left."""
+
+    async def main() -> None:
+        store, loop = Recorder(5.0), asyncio.get_running_loop()
+        window = store.window()
+        waiter = asyncio.create_task(window.acquire(loop.time(), FOREVER))
+        await asyncio.sleep(1)
+        await window.finish()
+        assert [(trade["wanted"], trade["unused"]) for trade in store.trades] == [(1, []), (0, [0])]
+        await asyncio.sleep(10)
+        assert len(store.trades) == 2
+        waiter.cancel()
+        await asyncio.gather(waiter, return_exceptions=True)
+        assert len(asyncio.all_tasks()) == 1
+
+    jumping(main())
+
+
+def test_a_window_with_leases_is_not_dropped(jumping: Run) -> None:
+    """Its completions alone do not say what the store has to be told."""
+
+    async def main() -> None:
+        store, loop = Recorder(), asyncio.get_running_loop()
+        window = store.window()
+        assert window.completions(loop.time(), 100) == []
+        await window.acquire(loop.time(), FOREVER)
+        window.complete(loop.time())
+        assert window.completions(loop.time(), 100) is None
+        await window.finish()
+        assert window.completions(loop.time(), 100) == [1000.0]
+
+    jumping(main())

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from phonesys import InvalidArgument
 from phonesys.oauth import Token
 from phonesys.oauth.token import decode_secret, encode_with_secrets
 from phonesys.secret import Secret
@@ -56,5 +57,7 @@ def test_secrets_are_stored_and_nothing_else_in_their_place() -> None:
     assert decoded == token("a", refresh=Secret("r"), subject="company/c", scope="x y")
     with pytest.raises(NotImplementedError, match="cannot be stored: complex"):
         encode_with_secrets(1j)
+    with pytest.raises(InvalidArgument, match=r"^stored token: "):
+        decode_secret(Secret, "")
     with pytest.raises(NotImplementedError, match="cannot be decoded: complex"):
         decode_secret(complex, "1j")

@@ -204,7 +204,8 @@ class LeasedWindow(SlidingWindow):
     # Trades
 
     def _has_returns(self) -> bool:
-        return bool(self._completed or self._unleased or (self._spare and not self._waiters))
+        unused = self._spare and (self._finished or not self._waiters)
+        return bool(self._completed or self._unleased or unused)
 
     def _wanted(self) -> int:
         waiting = 0 if self._finished or not self._waiters else len(self._waiters)

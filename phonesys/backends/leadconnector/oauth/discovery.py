@@ -148,7 +148,7 @@ class _Pass:
             token = None if page.has_next is False else page.next_token
             if token is None or len(self._listed) == before:
                 promised = token is not None or page.has_next is True
-                self.moved = promised and (self._count is None or bool(self.missing))
+                self.moved = promised and self._count is None
                 return
 
     def _new(
