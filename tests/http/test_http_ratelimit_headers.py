@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     [
         ("30", "seconds", 30), ("30000", "milliseconds", 30), ("0", "seconds", 0), ("1.5", "seconds", 1.5),
         (None, "seconds", None), ("", "seconds", None), ("soon", "seconds", None), ("-1", "seconds", None),
+        ("86400", "seconds", 86_400), ("0.5", "milliseconds", 0.0005), ("86400000", "milliseconds", 86_400),
         ("nan", "seconds", None), ("inf", "seconds", None), ("86401", "seconds", None),
         ("1857905136", "seconds", None), ("0", "unix_seconds", None),
     ],

@@ -205,3 +205,83 @@ async def test_limiters_in_which_nothing_counts_are_dropped() -> None:
     assert len(own_registry) < 200
     assert acquire(-1) is busy
     assert acquire(-2) is blocked
+
+
+URL = "https://vendor.example"
+
+
+@pytest.fixture
+def loops() -> Iterator[tuple[asyncio.AbstractEventLoop, asyncio.AbstractEventLoop]]:
+    """Two event loops on the clock of the machine."""
+    one, two = asyncio.new_event_loop(), asyncio.new_event_loop()
+    yield one, two
+    one.close()
+    two.close()
+
+
+def test_a_limiter_belongs_to_one_event_loop_at_a_time(
+    loops: tuple[asyncio.AbstractEventLoop, asyncio.AbstractEventLoop],
+) -> None:
+    """Another one gets it once no client uses it, and what was sent still counts there."""
+    one, two = loops
+    registry = LimiterRegistry()
+
+    def acquire(loop: asyncio.AbstractEventLoop, limit: RateLimit = LIMIT) -> Any:
+        return registry.acquire(URL, Bearer("a"), limit, None, loop)
+
+    first = acquire(one)
+    assert acquire(one) is first
+    other = acquire(two)
+    assert other is not first
+    assert acquire(two) is other
+    registry.release(other)
+    assert acquire(one) is not other
+    registry = LimiterRegistry()
+    first = acquire(one)
+    for _ in range(2):
+        window = first.window("acc", one.time())
+        assert window.try_acquire(one.time())
+        window.complete(one.time())
+    registry.release(first)
+    registry.release(other)  # which is of another registry
+    assert acquire(two) is first
+    assert not first.window("acc", two.time()).try_acquire(two.time())
+    assert acquire(two) is first
+    assert acquire(one) is not first
+
+
+def test_a_clock_of_its_own_shares_no_limiter(
+    loops: tuple[asyncio.AbstractEventLoop, asyncio.AbstractEventLoop],
+) -> None:
+    """Times of one event loop mean nothing in another one whose clock differs."""
+    from tests.conftest import JumpingLoop
+
+    own = JumpingLoop()
+    own.now += 1e9
+    try:
+        for before, after in ((own, loops[0]), (loops[0], own)):
+            registry = LimiterRegistry()
+            first = registry.acquire(URL, Bearer("a"), LIMIT, None, before)
+            assert registry.acquire(URL, Bearer("a"), LIMIT, None, before) is first
+            registry.release(first)
+            registry.release(first)
+            assert registry.acquire(URL, Bearer("a"), LIMIT, None, after) is not first
+    finally:
+        own.close()
+
+
+@pytest.mark.parametrize("busy", [0, 31, 64, 70, 200])
+async def test_at_most_half_of_the_limiters_are_idle(busy: int) -> None:
+    """Of more than 64. Those in use stay."""
+    loop, registry = asyncio.get_running_loop(), LimiterRegistry()
+
+    def acquire(index: int) -> Any:
+        return registry.acquire(URL, Bearer(f"token{index}"), UNLIMITED, None, loop)
+
+    used = [acquire(index) for index in range(busy)]
+    most = 0
+    for index in range(busy, 3 * busy + 200):
+        registry.release(acquire(index))
+        most = max(most, len(registry))
+    assert most == max(64, 2 * busy)
+    assert [acquire(index) for index in range(busy)] == used

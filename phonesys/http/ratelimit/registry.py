@@ -78,23 +78,22 @@ class _Entry:
     def __init__(self, limiter: RateLimiter, loop: AbstractEventLoop) -> None:
         self.limiter = limiter
         self.users = 0
-        self._loop = weakref.ref(loop)
+        self._loop = loop
         self._monotonic = _is_monotonic(loop)
 
     def usable_in(self, loop: AbstractEventLoop) -> bool:
         """Return True if the limiter works in this loop, where its clock is the same."""
-        if self._loop() is loop:
+        if self._loop is loop:
             return True
         if self.users or not (self._monotonic and _is_monotonic(loop)):
             return False
         self.limiter.rebind(loop)
-        self._loop = weakref.ref(loop)
+        self._loop = loop
         return True
 
     def is_idle(self) -> bool:
         """Return True if no client uses the limiter and none of its requests counts any more."""
-        loop = self._loop()
-        return not self.users and (loop is None or self.limiter.is_idle(loop.time()))
+        return not self.users and self.limiter.is_idle(self._loop.time())
 
 
 def credential_key(auth: Auth) -> Hashable:
