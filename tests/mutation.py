@@ -24,7 +24,11 @@ ROOT = Path(__file__).resolve().parents[1]
 EQUIVALENT = Path(__file__).with_name("equivalent_mutants.toml")
 
 _SWEEP = ("tests/sweep",)
-_PAGES = ("tests/backends/test_backend_paging.py", "tests/backends/test_windows.py")
+_PAGES = (
+    "tests/backends/test_backend_pages.py",
+    "tests/backends/test_backend_paging.py",
+    "tests/backends/test_windows.py",
+)
 _APPS = (
     "tests/oauth/test_oauth_agency.py",
     "tests/oauth/test_oauth_renewal.py",
