@@ -244,8 +244,10 @@ def test_a_limiter_belongs_to_one_event_loop_at_a_time(
         window.complete(one.time())
     registry.release(first)
     registry.release(other)  # which is of another registry
+    first.on_rejected("blocked", first.window("blocked", one.time()), {}, 60.0)
     assert acquire(two) is first
     assert not first.window("acc", two.time()).try_acquire(two.time())
+    assert not first.window("blocked", two.time()).try_acquire(two.time())
     assert acquire(two) is first
     assert acquire(one) is not first
 
