@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
+import itertools
+import json
 from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl
 
 import pytest
 
-from phonesys import HttpOptions, NotOpen
-from phonesys.backends.leadconnector.oauth import OAuthToken
+from phonesys import HttpOptions, InvalidArgument, LeadConnector, NotOpen, RateLimit
+from phonesys.backends.leadconnector.oauth import AgencyTokens, OAuthToken
 from phonesys.errors import BadRequest
 from phonesys.http import Call
-from phonesys.oauth import MemoryTokenStore
+from phonesys.oauth import LeaseGrant, MemoryTokenStore
 from phonesys.sandbox import status
 from phonesys.telemetry import TokenRenewed
+from phonesys.testing import MockTransport, json_response
 from tests.oauth.agencies import (
     HASTY,
     Clock,
@@ -25,6 +30,10 @@ from tests.oauth.agencies import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from phonesys.http import RawResponse
+    from phonesys.oauth import TokenStore
     from phonesys.sandbox import Sandbox
 
 LIFETIME = 86_399.0
@@ -179,3 +188,154 @@ async def test_a_token_saved_by_a_location_is_found_by_it_alone(sandbox: Sandbox
     assert saved is not None
     assert await store.load(location_key(sandbox, two)) is None
     assert (saved.obtained_at, saved.expires_at) == (clock.now, clock.now + LIFETIME)
+
+
+class Leasing(MemoryTokenStore):
+    """A store that grants every lease, and records what is asked of it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.trades: list[tuple[str, RateLimit, float]] = []
+        self._ids = itertools.count()
+
+    async def trade_leases(self, window: str, limit: RateLimit, **terms: Any) -> LeaseGrant:
+        self.trades.append((window, limit, terms["hold"]))
+        return LeaseGrant({next(self._ids): 0.0 for _ in range(terms["wanted"])}, 0.0, 1)
+
+
+def token_response(serial: int = 1, **fields: Any) -> dict[str, Any]:
+    return {"access_token": f"access-{serial}", "expires_in": LIFETIME, **fields}
+
+
+def app(store: TokenStore, **options: Any) -> AgencyTokens:
+    return AgencyTokens("app-1", "s3cret", company_id="c1", store=store, clock=Clock(), **options)
+
+
+async def opened(auth: Any, transport: MockTransport, **options: Any) -> LeadConnector:
+    return LeadConnector(auth=auth, transport=transport, http=HASTY, **{"limit": None, **options})
+
+
+def form(call: Call[Any]) -> dict[str, str]:
+    body = call.body or b""
+    return dict(parse_qsl(body.decode())) if call.content_type != "application/json" else json.loads(body)
+
+
+async def test_token_requests_say_for_whom_they_are() -> None:
+    """The kind of account, the refresh token, and the app; an exchange names both accounts."""
+    store = MemoryTokenStore()
+    serial = itertools.count(1)
+    transport = MockTransport(lambda _call: json_response(token_response(next(serial), refresh_token="r2")))
+    auth = app(store, refresh_token="r1")
+    async with await opened(auth, transport):
+        await auth.renew("c1", valid_for=0)
+        await auth.renew("loc", valid_for=0)
+        await auth.renew("loc", valid_for=2 * LIFETIME)
+    secrets = {"client_id": "app-1", "client_secret": "s3cret", "grant_type": "refresh_token"}
+    company, exchange, location = transport.calls
+    assert form(company) == {**secrets, "refresh_token": "r1", "user_type": "Company"}
+    assert form(exchange) == {"companyId": "c1", "locationId": "loc"}
+    assert form(location) == {**secrets, "refresh_token": "r2", "user_type": "Location"}
+    assert [(call.operation, call.account) for call in transport.calls] == [
+        ("refresh_token", "c1"), ("location_token", "loc"), ("refresh_token", "loc"),
+    ]  # fmt: skip
+
+
+async def test_token_requests_are_in_the_version_of_the_credential() -> None:
+    """Version v3 has other names, and JSON bodies, in each of them."""
+    store = MemoryTokenStore()
+    serial = itertools.count(1)
+    transport = MockTransport(lambda _call: json_response(token_response(next(serial), refreshToken="r2")))
+    auth = app(store, refresh_token="r1", version="v3")
+    async with await opened(auth, transport):
+        await auth.renew("c1", valid_for=0)
+        await auth.renew("loc", valid_for=0)
+        await auth.renew("loc", valid_for=2 * LIFETIME)
+    targets = ["/oauth/token", "/oauth/location-token", "/oauth/token"]
+    assert [call.target for call in transport.calls] == targets
+    assert [form(call).get("userType") for call in transport.calls] == ["Company", None, "Location"]
+
+
+@pytest.mark.parametrize("version", ["2021-07-28", "v3"])
+async def test_token_requests_carry_the_version_and_go_to_their_own_address(
+    sandbox: Sandbox, version: str, unused_port: int
+) -> None:
+    """Which may be another one than the backend's."""
+    versions: list[str | None] = []
+
+    async def respond(exchange: Any, /) -> Any:
+        versions.append(exchange.request.headers.get("Version"))
+        return await status(200, token_response(refresh_token="r2"))(exchange)
+
+    sandbox.script("leadconnector.token", respond)
+    auth = app(MemoryTokenStore(), refresh_token="r1", version=version, base_url=sandbox.leadconnector_url)
+    elsewhere = f"http://127.0.0.1:{unused_port}"
+    async with LeadConnector(auth=auth, base_url=elsewhere, http=HASTY, version="v3"):
+        assert await auth.renew("c1", valid_for=0)
+    assert versions == [version]
+
+
+async def test_a_cold_start_opens_sixty_four_connections_at_most() -> None:
+    """However many tokens are fetched at once."""
+    running = peak = 0
+
+    async def respond(call: Call[Any]) -> RawResponse:
+        nonlocal running, peak
+        running += 1
+        peak = max(peak, running)
+        await asyncio.sleep(0)
+        running -= 1
+        return json_response(token_response(refresh_token="r2"))
+
+    auth = app(MemoryTokenStore(), refresh_token="r1")
+    async with await opened(auth, MockTransport(respond)):
+        await asyncio.gather(*(auth.renew(f"loc_{number}", valid_for=0) for number in range(200)))
+    assert peak == 64
+
+
+@pytest.mark.parametrize(("seconds", "hold"), [(7.0, 17.0), (None, 70.0)])
+async def test_programs_share_the_window_of_the_company(
+    sandbox: Sandbox, seconds: float | None, hold: float
+) -> None:
+    """Of an app, by the store that they share. A request is held for its time-out and a window."""
+    store, limit = Leasing(), RateLimit(100, per=10)
+    here, alone = connected(sandbox)[:2]
+    auth = agency(sandbox, await store_of(sandbox, store))
+    options = HttpOptions(timeout=seconds, connect_timeout=None)
+    async with backend(sandbox, auth, http=options, limit=limit):
+        await auth.renew(here, valid_for=0)
+    assert len(store.trades) == 2  # a lease, and its return
+    assert set(store.trades) == {(company_key(sandbox), limit, hold)}
+    own = own_token(sandbox, alone, store, Clock())
+    async with backend(sandbox, own, limit=limit):
+        await own.renew(alone, valid_for=0)
+    assert len(store.trades) == 2
+
+
+def test_a_lost_response_is_followed_by_a_pause(jumping: Callable[[Any], Any]) -> None:
+    """Then the refresh token is tried once more."""
+
+    def respond(_call: Call[Any]) -> RawResponse:
+        if len(transport.calls) == 1:
+            raise TimeoutError
+        return json_response(token_response(refresh_token="r2"))
+
+    transport = MockTransport(respond)
+
+    async def main() -> float:
+        loop, auth = asyncio.get_running_loop(), app(MemoryTokenStore(), refresh_token="r1")
+        options = HttpOptions(backoff=3.0, jitter=lambda: 0.5)
+        async with LeadConnector(auth=auth, transport=transport, http=options):
+            began = loop.time()
+            await auth.renew("c1", valid_for=0)
+            return loop.time() - began
+
+    assert jumping(main()) == 1.5
+
+
+async def test_a_credential_that_cannot_be_opened_is_not_half_open() -> None:
+    """Each attempt fails alike."""
+    auth = app(MemoryTokenStore(), refresh_token="r1", base_url="http://vendor.example")
+    for _ in range(3):
+        with pytest.raises(InvalidArgument, match="base_url: plain http is for loopback only"):
+            async with LeadConnector(auth=auth):
+                raise AssertionError

@@ -93,14 +93,14 @@ class OAuthCredential:
         self._users += 1
         if self._users > 1:
             return
-        http = client.clone(
-            _CredentialAuth(self._token_cache),
-            headers=calls.headers(self._version),
-            base_url=self._base_url,
-            max_concurrency=_MAX_CONCURRENCY,
-            shared_limit=self._shared_limit(client),
-        )
         try:
+            http = client.clone(
+                _CredentialAuth(self._token_cache),
+                headers=calls.headers(self._version),
+                base_url=self._base_url,
+                max_concurrency=_MAX_CONCURRENCY,
+                shared_limit=self._shared_limit(client),
+            )
             await http.__aenter__()
         except BaseException:
             self._users = 0
