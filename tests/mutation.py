@@ -50,10 +50,8 @@ TARGETS: dict[str, tuple[str, ...]] = {
     "phonesys/http/ratelimit/registry.py": ("tests/http/test_http_ratelimit_registry.py",),
     "phonesys/http/ratelimit/leased.py": ("tests/http/test_http_ratelimit_leased.py",),
     "phonesys/http/ratelimit/limiter.py": (
-        "tests/http/test_http_ratelimit_headers.py",
-        "tests/http/test_http_ratelimit_quota.py",
-        "tests/http/test_http_ratelimit_registry.py",
-        "tests/http/test_http_ratelimit_window.py",
+        "tests/http/test_http_ratelimit_limiter.py",
+        "tests/http/test_http_ratelimit_leased.py",
     ),
     "phonesys/http/retry.py": ("tests/http/test_http_retry.py",),
     "phonesys/http/auth.py": ("tests/http/test_http_auth.py",),
