@@ -57,7 +57,7 @@ TARGETS: dict[str, tuple[str, ...]] = {
     "phonesys/http/auth.py": ("tests/http/test_http_auth.py",),
     "phonesys/oauth/token.py": ("tests/oauth/test_oauth_token.py",),
     "phonesys/oauth/cache.py": ("tests/oauth/test_oauth_cache.py", *_APPS),
-    "phonesys/oauth/refresh.py": _APPS,
+    "phonesys/oauth/refresh.py": ("tests/oauth/test_oauth_refresh.py",),
     "phonesys/oauth/store.py": _FILES,
     "phonesys/oauth/codec.py": _FILES,
     "phonesys/oauth/cache_file.py": _FILES,
