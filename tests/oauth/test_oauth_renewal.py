@@ -10,13 +10,21 @@ from urllib.parse import parse_qsl
 
 import pytest
 
-from phonesys import HttpOptions, InvalidArgument, LeadConnector, NotOpen, RateLimit
+from phonesys import (
+    ConfigError,
+    HttpOptions,
+    InvalidArgument,
+    LeadConnector,
+    NotOpen,
+    RateLimit,
+    Unauthorized,
+)
 from phonesys.backends.leadconnector.oauth import AgencyTokens, OAuthToken
 from phonesys.errors import BadRequest
 from phonesys.http import Call
 from phonesys.oauth import LeaseGrant, MemoryTokenStore
 from phonesys.sandbox import status
-from phonesys.telemetry import TokenRenewed
+from phonesys.telemetry import TokenRenewed, TokenRequest
 from phonesys.testing import MockTransport, json_response
 from tests.oauth.agencies import (
     HASTY,
@@ -171,7 +179,10 @@ async def test_observers_see_each_token_request(sandbox: Sandbox) -> None:
         with pytest.raises(BadRequest):
             await auth.renew(one, valid_for=0)
         assert await auth.renew(two, valid_for=0)
-    failed, renewed = [event for event in events if isinstance(event, TokenRenewed)]
+        assert await auth.renew(sandbox.oauth.company_id, valid_for=2 * LIFETIME)
+    failed, renewed, refreshed = [event for event in events if isinstance(event, TokenRenewed)]
+    kinds = [event.kind for event in (failed, renewed, refreshed)]
+    assert kinds == [TokenRequest.EXCHANGE, TokenRequest.EXCHANGE, TokenRequest.REFRESH]
     assert [(event.backend, event.account) for event in (failed, renewed)] == [("lc_2", one), ("lc_2", two)]
     assert isinstance(failed.error, BadRequest)
     assert renewed.error is None
@@ -294,9 +305,9 @@ async def test_a_cold_start_opens_sixty_four_connections_at_most() -> None:
 
 @pytest.mark.parametrize(("seconds", "hold"), [(7.0, 17.0), (None, 70.0)])
 async def test_programs_share_the_window_of_the_company(
-    sandbox: Sandbox, seconds: float | None, hold: float
+    sandbox: Sandbox, caplog: pytest.LogCaptureFixture, seconds: float | None, hold: float
 ) -> None:
-    """Of an app, by the store that they share. A request is held for its time-out and a window."""
+    """Of an app, by the store that they share, if it can. A request is held for its time-out and a window."""
     store, limit = Leasing(), RateLimit(100, per=10)
     here, alone = connected(sandbox)[:2]
     auth = agency(sandbox, await store_of(sandbox, store))
@@ -309,6 +320,10 @@ async def test_programs_share_the_window_of_the_company(
     async with backend(sandbox, own, limit=limit):
         await own.renew(alone, valid_for=0)
     assert len(store.trades) == 2
+    plain = agency(sandbox, await store_of(sandbox))
+    async with backend(sandbox, plain, limit=limit):
+        await plain.renew(here, valid_for=0)
+    assert caplog.records == []
 
 
 def test_a_lost_response_is_followed_by_a_pause(jumping: Callable[[Any], Any]) -> None:
@@ -339,3 +354,83 @@ async def test_a_credential_that_cannot_be_opened_is_not_half_open() -> None:
         with pytest.raises(InvalidArgument, match="base_url: plain http is for loopback only"):
             async with LeadConnector(auth=auth):
                 raise AssertionError
+
+
+async def test_a_closed_credential_is_not_open() -> None:
+    """As before it was opened."""
+    transport = MockTransport(lambda _call: json_response(token_response(refresh_token="r2")))
+    auth = app(MemoryTokenStore(), refresh_token="r1")
+    async with await opened(auth, transport):
+        await auth.renew("c1", valid_for=0)
+    with pytest.raises(NotOpen, match="credentials of 'c1' are not open"):
+        await auth.renew("loc", valid_for=0)
+
+
+class Flushing(MemoryTokenStore):
+    """A store whose writing takes its time, or fails."""
+
+    def __init__(self, failure: Exception | None = None) -> None:
+        super().__init__()
+        self.failure = failure
+        self.began = asyncio.Event()
+        self.may_end = asyncio.Event()
+
+    async def flush(self) -> None:
+        self.began.set()
+        await self.may_end.wait()
+        if self.failure is not None:
+            raise self.failure
+
+
+async def test_a_credential_may_be_opened_while_it_is_closed() -> None:
+    """The client that was opened meanwhile stays open."""
+    transport = MockTransport(lambda _call: json_response(token_response(refresh_token="r2")))
+    store = Flushing()
+    auth = app(store, refresh_token="r1")
+    first = await opened(auth, transport)
+    await first.__aenter__()
+    closing = asyncio.create_task(first.__aexit__(None, None, None))
+    await store.began.wait()
+    async with await opened(auth, transport):
+        store.may_end.set()
+        await closing
+        assert await auth.renew("c1", valid_for=0)
+
+
+async def test_tokens_that_could_not_be_written_fail_no_close(caplog: pytest.LogCaptureFixture) -> None:
+    """They can be fetched again. The log says so."""
+    store = Flushing(ConfigError("token store: disk full"))
+    store.may_end.set()
+    async with await opened(app(store), MockTransport(lambda _call: json_response({}))):
+        pass
+    assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
+        ("WARNING", "cached tokens were not written: token store: disk full")
+    ]
+
+
+async def test_an_error_of_a_token_names_its_account() -> None:
+    """As the vendor writes it."""
+    transport = MockTransport(lambda _call: json_response({"message": "invalid_grant"}, status=400))
+    store = MemoryTokenStore()
+    auth = AgencyTokens("app-1", "s3cret", company_id="c/1/2", store=store, refresh_token="r1")
+    call: Call[Any] = Call(operation="o", method="GET", target="/", decode=bytes, account="c/1/2")
+    async with await opened(auth, transport):
+        with pytest.raises(Unauthorized) as caught:
+            await auth.ensure_valid(call)
+    assert caught.value.message == "no token of company c/1/2: invalid_grant"
+
+
+@pytest.mark.parametrize(
+    ("changes", "what"),
+    [
+        ({"client_id": " "}, "client_id"),
+        ({"location_id": "a\nb"}, "location_id"),
+        ({"client_secret": ""}, "client_secret"),
+        ({"refresh_token": " padded"}, "refresh_token"),
+    ],
+)
+def test_an_argument_that_no_vendor_gives_is_named(changes: dict[str, Any], what: str) -> None:
+    """When the credential is made."""
+    options = {"client_id": "app-1", "client_secret": "s", "location_id": "loc", **changes}
+    with pytest.raises(InvalidArgument, match=f"^{what}: expected"):
+        OAuthToken(store=MemoryTokenStore(), **options)
