@@ -6,7 +6,7 @@ import asyncio
 import itertools
 import json
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
@@ -223,7 +223,7 @@ def app(store: TokenStore, **options: Any) -> AgencyTokens:
 
 
 async def opened(auth: Any, transport: MockTransport, **options: Any) -> LeadConnector:
-    return LeadConnector(auth=auth, transport=transport, http=HASTY, **{"limit": None, **options})
+    return LeadConnector(auth=auth, transport=transport, **{"limit": None, "http": HASTY, **options})
 
 
 def form(call: Call[Any]) -> dict[str, str]:
@@ -232,23 +232,79 @@ def form(call: Call[Any]) -> dict[str, str]:
 
 
 async def test_token_requests_say_for_whom_they_are() -> None:
-    """The kind of account, the refresh token, and the app; an exchange names both accounts."""
-    store = MemoryTokenStore()
-    serial = itertools.count(1)
-    transport = MockTransport(lambda _call: json_response(token_response(next(serial), refresh_token="r2")))
-    auth = app(store, refresh_token="r1")
-    async with await opened(auth, transport):
+    """The kind of account, the newest refresh token, and the app; an exchange names both accounts."""
+
+    def respond(_call: Call[Any]) -> RawResponse:
+        serial = len(transport.calls)
+        return json_response(token_response(serial, refresh_token=f"r{serial}"))
+
+    transport, events = MockTransport(respond), list[Any]()
+    auth = app(MemoryTokenStore(), refresh_token="r0")
+    async with await opened(auth, transport, http=HttpOptions(observers=[events.append])):
         await auth.renew("c1", valid_for=0)
-        await auth.renew("loc", valid_for=0)
-        await auth.renew("loc", valid_for=2 * LIFETIME)
+        for _ in range(3):
+            await auth.renew("loc", valid_for=2 * LIFETIME)
     secrets = {"client_id": "app-1", "client_secret": "s3cret", "grant_type": "refresh_token"}
-    company, exchange, location = transport.calls
-    assert form(company) == {**secrets, "refresh_token": "r1", "user_type": "Company"}
-    assert form(exchange) == {"companyId": "c1", "locationId": "loc"}
-    assert form(location) == {**secrets, "refresh_token": "r2", "user_type": "Location"}
+    assert [form(call) for call in transport.calls] == [
+        {**secrets, "refresh_token": "r0", "user_type": "Company"},
+        {"companyId": "c1", "locationId": "loc"},
+        {**secrets, "refresh_token": "r2", "user_type": "Location"},
+        {**secrets, "refresh_token": "r3", "user_type": "Location"},
+    ]
     assert [(call.operation, call.account) for call in transport.calls] == [
-        ("refresh_token", "c1"), ("location_token", "loc"), ("refresh_token", "loc"),
+        ("refresh_token", "c1"), ("location_token", "loc"), *[("refresh_token", "loc")] * 2,
     ]  # fmt: skip
+    kinds = [event.kind for event in events if isinstance(event, TokenRenewed)]
+    assert kinds == [
+        TokenRequest.REFRESH, TokenRequest.EXCHANGE, TokenRequest.REFRESH, TokenRequest.REFRESH,
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("app_id", "sent"), [(None, "app"), ("other", "other")])
+async def test_locations_are_listed_by_offset(app_id: str | None, sent: str) -> None:
+    """Those of the company where the app is installed; all of them if the count says that there are more."""
+
+    def respond(call: Call[Any]) -> RawResponse:
+        if call.method == "POST":
+            return json_response(token_response(refresh_token="r2"))
+        query = dict(parse_qsl(urlsplit(call.target).query))
+        queries.append(query)
+        rows = [{"_id": f"loc_{n}", "isInstalled": n < 120, "name": f"Location {n}"} for n in range(150)]
+        rows = rows[:120] if query.get("isInstalled") == "true" else rows
+        skip = int(query["skip"])
+        return json_response({"locations": rows[skip : skip + int(query["limit"])], "count": 150})
+
+    queries: list[dict[str, str]] = []
+    auth = app(MemoryTokenStore(), refresh_token="r1", app_id=app_id)
+    async with await opened(auth, MockTransport(respond)):
+        found = [tuple(location) async for location in auth.locations_with_names()]
+        assert found == [(f"loc_{n}", f"Location {n}") for n in range(120)]
+        assert [location async for location in auth.locations()] == [location for location, _ in found]
+    whose = {"companyId": "c1", "appId": sent, "limit": "100"}
+    filtered = [{**whose, "isInstalled": "true", "skip": skip} for skip in ("0", "99", "198")]
+    unfiltered = [{**whose, "skip": skip} for skip in ("0", "99", "198")]
+    assert queries == [*filtered, *unfiltered] * 2
+
+
+async def test_locations_are_listed_by_token() -> None:
+    """In version v3, a hundred at a time."""
+
+    def respond(call: Call[Any]) -> RawResponse:
+        if call.method == "POST":
+            return json_response(token_response(refreshToken="r2"))
+        query = dict(parse_qsl(urlsplit(call.target).query))
+        queries.append(query)
+        paging = {"totalRecords": 2, "nextPageToken": "t" if len(queries) == 1 else None}
+        return json_response({"items": [{"locationId": f"loc_{len(queries)}"}], "pagination": paging})
+
+    queries: list[dict[str, str]] = []
+    auth = app(MemoryTokenStore(), refresh_token="r1", version="v3")
+    async with await opened(auth, MockTransport(respond)):
+        assert [location async for location in auth.locations()] == ["loc_1", "loc_2"]
+    first, second = queries
+    assert (first["companyId"], first["appId"]) == ("c1", "app")
+    assert "100" in first.values()
+    assert {name: value for name, value in second.items() if first.get(name) != value}.popitem()[1] == "t"
 
 
 async def test_token_requests_are_in_the_version_of_the_credential() -> None:
