@@ -35,6 +35,7 @@ _APPS = (
     "tests/oauth/test_oauth_wire.py",
 )
 _FILES = (
+    "tests/oauth/test_oauth_files.py",
     "tests/oauth/test_oauth_store.py",
     "tests/oauth/test_oauth_private_files.py",
     "tests/oauth/test_oauth_single_flight.py",

@@ -117,9 +117,9 @@ class FileTokenStore(FetchesOnce):
         """Write the cached tokens, and end the background task that would write them."""
         await self._stop_writer()
         batch, self._pending = self._pending, {}
-        if batch:
-            create_private_folder(self._folder)
         try:
+            if batch:
+                create_private_folder(self._folder)
             await _run_in_thread(self._cache_file.append, batch)
         except BaseException:
             self._pending = {**batch, **self._pending}

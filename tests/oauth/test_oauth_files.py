@@ -1,0 +1,317 @@
+"""The files of a token store: what is in them after each step, and what their errors say."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import stat
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from phonesys import ConfigError
+from phonesys.oauth import FileTokenStore, Token
+from phonesys.oauth.codec import Codec
+from phonesys.oauth.durable_file import DurableTokenFile
+from phonesys.secret import Secret
+from tests.oauth.agencies import Clock
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+YEAR = 365 * 86_400.0
+CODEC = Codec(None)
+
+
+def token(name: str, *, at: float = 1000.0, lifetime: float | None = 1000.0, refresh: bool = False) -> Token:
+    return Token(
+        access=Secret(name),
+        refresh=Secret(f"refresh-{name}") if refresh else None,
+        obtained_at=at,
+        expires_at=None if lifetime is None else at + lifetime,
+    )
+
+
+def failing(number: int) -> Callable[..., Any]:
+    def fail(*arguments: Any, **_: Any) -> Any:
+        raise OSError(number, os.strerror(number), *[str(arguments[0])] if arguments else [])
+
+    return fail
+
+
+def staging(tmp_path: Path) -> DurableTokenFile:
+    folder = tmp_path / "tokens.json.d"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    return DurableTokenFile(tmp_path / "tokens.json", folder, CODEC, lock_timeout=1.0)
+
+
+@pytest.mark.parametrize(("at", "found"), [(999.0, "saved"), (1000.0, "staged"), (1001.0, "staged")])
+async def test_a_staged_token_is_used_unless_it_is_older(tmp_path: Path, at: float, found: str) -> None:
+    """It was not committed because its process ended, or was replaced by one that was."""
+    store = FileTokenStore(tmp_path / "tokens.json")
+    await store.save("k", token("saved"))
+    staging(tmp_path).stage("k", token("staged", at=at))
+    assert await store.load("k") == token(found, at=at if found == "staged" else 1000.0)
+    assert await store.load("other") is None
+
+
+async def test_a_staged_token_of_another_key_stays(tmp_path: Path) -> None:
+    """A lock commits the token of its own key, and no other."""
+    staging(tmp_path).stage("a", token("1"))
+    staging(tmp_path).stage("b", token("2"))
+    store = FileTokenStore(tmp_path / "tokens.json")
+    async with store.lock("a"):
+        assert CODEC.decode((tmp_path / "tokens.json").read_bytes(), "") == {"a": token("1")}
+    assert [await store.load(key) for key in "ab"] == [token("1"), token("2")]
+
+
+async def test_a_save_keeps_the_other_tokens(tmp_path: Path) -> None:
+    """In one line, which is the whole file; a forgotten one leaves no trace."""
+    store, path = FileTokenStore(tmp_path / "tokens.json"), tmp_path / "tokens.json"
+    for name in "abc":
+        await store.save(name, token(name))
+    await store.save("b", token("new"))
+    await store.forget("a")
+    assert path.read_bytes() == CODEC.encode({"b": token("new"), "c": token("c")})
+    assert [each.name for each in (tmp_path / "tokens.json.d").iterdir() if "staged" in each.name] == []
+    await store.forget("nothing")
+    assert path.read_bytes() == CODEC.encode({"b": token("new"), "c": token("c")})
+
+
+async def test_a_save_that_is_cancelled_is_done_all_the_same(tmp_path: Path) -> None:
+    """The token is with the operating system before the caller can be interrupted."""
+    store = FileTokenStore(tmp_path / "tokens.json")
+    task = asyncio.create_task(store.save("k", token("1")))
+    await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert await FileTokenStore(tmp_path / "tokens.json").load("k") == token("1")
+
+
+async def test_a_staged_token_replaces_what_stands_in_its_place(tmp_path: Path) -> None:
+    """A link is not followed, and an open mode not kept."""
+    target = tmp_path / "target"
+    target.write_bytes(b"precious")
+    staging(tmp_path).stage("k", token("1"))
+    (staged,) = (tmp_path / "tokens.json.d").iterdir()
+    staged.unlink()
+    staged.symlink_to(target)
+    staging(tmp_path).stage("k", token("2"))
+    assert target.read_bytes() == b"precious"
+    assert not staged.is_symlink()
+    assert staged.read_bytes() == CODEC.encode({"k": token("2")})
+    assert stat.S_IMODE(staged.stat().st_mode) == 0o600
+
+
+async def test_the_disk_has_room_for_another_token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before the refresh token is spent, as much is written and synced as a save needs, and 16 KiB more."""
+    store, path = FileTokenStore(tmp_path / "tokens.json"), tmp_path / "tokens.json"
+    await store.save("k", token("1"))
+    size, inode = path.stat().st_size, path.stat().st_ino
+    sizes: list[int] = []
+    real = os.fsync
+
+    def sync(descriptor: int) -> None:
+        sizes.append(os.fstat(descriptor).st_size)
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", sync)
+    async with store.lock("k"):
+        assert sizes[0] == size + 16_384
+    assert sizes[1] == size
+    assert path.read_bytes() == CODEC.encode({"k": token("1")})
+    assert path.stat().st_ino != inode  # the replacement was rehearsed
+    assert not [each for each in (tmp_path / "tokens.json.d").iterdir() if "probe" in each.name]
+
+
+REMEDY = "if the file is a mount of its own, mount its folder instead"
+
+
+@pytest.mark.parametrize(
+    ("number", "reason"),
+    [
+        (errno.EBUSY, f" cannot be replaced: Device or resource busy; {REMEDY}"),
+        (errno.EXDEV, f" cannot be replaced: Invalid cross-device link; {REMEDY}"),
+        (errno.EACCES, ": Permission denied"),
+    ],
+)
+async def test_a_file_that_cannot_be_replaced_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, reason: str
+) -> None:
+    """With the reason, and with what to do about a mount. The token stays staged."""
+    store, path = FileTokenStore(tmp_path / "tokens.json"), tmp_path / "tokens.json"
+    with monkeypatch.context() as patched:
+        patched.setattr("pathlib.Path.replace", failing(number))
+        with pytest.raises(ConfigError) as caught:
+            await store.save("k", token("1"))
+    assert str(caught.value) == f"token store: {path}{reason}"
+    assert caught.value.__context__ is None
+    assert await store.load("k") == token("1")
+
+
+async def test_a_token_that_cannot_be_staged_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It names the file and the reason."""
+    store = FileTokenStore(tmp_path / "tokens.json")
+    await store.save("k", token("1"))
+    with monkeypatch.context() as patched:
+        patched.setattr("pathlib.Path.unlink", failing(errno.EROFS))
+        with pytest.raises(ConfigError, match=r"token store: .*/staged-[0-9a-f]{16}: Read-only file system$"):
+            await store.save("k", token("2"))
+    assert await FileTokenStore(tmp_path / "tokens.json").load("k") == token("1")
+
+
+async def test_what_is_no_file_cannot_be_read_or_written(tmp_path: Path) -> None:
+    """A folder in its place is an error that names it."""
+    (tmp_path / "tokens.json").mkdir()
+    with pytest.raises(ConfigError) as caught:
+        await FileTokenStore(tmp_path / "tokens.json").load("k")
+    path = tmp_path / "tokens.json"
+    assert str(caught.value) == f"token store: {path} cannot be read: Is a directory"
+
+
+async def test_a_cache_that_cannot_be_written_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the reason, and its tokens stay in memory."""
+    store = FileTokenStore(tmp_path / "tokens.json")
+    store.cache("a", token("a"))
+    await store.flush()
+    store.cache("b", token("b"))
+    cache = tmp_path / "tokens.json.d" / "cache"
+    real = os.open
+
+    def full(path: Any, flags: int, *arguments: Any) -> int:
+        if path == cache and flags & os.O_CREAT:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
+        return real(path, flags, *arguments)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "open", full)
+        with pytest.raises(ConfigError) as caught:
+            await store.flush()
+        assert str(caught.value) == f"token store: {cache} cannot be written: No space left on device"
+        assert [await store.load(key) for key in "ab"] == [token("a"), token("b")]
+    await store.flush()
+    assert await FileTokenStore(tmp_path / "tokens.json").load("b") == token("b")
+
+
+async def test_a_folder_that_cannot_be_made_or_read_is_named(tmp_path: Path) -> None:
+    """With the reason."""
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    store = FileTokenStore(blocked / "tokens.json")
+    with pytest.raises(ConfigError) as caught:
+        await store.save("k", token("1"))
+    assert str(caught.value) == f"token store: {blocked / 'tokens.json.d'} cannot be created: Not a directory"
+    with pytest.raises(ConfigError) as unread:
+        await store.load("k")
+    assert str(unread.value) == f"token store: {blocked / 'tokens.json.d'} cannot be read: Not a directory"
+
+
+async def test_forgetting_nothing_rewrites_nothing(tmp_path: Path) -> None:
+    """Files stay as they are."""
+    store, path = FileTokenStore(tmp_path / "tokens.json"), tmp_path / "tokens.json"
+    await store.save("a", token("1"))
+    store.cache("b", token("2"))
+    await store.flush()
+    cache = tmp_path / "tokens.json.d" / "cache"
+    before = [(each.stat().st_ino, each.read_bytes()) for each in (path, cache)]
+    assert await store.forget_all("x") == 0
+    assert [(each.stat().st_ino, each.read_bytes()) for each in (path, cache)] == before
+
+
+@pytest.mark.parametrize(
+    ("kept", "at"),
+    [
+        (token("a"), 2000.0),
+        (token("a", lifetime=None), YEAR * 10),
+        (token("a", refresh=True), 1000.0 + YEAR),
+        (token("a", lifetime=None, refresh=True), 1000.0 + YEAR),
+    ],
+    ids=["an access token", "one without an end", "one with a refresh token", "one with both"],
+)
+async def test_a_rewritten_cache_holds_what_may_still_serve(tmp_path: Path, kept: Token, at: float) -> None:
+    """A token until it expires, and one with a refresh token for a year."""
+    clock = Clock(at - 0.5)
+    store = FileTokenStore(tmp_path / "tokens.json", clock=clock)
+    cache = tmp_path / "tokens.json.d" / "cache"
+    for now, expected in (
+        (at - 0.5, {"k": kept}),
+        (at, {} if kept.expires_at or kept.refresh else {"k": kept}),
+    ):
+        clock.now = now
+        store.cache("k", kept)
+        store.cache("x", token("x"))
+        await store.flush()
+        assert await store.forget_all("x") == 1
+        assert CODEC.decode(cache.read_bytes(), "") == expected
+
+
+async def test_a_cache_that_another_process_rewrote_is_read_again(tmp_path: Path) -> None:
+    """A shorter file of the same name, or none, holds what it holds and nothing more."""
+    mine, theirs = (FileTokenStore(tmp_path / "tokens.json", clock=Clock(1000.0)) for _ in range(2))
+    for key in ("app/1", "app/2", "other"):
+        mine.cache(key, token(key))
+    await mine.flush()
+    assert await theirs.load("app/1") == token("app/1")
+    assert await mine.forget_all("app/") == 2
+    assert [await theirs.load(key) for key in ("app/1", "other")] == [None, token("other")]
+    cache = tmp_path / "tokens.json.d" / "cache"
+    cache.write_bytes(CODEC.encode({"z": token("z")}))
+    assert [await theirs.load(key) for key in ("other", "z")] == [None, token("z")]
+    cache.unlink()
+    assert await theirs.load("z") is None
+    theirs.cache("y", token("y"))
+    await theirs.flush()
+    assert await mine.load("y") == token("y")
+
+
+async def test_a_line_that_is_being_written_is_read_once_it_is_whole(tmp_path: Path) -> None:
+    """Another process may be in the middle of it."""
+    store = FileTokenStore(tmp_path / "tokens.json", clock=Clock(1000.0))
+    store.cache("a", token("a"))
+    await store.flush()
+    cache, line = tmp_path / "tokens.json.d" / "cache", CODEC.encode({"b": token("b")})
+    with cache.open("ab") as file:
+        file.write(line[:20])
+        file.flush()
+        assert [await store.load(key) for key in "ab"] == [token("a"), None]
+        file.write(line[20:])
+    assert [await store.load(key) for key in "ab"] == [token("a"), token("b")]
+
+
+async def test_a_write_in_the_background_that_fails_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With the next token. The log says why."""
+    monkeypatch.setattr("phonesys.oauth.file._WRITE_DELAY", 0.0)
+    (tmp_path / "tokens.json.d").symlink_to(tmp_path)
+    store = FileTokenStore(tmp_path / "tokens.json")
+    store.cache("a", token("a"))
+    (writer,) = asyncio.all_tasks() - {asyncio.current_task()}
+    await writer
+    assert [(record.levelname, record.getMessage().partition(" cannot")[0]) for record in caplog.records] == [
+        ("WARNING", f"cached tokens were not written: token store: {tmp_path / 'tokens.json.d'}")
+    ]
+    (tmp_path / "tokens.json.d").unlink()
+    store.cache("b", token("b"))
+    (writer,) = asyncio.all_tasks() - {asyncio.current_task()}
+    await writer
+    other = FileTokenStore(tmp_path / "tokens.json")
+    assert [await other.load(key) for key in "ab"] == [token("a"), token("b")]
+
+
+def test_tokens_of_an_event_loop_that_has_ended_are_written_by_the_next(tmp_path: Path) -> None:
+    """It ended before its background task had written them."""
+    store = FileTokenStore(tmp_path / "tokens.json")
+
+    async def cache() -> None:
+        store.cache("a", token("a"))
+
+    asyncio.run(cache())
+    asyncio.run(store.flush())
+    assert asyncio.run(FileTokenStore(tmp_path / "tokens.json").load("a")) == token("a")
