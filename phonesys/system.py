@@ -67,6 +67,7 @@ class PhoneSystem:
         path: str | Path | None = None,
         *,
         only: Iterable[str] | None = None,
+        token_store: str | None = None,
         observers: Iterable[Observer] = (),
     ) -> Self:
         """Return the backends of a configuration, as the command line does.
@@ -74,6 +75,7 @@ class PhoneSystem:
         - `path`: a file; by default `PHONESYS_CONFIG`, then `phonesys.toml` in the current directory, then
           the environment variables of the credentials.
         - `only`: these backends.
+        - `token_store`: a file or a URL where the tokens of apps are, instead of the one that is configured.
         - `observers`: as of a PhoneSystem.
 
         A sweep reads the accounts that the configuration lists, unless it names others. A file that is not
@@ -82,7 +84,7 @@ class PhoneSystem:
         """
         from phonesys import config
 
-        settings = config.read_settings(None if path is None else Path(path))
+        settings = config.read_settings(None if path is None else Path(path), token_store=token_store)
         return cls._of_backends(config.build_backends(settings, () if only is None else only), observers)
 
     @classmethod

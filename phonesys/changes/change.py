@@ -58,6 +58,8 @@ class PlannedChange(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     """Every field that could be changed, as it was read. The number must still be so when it is changed."""
     new: dict[str, Value] = {}
     """The fields to set."""
+    names: dict[str, str] = {}
+    """The names of agents in `old` and `new`, by id, as far as they are known."""
     irreversible: dict[str, str] = {}
     """Reasons why a change cannot be taken back, by field; under `number`, the number as a whole."""
     cost: str | None = None
@@ -73,6 +75,11 @@ class PlannedChange(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     def number_key(self) -> tuple[str, str, str]:
         """Identify the number among those of the plan."""
         return self.backend, self.account, self.number or self.id or f"new {self.position}"
+
+    def named(self, value: Value) -> str | None:
+        """Return a value of a field as text, an agent's id with its name."""
+        name = self.names.get(value) if isinstance(value, str) else None
+        return f"{value} ({name})" if name else None if value is None else str(value)
 
     @property
     def notes(self) -> tuple[str, ...]:

@@ -20,7 +20,7 @@ def update_effects(change: PlannedChange, rules: ChangeRules, *, is_routed: bool
     reroutes, unroutes = None, False
     if rules.route is not None and rules.route in change.new:
         before, after = change.old.get(rules.route), change.new[rules.route]
-        reroutes = f"from {before or 'no route'} to {after or 'no route'}"
+        reroutes = f"from {change.named(before) or 'no route'} to {change.named(after) or 'no route'}"
         unroutes = after is None and before is not None
     elif rules.switch is not None and rules.switch in change.new and is_routed is not False:
         if change.new[rules.switch] == rules.switched_off:
@@ -79,5 +79,5 @@ def create_effects(change: PlannedChange, rules: ChangeRules) -> PlannedChange:
         change,
         irreversible={} if rule.irreversible is None else {"number": rule.irreversible},
         cost="; ".join(costs) or None,
-        reroutes=f"to {receiver}" if receiver else None,
+        reroutes=f"to {change.named(receiver)}" if receiver else None,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterable, Collection, Generator, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from difflib import get_close_matches
@@ -28,7 +28,7 @@ from phonesys.changes.values import (
     same_value,
 )
 from phonesys.errors import InvalidArgument, LineError, PhonesysError, PlanError
-from phonesys.provider import ChangesNumbers, ChecksFields, OffersNumbers
+from phonesys.provider import ChangesNumbers, ChecksFields, ListsAgents, OffersNumbers
 from phonesys.sweep import Source, Sweep
 from phonesys.writes import Action
 
@@ -112,6 +112,7 @@ class Planner:
         self._made: dict[tuple[str, str, str], Draft] = {}
         self._unchanged = 0
         self._ignored: dict[str, None] = {}
+        self._agents: dict[str, dict[str, str]] = {}
         self._holdings = Holdings((), self._rules)
 
     async def plan(self, snapshot: SnapshotSource | None, concurrency: int) -> Plan:
@@ -129,6 +130,7 @@ class Planner:
         await self._look_up()
         if self._errors:
             raise PlanError(errors=sorted(self._errors, key=lambda error: error.line or 0))
+        await self._name_agents()
         return self._as_plan(reading)
 
     # Validation without any request
@@ -399,6 +401,17 @@ class Planner:
             if draft.action is Action.BUY and isinstance(provider, OffersNumbers) and draft.change.number:
                 yield draft, _ask_price(provider, draft)
 
+    async def _name_agents(self) -> None:
+        """List the agents of each backend where a change assigns one. No plan fails for a lack of names."""
+        routes = {(draft.backend, self._rules[draft.backend].route) for draft in self._drafts}
+        for backend, route in sorted((name, route) for name, route in routes if route is not None):
+            provider = self._providers[backend]
+            assigns = any(one.backend == backend and one.new.get(route) for one in self._drafts)
+            if assigns and isinstance(provider, ListsAgents):
+                with suppress(PhonesysError):
+                    found = {str(one.id): getattr(one, "name", None) for one in await provider.agents()}
+                    self._agents[backend] = {id_: encodable(name) for id_, name in found.items() if name}
+
     # The plan
 
     def _as_plan(self, reading: Reading) -> Plan:
@@ -430,6 +443,7 @@ class Planner:
             account_name=encodable(name or (record.account_name if record else None)),
             old=dict(draft.held.values) if draft.held else {},
             new=draft.new,
+            names=self._names(draft),
             cost=draft.cost,
             line=draft.lines[0],
         )
@@ -437,6 +451,14 @@ class Planner:
             return create_effects(change, rules)
         effects = delete_effects if draft.action is Action.DELETE else update_effects
         return effects(change, rules, is_routed=record.is_routed)
+
+    def _names(self, draft: Draft) -> dict[str, str]:
+        """Return the names of the agents from which, and to which, the number is assigned."""
+        agents, route = self._agents.get(draft.backend, {}), self._rules[draft.backend].route
+        if route is None or route not in draft.new:
+            return {}
+        old = draft.held.values.get(route) if draft.held else None
+        return {str(one): agents[str(one)] for one in (old, draft.new[route]) if str(one) in agents}
 
     def _shares(self, changes: Iterable[PlannedChange]) -> tuple[AccountShare, ...]:
         touched = Counter((one.backend, one.account) for one in changes if one.id is not None)

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING
 from phonesys import distributed
 from phonesys.cli import tables
 from phonesys.cli.output import destination, write_table
-from phonesys.cli.problems import UnreadableRows, not_reached, report_sweep, write_failures
+from phonesys.cli.problems import UnreadableRows, not_reached
 from phonesys.cli.progress import Progress, pluralize, show_progress, summary_line
 from phonesys.cli.store import VARIABLE, expand_store
 from phonesys.cli.terminal import print_error, print_info, stderr_is_live
 from phonesys.config.store_urls import has_password, is_url
 
 if TYPE_CHECKING:
+    from phonesys.cli.groups import ConfigOptions, FailureOptions
     from phonesys.config import ConfiguredBackend
     from phonesys.distributed import DistributedSweep, Runner
 
@@ -29,7 +30,7 @@ LOCAL = "local"
 class DistributedRequest:
     """The options of a sweep by several workers."""
 
-    config: Path | None
+    origin: ConfigOptions
     names: list[str]
     with_pools: bool | None
     processes: int | None
@@ -41,8 +42,7 @@ class DistributedRequest:
     split_companies: bool
     concurrency: int
     output: Path | None
-    failures: Path | None
-    allow_incomplete: bool
+    failing: FailureOptions
 
     @property
     def runner(self) -> Runner:
@@ -56,13 +56,15 @@ class DistributedRequest:
 
 async def sweep_with_workers(backends: list[ConfiguredBackend], request: DistributedRequest) -> int:
     """Sweep, and return the exit status."""
+    config = request.origin.config
     work = distributed.sweep(
         distributed.load_system,
         {one.name: one.accounts for one in backends if one.accounts is not None},
         arguments={
-            "config": None if request.config is None else str(request.config.expanduser().absolute()),
+            "config": None if config is None else str(config.expanduser().absolute()),
             "names": [one.name for one in backends],
             "with_pools": request.with_pools,
+            "token_store": _for_workers(request.origin.token_store),
         },
         runner=request.runner,
         store=_shared_store(request),
@@ -83,8 +85,7 @@ async def sweep_with_workers(backends: list[ConfiguredBackend], request: Distrib
     with destination(request.output) as to:
         await write_table(tables.summary(work.report, [one.name for one in backends], breakdown), to)
     _report_work(work)
-    await write_failures(request.failures, work.report, unreadable)
-    return report_sweep(work.report, backends, unreadable, allow_incomplete=request.allow_incomplete)
+    return await request.failing.report(work.report, backends, unreadable)
 
 
 async def _consume(work: DistributedSweep, breakdown: tables.Breakdown, unreadable: UnreadableRows) -> None:
@@ -113,5 +114,9 @@ def _shared_store(request: DistributedRequest) -> str | None:
     if has_password(request.store):
         os.environ[VARIABLE] = request.store
         return None
-    store = expand_store(request.store)
-    return store if is_url(store) else str(Path(store).absolute())
+    return _for_workers(expand_store(request.store))
+
+
+def _for_workers(store: str | None) -> str | None:
+    """Return a URL as it is, and a file by the path that holds in every directory."""
+    return store if store is None or is_url(store) else str(Path(store).expanduser().absolute())

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, fields
 from functools import wraps
 from inspect import Parameter, Signature, signature
-from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
+from typing import TYPE_CHECKING, Any, TypeVar, cast, get_type_hints
 
 from phonesys.cli import rows, sweeping
 from phonesys.cli.filters import NumberFilter, parse_columns
@@ -30,6 +30,7 @@ from phonesys.cli.options import (  # noqa: TC001 -- typer reads the annotations
     SandboxOption,
     SeedOption,
     StatusFilterOption,
+    TokenStoreOption,
     UnconnectedOption,
     VerboseOption,
 )
@@ -37,8 +38,9 @@ from phonesys.cli.output import Format, destination
 from phonesys.cli.problems import report_sweep, write_failures
 from phonesys.cli.results import write_rows
 from phonesys.cli.running import run
-from phonesys.config import ConfiguredBackend, load_backends
+from phonesys.config import ConfiguredBackend, Settings, build_backends, read_settings
 from phonesys.errors import UsageError
+from phonesys.provider import require
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Collection, Coroutine, Iterable, Mapping, Sequence
@@ -50,6 +52,7 @@ if TYPE_CHECKING:
     from phonesys.sandbox import Sandbox
     from phonesys.sweep import SweepReport
 
+A = TypeVar("A")
 R = TypeVar("R", bound="msgspec.Struct")
 
 
@@ -98,16 +101,43 @@ class LogOptions(OptionGroup):
     verbose: VerboseOption = False
     quiet: QuietOption = False
 
-    def run(self, prepare: Callable[[], Coroutine[Any, Any, int] | int]) -> None:
+    def run(self, prepare: Callable[[], Coroutine[Any, Any, int] | int], *, is_service: bool = False) -> None:
         """Run a command and exit with its status."""
-        run(prepare, verbose=self.verbose, quiet=self.quiet)
+        run(prepare, verbose=self.verbose, quiet=self.quiet, is_service=is_service)
 
 
 @dataclass(frozen=True, kw_only=True)
-class BackendOptions(OptionGroup):
-    """Origin of backends: the configuration, or an embedded sandbox with generated data."""
+class ConfigOptions(OptionGroup):
+    """Configuration, and the place of the tokens of its apps."""
 
     config: ConfigOption = None
+    token_store: TokenStoreOption = None
+
+    def read(self) -> Settings:
+        """Return the configuration; raise ConfigError."""
+        return read_settings(self.config, token_store=self.token_store)
+
+    def load_backends(
+        self, names: Sequence[str] = (), defaults: Mapping[str, Any] | None = None, **overrides: Any
+    ) -> list[ConfiguredBackend]:
+        """Return the backends of these names, or all; see `build_backends`."""
+        return build_backends(self.read(), names, defaults, **overrides)
+
+    def load_backend(self, name: str) -> ConfiguredBackend:
+        """Return one backend."""
+        return self.load_backends([name])[0]
+
+    def reject_with_sandbox(self) -> None:
+        """Raise UsageError: a sandbox has both."""
+        for name, value in {"--config": self.config, "--token-store": self.token_store}.items():
+            if value is not None:
+                raise UsageError(f"{name}: cannot be combined with --sandbox, which has its own")
+
+
+@dataclass(frozen=True, kw_only=True)
+class BackendOptions(ConfigOptions):
+    """Origin of backends: the configuration, or an embedded sandbox with generated data."""
+
     sandbox: SandboxOption = False
     locations: LocationsOption = None
     seed: SeedOption = None
@@ -116,8 +146,8 @@ class BackendOptions(OptionGroup):
 
     def check(self) -> None:
         """Raise UsageError for options that exclude each other."""
-        if self.sandbox and self.config is not None:
-            raise UsageError("--config: cannot be combined with --sandbox, which has its own")
+        if self.sandbox:
+            self.reject_with_sandbox()
         for option, value in self._generated().items():
             if value is not None and not self.sandbox:
                 raise UsageError(f"--{option.replace('_', '-')}: only with --sandbox")
@@ -134,6 +164,7 @@ class BackendOptions(OptionGroup):
         """Return the names of the given options that are of use only where vendors are read."""
         values = {
             "--config": self.config,
+            "--token-store": self.token_store,
             "--sandbox": self.sandbox or None,
             "--with-pools": with_pools,
         }
@@ -158,7 +189,7 @@ class BackendOptions(OptionGroup):
         """Return the backends of these names, or all. The sandbox runs while the block does."""
         self.check()
         if not self.sandbox:
-            yield load_backends(self.config, names, defaults, **overrides)
+            yield self.load_backends(names, defaults, **overrides)
             return
         from phonesys.cli.sandbox import sandbox_backends
 
@@ -170,6 +201,23 @@ class BackendOptions(OptionGroup):
         """Return one backend."""
         async with self.open([name], **overrides) as backends:
             yield backends[0]
+
+    @asynccontextmanager
+    async def open_able(
+        self, name: str | None, ability: Callable[..., A], verb: str
+    ) -> AsyncGenerator[tuple[ConfiguredBackend, A]]:
+        """Return the backend of this name, or the only one with an ability; raise UsageError for several."""
+        async with self.open([] if name is None else [name]) as backends:
+            able = [one for one in backends if isinstance(one.provider, cast("type[A]", ability))]
+            if name is None and len(able) != 1:
+                names = ", ".join(one.name for one in able)
+                raise UsageError(
+                    f"BACKEND: expected one of {names}, which all {verb}"
+                    if able
+                    else f"no configured backend can {verb}"
+                )
+            chosen = backends[0] if name is not None else able[0]
+            yield chosen, require(chosen.provider, ability)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -27,6 +27,10 @@ def refuse_password(context: typer.Context, parameter: typer.CallbackParam, valu
     return value
 
 
+SOURCE, FILTERS, FIELDS = "Source", "Filters", "Fields of the number"
+OUTPUT, MESSAGES = "Output", "Messages and failures"
+"""Panels of the help, for options that several commands share."""
+
 ConfigOption = Annotated[
     Path | None,
     typer.Option(
@@ -34,6 +38,19 @@ ConfigOption = Annotated[
         metavar="FILE",
         help="Configuration. [dim]Default: $PHONESYS_CONFIG, or phonesys.toml in this directory[/dim]",
         show_default=False,
+        rich_help_panel=SOURCE,
+    ),
+]
+TokenStoreOption = Annotated[
+    str | None,
+    typer.Option(
+        "--token-store",
+        metavar="FILE|URL",
+        help="File or database of the tokens of apps. "
+        "[dim]Default: as configured, $PHONESYS_TOKEN_STORE, or ~/.phonesys/tokens.json[/dim]",
+        show_default=False,
+        callback=refuse_password,
+        rich_help_panel=SOURCE,
     ),
 ]
 BackendArgument = Annotated[
@@ -49,21 +66,40 @@ BackendsOption = Annotated[
         metavar="NAME",
         autocompletion=complete_backend,
         help="Only this backend. May be repeated.",
+        rich_help_panel=FILTERS,
     ),
 ]
 NumberIdArgument = Annotated[str, typer.Argument(metavar="ID", help="Id of the number in the vendor's API.")]
 OutputOption = Annotated[
     Path | None,
-    typer.Option("--output", "-o", metavar="FILE", help="Write results to this file once they are complete."),
+    typer.Option(
+        "--output",
+        "-o",
+        metavar="FILE",
+        help="Write results to this file once they are complete.",
+        rich_help_panel=OUTPUT,
+    ),
 ]
 FormatOption = Annotated[
     Format,
-    typer.Option("--format", "-f", metavar="FORMAT", help="Format of the results: table, jsonl or csv."),
+    typer.Option(
+        "--format",
+        "-f",
+        metavar="FORMAT",
+        help="Format of the results: table, jsonl or csv.",
+        rich_help_panel=OUTPUT,
+    ),
 ]
 VerboseOption = Annotated[
-    bool, typer.Option("--verbose", "-v", help="Log every request, retry and wait to stderr.")
+    bool,
+    typer.Option(
+        "--verbose", "-v", help="Log every request, retry and wait to stderr.", rich_help_panel=MESSAGES
+    ),
 ]
-QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Print only results and errors.")]
+QuietOption = Annotated[
+    bool,
+    typer.Option("--quiet", "-q", help="Print only results and errors.", rich_help_panel=MESSAGES),
+]
 ColumnsOption = Annotated[
     str | None,
     typer.Option(
@@ -71,6 +107,7 @@ ColumnsOption = Annotated[
         metavar="NAMES",
         autocompletion=complete_columns,
         help="Only these columns, with commas between them.",
+        rich_help_panel=OUTPUT,
     ),
 ]
 StatusFilterOption = Annotated[
@@ -80,22 +117,38 @@ StatusFilterOption = Annotated[
         metavar="STATUS",
         autocompletion=complete_status,
         help="Only numbers with this status. May be repeated.",
+        rich_help_panel=FILTERS,
     ),
 ]
 CountryFilterOption = Annotated[
     list[str] | None,
-    typer.Option("--country", metavar="CC", help="Only numbers of this country. May be repeated."),
+    typer.Option(
+        "--country",
+        metavar="CC",
+        help="Only numbers of this country. May be repeated.",
+        rich_help_panel=FILTERS,
+    ),
 ]
 AccountsFilterOption = Annotated[
     list[str] | None,
-    typer.Option("--account", metavar="ID", help="Only this account. May be repeated."),
+    typer.Option(
+        "--account", metavar="ID", help="Only this account. May be repeated.", rich_help_panel=FILTERS
+    ),
 ]
 FailuresOption = Annotated[
     Path | None,
-    typer.Option("--failures", metavar="FILE", help="Write failed accounts here, as lines of JSON."),
+    typer.Option(
+        "--failures",
+        metavar="FILE",
+        help="Write failed accounts here, as lines of JSON.",
+        rich_help_panel=MESSAGES,
+    ),
 ]
 BomOption = Annotated[
-    bool, typer.Option("--bom", help="With --format csv: begin with a byte order mark, for Excel.")
+    bool,
+    typer.Option(
+        "--bom", help="With --format csv: begin with a byte order mark, for Excel.", rich_help_panel=OUTPUT
+    ),
 ]
 AccountOption = Annotated[
     str | None,
@@ -103,7 +156,10 @@ AccountOption = Annotated[
 ]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Show what would change, and change nothing.")]
 SandboxOption = Annotated[
-    bool, typer.Option("--sandbox", help="Read generated data from an embedded server instead.")
+    bool,
+    typer.Option(
+        "--sandbox", help="Read generated data from an embedded server instead.", rich_help_panel=SOURCE
+    ),
 ]
 StoreOption = Annotated[
     str | None,
@@ -114,6 +170,7 @@ StoreOption = Annotated[
         "[dim]Default: $PHONESYS_STORE, `store` in the configuration, or sweep now[/dim]",
         show_default=False,
         callback=refuse_password,
+        rich_help_panel=SOURCE,
     ),
 ]
 RequiredStoreOption = Annotated[
@@ -125,6 +182,7 @@ RequiredStoreOption = Annotated[
         "[dim]Default: $PHONESYS_STORE, or `store` in the configuration[/dim]",
         show_default=False,
         callback=refuse_password,
+        rich_help_panel=SOURCE,
     ),
 ]
 FolderOption = Annotated[
@@ -133,6 +191,7 @@ FolderOption = Annotated[
         "--folder",
         metavar="DIR",
         help="Read the last finished snapshot in this folder of `sweep --folder`, or the one that it is.",
+        rich_help_panel=SOURCE,
     ),
 ]
 SnapshotOption = Annotated[
@@ -142,6 +201,7 @@ SnapshotOption = Annotated[
         metavar="ID|NAME",
         help="Read this snapshot of the store or the folder. [dim]Default: the last[/dim]",
         show_default=False,
+        rich_help_panel=SOURCE,
     ),
 ]
 JournalOption = Annotated[
@@ -153,15 +213,28 @@ JournalOption = Annotated[
         "[dim]Default: $PHONESYS_STORE, or `store` in the configuration[/dim]",
         show_default=False,
         callback=refuse_password,
+        rich_help_panel=SOURCE,
     ),
 ]
 PlanFormatOption = Annotated[
     PlanFormat,
-    typer.Option("--format", "-f", metavar="FORMAT", help="Format of the plan: table, jsonl or json."),
+    typer.Option(
+        "--format",
+        "-f",
+        metavar="FORMAT",
+        help="Format of the plan: table, jsonl or json.",
+        rich_help_panel=OUTPUT,
+    ),
 ]
 PlanOutputOption = Annotated[
     Path | None,
-    typer.Option("--output", "-o", metavar="FILE", help="Write the plan to this file, for `phonesys apply`."),
+    typer.Option(
+        "--output",
+        "-o",
+        metavar="FILE",
+        help="Write the plan to this file, for `phonesys apply`.",
+        rich_help_panel=OUTPUT,
+    ),
 ]
 SelectOption = Annotated[
     list[str] | None,
@@ -183,7 +256,11 @@ IgnoreOption = Annotated[
 ]
 AllowIncompleteOption = Annotated[
     bool,
-    typer.Option("--allow-incomplete", help="Exit with 0 even if accounts or rows could not be read."),
+    typer.Option(
+        "--allow-incomplete",
+        help="Exit with 0 even if accounts or rows could not be read.",
+        rich_help_panel=MESSAGES,
+    ),
 ]
 PoolsOption = Annotated[
     bool | None,
@@ -191,6 +268,7 @@ PoolsOption = Annotated[
         "--with-pools/--no-pools",
         help="Fetch number pools too, or never. [dim]Default: as configured[/dim]",
         show_default=False,
+        rich_help_panel=SOURCE,
     ),
 ]
 

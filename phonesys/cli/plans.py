@@ -82,9 +82,13 @@ def _change_lines(changes: Iterable[PlannedChange]) -> Iterator[Text]:
 
 def _difference(field: str, value: Value, change: PlannedChange) -> Iterator[tuple[str, str]]:
     if change.action is Action.UPDATE:
-        yield show_value(change.old.get(field)), "dim"
+        yield _with_name(change.old.get(field), change), "dim"
         yield " → ", "dim"
-    yield show_value(value), ""
+    yield _with_name(value, change), ""
+
+
+def _with_name(value: Value, change: PlannedChange) -> str:
+    return escape_controls(change.named(value) or "") if value in change.names else show_value(value)
 
 
 def show_value(value: Value) -> str:

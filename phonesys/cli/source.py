@@ -28,7 +28,6 @@ from phonesys.cli.options import (  # noqa: TC001 -- typer reads the annotations
 from phonesys.cli.problems import UnreadableRows, report_snapshot, write_incomplete
 from phonesys.cli.store import default_store, find_snapshot, open_snapshots
 from phonesys.cli.terminal import print_error, stderr_is_live
-from phonesys.config import ConfiguredBackend, read_settings
 from phonesys.errors import PhonesysError, UsageError
 from phonesys.inventory import (  # a dataclass has the first and the third
     AccountOutcome,
@@ -51,6 +50,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
+    from phonesys.config import ConfiguredBackend
     from phonesys.inventory import Change
 
 
@@ -122,7 +122,7 @@ class SourceOptions(BackendOptions):
         # Naming a backend is reason to read it, unless a store is named too.
         if self.backend is not None or given not in ([], ["--config"]):
             return None
-        return default_store() if not given else read_settings(self.config).store()
+        return default_store() if not given else self.read().store()
 
     @asynccontextmanager
     async def _from_sweep(self, accepted: NumberFilter) -> AsyncGenerator[RecordSource]:

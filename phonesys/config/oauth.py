@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from phonesys.backends.leadconnector.oauth.credential import store_key
 from phonesys.config.options import read_options
+from phonesys.config.settings import OAUTH
 from phonesys.config.store_urls import is_url, redact_password
 from phonesys.config.stores import read_store
 from phonesys.errors import ConfigError, InvalidArgument
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from phonesys.oauth.store import ForgetsAll
     from phonesys.secret import Secret
 
-KEY = "oauth"
+KEY = OAUTH
 DEFAULT_STORE = "~/.phonesys/tokens.json"
 """File of the tokens, also of `phonesys auth login`, unless another is configured."""
 STORE_VARIABLE = "PHONESYS_TOKEN_STORE"
@@ -58,7 +59,8 @@ def read_oauth(section: Section, info: OAuthInfo) -> Auth:
 
 
 def _read_token_store(table: Section) -> str:
-    return read_store(table, "tokens") or table.env.get(STORE_VARIABLE) or DEFAULT_STORE
+    configured = read_store(table, "tokens")
+    return table.token_store or configured or table.env.get(STORE_VARIABLE) or DEFAULT_STORE
 
 
 class AppSubject(NamedTuple):

@@ -43,6 +43,7 @@ class Section:
         folder: Path,
         env: Mapping[str, str],
         trusted: bool = True,
+        token_store: str | None = None,
     ) -> None:
         self.values = values
         self.source = source
@@ -52,6 +53,8 @@ class Section:
         self.trusted = trusted
         """False for a file that happened to be in the current directory."""
         self.env = env
+        self.token_store = token_store
+        """Where tokens are, instead of what the table names."""
         self._known: dict[str, None] = {}
 
     def __contains__(self, key: str) -> bool:
@@ -122,7 +125,13 @@ class Section:
             return None
         path = (*self._path, key)
         return Section(
-            values, source=self.source, path=path, folder=self.folder, env=self.env, trusted=self.trusted
+            values,
+            source=self.source,
+            path=path,
+            folder=self.folder,
+            env=self.env,
+            trusted=self.trusted,
+            token_store=self.token_store,
         )
 
     def secret(self, key: str) -> Secret:

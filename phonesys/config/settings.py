@@ -26,6 +26,8 @@ FILE = "phonesys.toml"
 VARIABLE = "PHONESYS_CONFIG"
 ALERTS = "alerts"
 """The section that is no backend."""
+OAUTH = "oauth"
+"""The table of an app, in the section of its backend."""
 _READABLE_BY_OTHERS = stat.S_IRGRP | stat.S_IROTH
 _MAX_BYTES = 16 * 2**20  # a token for each of a hundred thousand accounts
 _EXCERPT = 200
@@ -44,11 +46,13 @@ class Settings:
     top: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """Keys above all sections: those of the store of snapshots."""
 
+    alert_values: dict[str, Any] | None = None
+    token_store: str | None = None
+    """Where the tokens of apps are, instead of what the sections name."""
+
     def store(self) -> str | None:
         """Return the store of snapshots that the file names, if it names one; raise ConfigError."""
         return read_store(self._section(dict(self.top), ()), "numbers")
-
-    alert_values: dict[str, Any] | None = None
 
     @property
     def alerts(self) -> Section | None:
@@ -65,15 +69,28 @@ class Settings:
 
     def _section(self, values: dict[str, Any], path: tuple[str, ...]) -> Section:
         return Section(
-            values, source=self.source, path=path, folder=self.folder, env=self.env, trusted=self.trusted
+            values,
+            source=self.source,
+            path=path,
+            folder=self.folder,
+            env=self.env,
+            trusted=self.trusted,
+            token_store=self.token_store,
         )
 
 
-def read_settings(file: Path | None, env: Mapping[str, str] = os.environ) -> Settings:
-    """Read `file`, `PHONESYS_CONFIG`, or `phonesys.toml` in this directory; else the environment alone."""
+def read_settings(
+    file: Path | None, env: Mapping[str, str] = os.environ, *, token_store: str | None = None
+) -> Settings:
+    """Read `file`, `PHONESYS_CONFIG`, or `phonesys.toml` in this directory; else the environment alone.
+
+    - `token_store`: a file or a URL, instead of the token stores that the file names.
+    """
     named = file or env.get(VARIABLE)
     path = expand(named, "configuration" if file else VARIABLE) if named else None
     if path is None and not Path(FILE).is_file():
+        if token_store is not None:
+            _require_app({}, "environment")
         return environment_settings(env)
     path = path or Path(FILE)
     where = f"{VARIABLE}: {path}" if env.get(VARIABLE) and not file else str(path)
@@ -89,9 +106,23 @@ def read_settings(file: Path | None, env: Mapping[str, str] = os.environ) -> Set
     alerts = sections.pop(ALERTS, None)
     # A section of alerts alone goes with backends of the environment.
     backends = sections if sections or alerts is None else environment_settings(env).sections
+    if token_store is not None:
+        _require_app(backends, str(path))
     return Settings(
-        str(path), path.parent, backends, env, trusted=named is not None, top=top, alert_values=alerts
+        str(path),
+        path.parent,
+        backends,
+        env,
+        trusted=named is not None,
+        top=top,
+        alert_values=alerts,
+        token_store=token_store,
     )
+
+
+def _require_app(sections: Mapping[str, dict[str, Any]], source: str) -> None:
+    if not any(OAUTH in values for values in sections.values()):
+        raise ConfigError(f"{source}: no backend has an [….{OAUTH}] table, whose tokens --token-store holds")
 
 
 def environment_settings(env: Mapping[str, str] = os.environ) -> Settings:

@@ -396,6 +396,8 @@ class PlannedRow(msgspec.Struct, kw_only=True):
     account: str
     account_name: str | None
     fields: list[FieldRow]
+    names: dict[str, str]
+    """Names of the agents among the values of `fields`, by id."""
     notes: list[str]
     """Sentences about parts that are final, cost money, or move live calls."""
 

@@ -133,6 +133,7 @@ def _planned_row(one: PlannedChange) -> results.PlannedRow:
         account=one.account,
         account_name=one.account_name,
         fields=fields,
+        names=one.names,
         notes=list(one.notes),
     )
 

@@ -61,10 +61,50 @@ async def test_a_plan_says_what_would_change(desk: Desk) -> None:
     assert (change.action, change.id, change.label) == (Action.UPDATE, row.id, row.friendly_name)
     assert change.old == {"label": row.friendly_name, "assignee": row.agent_id, "status": "active"}
     assert change.new == {"assignee": other}
-    assert change.notes == (f"reroutes live calls: from {row.agent_id} to {other}",)
+    names = {id_: desk.sandbox.state.agents[id_].name for id_ in (row.agent_id or "", other)}
+    assert change.names == names
+    old, new = (f"{id_} ({name})" for id_, name in names.items())
+    assert change.notes == (f"reroutes live calls: from {old} to {new}",)
     assert plan.reading.source == "live"
     assert plan.reading.complete
     assert desk.served("agents.update") == 0
+
+
+async def test_agents_are_named_by_one_request(desk: Desk) -> None:
+    """However many are assigned; by none if no change assigns one. What takes it back knows the names too."""
+    rows, agents = desk.assigned[:3], desk.agents
+    await desk.phones.plan([ChangeRequest(id=rows[0].id, fields={"label": "New"})])
+    await desk.phones.plan([ChangeRequest(id=rows[0].id, fields={"assignee": None})])
+    assert desk.served("agents.agents") == 0
+    moves = [
+        ChangeRequest(id=row.id, fields={"assignee": next(one for one in agents if one != row.agent_id)})
+        for row in rows
+    ]
+    created = ChangeRequest(
+        backend="agents",
+        number=FRESH,
+        action=Action.CREATE,
+        fields={"assignee": agents[0], "label": agents[1]},
+    )
+    plan = await desk.phones.plan(
+        [*moves, created, ChangeRequest(id=desk.assigned[4].id, fields={"label": "X"})]
+    )
+    assert desk.served("agents.agents") == 1
+    assert [len(one.names) for one in plan.changes] == [2, 2, 2, 1, 0]
+    assert Plan.from_jsonl(plan.to_jsonl()) == plan
+    results = await desk.apply(plan)
+    assert desk.phones.undo(plan, results.values()).changes[-1].names == plan.changes[0].names
+    assert desk.served("agents.agents") == 1
+
+
+async def test_a_plan_whose_agents_cannot_be_listed_has_no_names(desk: Desk) -> None:
+    """It is as good without them."""
+    desk.sandbox.script("agents.agents", status(403), repeat=True)
+    other = desk.agents[-1]
+    plan = await desk.phones.plan([ChangeRequest(id=desk.assigned[0].id, fields={"assignee": other})])
+    assert plan.changes[0].new == {"assignee": other}
+    assert plan.changes[0].names == {}
+    assert plan.reading.complete
 
 
 @pytest.mark.parametrize("spelling", ["{}", "{} ", "00{digits}", "{digits}", "tel:{}"])

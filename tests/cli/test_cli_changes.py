@@ -94,11 +94,14 @@ def test_a_plan_says_what_changes(vendors: Sandbox, tmp_path: Path) -> None:
     row.friendly_name = "Support"
     done = call("plan", moving(vendors, tmp_path / "c.csv", 1))
     assert done.status == 0, done
+    old, new = (
+        f"{id_} ({vendors.state.agents[id_].name})" for id_ in (row.agent_id or "", other_agent(vendors, row))
+    )
     assert done.out.splitlines() == [
         "agents default",
         f"  ~ {row.number}  Support",
-        f"      assignee  {row.agent_id} → {other_agent(vendors, row)}",
-        f"      reroutes live calls: from {row.agent_id} to {other_agent(vendors, row)}",
+        f"      assignee  {old} → {new}",
+        f"      reroutes live calls: from {old} to {new}",
     ]
     assert "plan: 1 to update" in done.err
     assert writes(vendors) == 0
@@ -379,6 +382,11 @@ def test_runs_are_listed_and_shown(vendors: Sandbox, tmp_path: Path) -> None:
     listed = call("changes", "--store", "i.db")
     run_id = lines(call("changes", "--store", "i.db", "-f", "jsonl").out)[0]["run"]
     assert run_id[:8] in listed.out
+    counts = lines(call("changes", "--store", "i.db", "-f", "jsonl", "--columns", "changes,done").out)
+    assert counts == [{"changes": 2, "done": 1}]
+    outcomes = call("changes", "last", "--store", "i.db", "--columns", "number,outcome", "-f", "csv").out
+    assert outcomes.splitlines()[0] == "number,outcome"
+    assert "no such column" in call("changes", "last", "--store", "i.db", "--columns", "undoes").err
     shown = call("changes", run_id[:4], "--store", "i.db")
     assert [row.number in shown.out for row in rows] == [True, True]
     assert f"run {run_id[:8]}: 1 done, 1 conflict" in shown.err
@@ -426,10 +434,11 @@ def test_dry_runs_change_nothing(vendors: Sandbox) -> None:
     """Each says what it would do, as a plan does."""
     row = active(vendors)[0]
     agent = other_agent(vendors, row)
+    position = list(vendors.state.agents).index(row.agent_id or "") + 1
     record = next(iter(vendors.state.leadping.values()))
     sale = vendors.state.for_sale(1)[0]
     for arguments, expected in (
-        (("update", "agents", row.id, "--agent", agent), f"assignee  {row.agent_id} → {agent}"),
+        (("update", "agents", row.id, "--agent", agent), f"(Agent {position}) → {agent} ("),
         (("update", "agents", row.id, "--status", "INACTIVE"), "status  active → inactive"),
         (("update", "leadping", record.id, "--name", "Desk"), f"label  {record.name} → Desk"),
         (("delete", "agents", row.id), f"- {row.number}"),

@@ -275,12 +275,13 @@ def test_the_sandbox_serves_until_a_signal(tmp_path: Path) -> None:
 
 
 def test_the_snippet_on_stdout_is_toml(tmp_path: Path) -> None:
-    """It can be redirected to phonesys.toml, and Ctrl-C ends it with status 0."""
-    process = start("sandbox", "--port", "0", cwd=tmp_path)
+    """It can be redirected to phonesys.toml, and Ctrl-C ends it with status 0; --quiet leaves only it."""
+    process = start("sandbox", "--port", "0", "--quiet", cwd=tmp_path)
     assert process.stdout is not None
     snippet = b"".join(iter(process.stdout.readline, b"[agents]\n")).decode()
     process.send_signal(signal.SIGINT)
-    assert end(process).status == 0
+    done = end(process)
+    assert (done.status, done.err) == (0, "")
     assert len(tomllib.loads(snippet)["leadconnector"]["accounts"]) == 3
 
 

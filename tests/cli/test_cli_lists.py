@@ -67,9 +67,27 @@ def test_agents_are_listed(vendors: Sandbox) -> None:
     listed = rows(call("agents", "agents", "--format", "jsonl").out)
     assert [row["id"] for row in listed] == list(vendors.state.agents)
     assert listed[0]["id"] in call("agents", "agents").out
+    assert rows(call("agents", "--format", "jsonl").out) == listed  # the only backend with agents
     done = call("agents", "leadping")
     assert (done.status, done.err.count("\n")) == (2, 1)
     assert "cannot list agents" in done.err
+
+
+def test_the_backend_whose_agents_are_listed_is_certain(
+    vendors: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Several are named, and so is the lack of any."""
+    key = f'api_key = "{vendors.agents_key}"\nbase_url = "{vendors.agents_url}"\n'
+    write(tmp_path / "two.toml", f'[agents]\n{key}\n[voice]\nprovider = "agents"\n{key}')
+    done = call("agents", "--config", str(tmp_path / "two.toml"))
+    assert (done.status, done.err) == (
+        2,
+        "phonesys: BACKEND: expected one of agents, voice, which all list agents\n",
+    )
+    assert call("agents", "voice", "--config", str(tmp_path / "two.toml")).status == 0
+    write(tmp_path / "none.toml", '[leadping]\napi_key = "sk_1"\n')
+    done = call("agents", "--config", str(tmp_path / "none.toml"))
+    assert (done.status, done.err) == (2, "phonesys: no configured backend can list agents\n")
 
 
 def test_metrics_of_a_number_are_shown(vendors: Sandbox) -> None:

@@ -103,8 +103,8 @@ def test_login_and_configuration_mean_the_same_store(
     """Both use the same file in the home directory by default."""
     monkeypatch.setenv(SECRET_VARIABLE, vendor.oauth.client_secret)
     monkeypatch.setattr(webbrowser, "open", browse)
-    done = call(*login(vendor, unused_port))
-    assert done.status == 0, done
+    done = call(*login(vendor, unused_port, "--quiet"))
+    assert (done.status, done.err) == (0, "")
     assert (tmp_path / ".phonesys" / "tokens.json").exists()
     text = "".join(line for line in done.out.splitlines(keepends=True) if not line.startswith("store"))
     assert text != done.out
@@ -115,11 +115,51 @@ def test_login_and_configuration_mean_the_same_store(
     assert (row["subject"], row["state"]) == (f"company/{vendor.oauth.company_id}", "valid")
     assert row["scopes"]
     assert row["expires_at"]
-    shown = call("auth", "status")
-    assert (shown.status, "valid" in shown.out) == (0, True)
+    shown = call("auth", "status", "--columns", "state,subject")
+    assert (shown.status, "valid" in shown.out, row["scopes"][0] in shown.out) == (0, True, False)
     (tmp_path / ".phonesys" / "tokens.json").unlink()
     missing = call("auth", "status")
     assert (missing.status, "missing" in missing.out) == (1, True)
+
+
+def test_a_token_store_is_named_to_any_command(
+    vendor: Sandbox, unused_port: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It stands in for a store that is not configured, and goes before one that is."""
+    monkeypatch.setenv(SECRET_VARIABLE, vendor.oauth.client_secret)
+    monkeypatch.setattr(webbrowser, "open", browse)
+    kept = ("--token-store", "kept/tokens.json")
+    (tmp_path / "kept").mkdir()
+    text = call(*login(vendor, unused_port, *kept)).out
+    without = "".join(line for line in text.splitlines(keepends=True) if not line.startswith("store"))
+    for configured in (without, without + 'store = "elsewhere.json"\n'):
+        write(tmp_path / "phonesys.toml", configured)
+        assert call("auth", "status").status == 1
+        assert "valid" in call("auth", "status", *kept).out
+        assert listed(call("sweep", *kept, "-f", "jsonl")) == held(vendor)
+        assert listed(call("numbers", "leadconnector", *kept, "-f", "jsonl")) == held(vendor)
+    shards = call("sweep", "--processes", "2", "--shards", "1", *kept, "--folder", "s", "--snapshot", "n")
+    assert f"{len(held(vendor)):,}" in shards.out, shards
+    assert not (tmp_path / "elsewhere.json").exists()
+    assert "deleted from kept/tokens.json" in call("auth", "logout", "--yes", *kept).err
+    assert call("auth", "status", *kept).status == 1
+
+
+def test_a_token_store_without_an_app_is_a_mistake(tmp_path: Path) -> None:
+    """No token would be read from it; the sandbox has its own."""
+    write(tmp_path / "phonesys.toml", '[leadping]\napi_key = "sk_1"\n')
+    for arguments in (("sweep",), ("apply", "plan.jsonl"), ("auth", "status"), ("doctor",)):
+        (tmp_path / "plan.jsonl").touch()
+        done = call(*arguments, "--token-store", "t.json")
+        assert done.status == 2, done
+    done = call("sweep", "--token-store", "t.json")
+    assert done.err == (
+        "phonesys: phonesys.toml: no backend has an [….oauth] table, whose tokens --token-store holds\n"
+    )
+    done = call("sweep", "--sandbox", "--token-store", "t.json")
+    assert done.err == "phonesys: --token-store: cannot be combined with --sandbox, which has its own\n"
+    done = call("sweep", "--token-store", "postgresql://me:secret@db/x")
+    assert (done.status, "password on the command line" in done.err, "secret" in done.err) == (2, True, False)
 
 
 def test_a_status_without_an_app_is_a_mistake(tmp_path: Path) -> None:

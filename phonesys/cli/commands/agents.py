@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
+import typer
 
 from phonesys.cli.columns import ColumnTable
+from phonesys.cli.completion import complete_backend
 from phonesys.cli.groups import (  # noqa: TC001 -- typer reads the annotations
     BackendOptions,
     LogOptions,
     RowOptions,
 )
-from phonesys.cli.options import BackendArgument  # noqa: TC001 -- typer reads the annotations
 from phonesys.cli.progress import pluralize
 from phonesys.cli.running import DONE
 from phonesys.cli.terminal import print_info
-from phonesys.provider import ListsAgents, require
+from phonesys.provider import ListsAgents
 from phonesys.system import PhoneSystem
 
 if TYPE_CHECKING:
@@ -32,15 +33,30 @@ class AgentRow(msgspec.Struct, frozen=True):
     status: str | None
 
 
-def agents(backend: BackendArgument, *, source: BackendOptions, rows: RowOptions, log: LogOptions) -> None:
+def agents(
+    backend: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="BACKEND",
+            autocompletion=complete_backend,
+            help="Name of the backend in the configuration. [dim]Default: the only one with agents[/dim]",
+            show_default=False,
+        ),
+    ] = None,
+    *,
+    source: BackendOptions,
+    rows: RowOptions,
+    log: LogOptions,
+) -> None:
     """List the agents of a backend."""
 
     async def main() -> int:
         rows.check(AgentRow)
-        async with source.open_one(backend) as configured:
-            provider = require(configured.provider, ListsAgents)
-            async with PhoneSystem(configured.provider):
-                found = [_row(configured.name, agent) for agent in await provider.agents()]
+        async with (
+            source.open_able(backend, ListsAgents, "list agents") as (configured, provider),
+            PhoneSystem(configured.provider),
+        ):
+            found = [_row(configured.name, agent) for agent in await provider.agents()]
         await rows.write(AgentRow, found, table=_table)
         print_info(pluralize(len(found), "agent"))
         return DONE

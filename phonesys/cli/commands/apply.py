@@ -12,19 +12,17 @@ import typer
 
 from phonesys.changes import ChangeOutcome, Plan, Risk
 from phonesys.cli import plans, rows
+from phonesys.cli.groups import ConfigOptions, LogOptions  # noqa: TC001 -- typer reads the annotations
 from phonesys.cli.options import (  # noqa: TC001 -- typer reads the annotations
-    ConfigOption,
     FormatOption,
     JournalOption,
     OutputOption,
-    QuietOption,
     SandboxOption,
-    VerboseOption,
 )
 from phonesys.cli.output import STDOUT, Format, destination, write_table
 from phonesys.cli.phones import open_phones
 from phonesys.cli.progress import show_line
-from phonesys.cli.running import DONE, FAILED, run
+from phonesys.cli.running import DONE, FAILED
 from phonesys.cli.store import VARIABLE, default_store, expand_store
 from phonesys.cli.terminal import confirm, confirm_word, print_error, print_info, stderr_is_live
 from phonesys.config.paths import expand
@@ -81,11 +79,10 @@ def apply(
         ),
     ] = GRACE_PERIOD,
     sandbox: SandboxOption = False,
-    config: ConfigOption = None,
+    origin: ConfigOptions,
     format_: FormatOption = Format.TABLE,
     output: OutputOption = None,
-    verbose: VerboseOption = False,
-    quiet: QuietOption = False,
+    log: LogOptions,
 ) -> None:
     """Carry out a plan, after confirmation.
 
@@ -96,7 +93,7 @@ def apply(
 
     def prepare() -> Coroutine[Any, Any, int] | int:
         plan = _read_plan(file)
-        journal = None if sandbox else _journal_of(store, config)
+        journal = None if sandbox else _journal_of(store, origin.config)
         if not plan.changes:
             print_info("nothing to change")
             return DONE
@@ -115,11 +112,11 @@ def apply(
             "concurrency": concurrency,
             "grace_period": grace_period,
         }
-        return _apply(plan, journal, options, command=_command(file, store, config))
+        return _apply(plan, journal, options, command=_command(file, store, origin))
 
     async def _apply(plan: Plan, journal: str | None, options: dict[str, Any], command: str) -> int:
         names = {change.backend: None for change in plan.changes}
-        async with _open_journal(journal) as inventory, open_phones(config, names, sandbox=sandbox) as phones:
+        async with _open_journal(journal) as inventory, open_phones(origin, names, sandbox=sandbox) as phones:
             running = phones.apply(plan, journal=inventory, **options)
             with destination(output) as to:
                 writer = _ResultWriter(plan, format_, to)
@@ -131,7 +128,7 @@ def apply(
                 await writer.close()
         return _finish(running, command, keeps_run=inventory is not None)
 
-    run(prepare, verbose=verbose, quiet=quiet)
+    log.run(prepare)
 
 
 def _read_plan(file: Path) -> Plan:
@@ -156,9 +153,9 @@ def _journal_of(store: str | None, config: Path | None) -> str:
     return expand_store(store)
 
 
-def _command(file: Path, store: str | None, config: Path | None) -> str:
+def _command(file: Path, store: str | None, origin: ConfigOptions) -> str:
     """Return the command that takes the run up."""
-    given = {"--store": store, "--config": config}
+    given = {"--store": store, "--config": origin.config, "--token-store": origin.token_store}
     options = [f"{name} {value}" for name, value in given.items() if value is not None]
     return " ".join(["phonesys apply", str(file), *options])
 

@@ -14,21 +14,12 @@ import msgspec
 import typer
 
 from phonesys.cli.columns import ColumnTable
-from phonesys.cli.options import (
-    BackendsOption,
-    ConfigOption,
-    FormatOption,
-    QuietOption,
-    VerboseOption,
-    refuse_password,
-)
-from phonesys.cli.output import Format, destination
+from phonesys.cli.groups import ConfigOptions, LogOptions, RowOptions, expand_groups
+from phonesys.cli.options import SOURCE, BackendsOption, refuse_password
 from phonesys.cli.progress import pluralize
-from phonesys.cli.results import write_rows
-from phonesys.cli.running import DONE, FAILED, run
+from phonesys.cli.running import DONE, FAILED
 from phonesys.cli.startup import prompting
 from phonesys.cli.terminal import confirm, print_error, print_info
-from phonesys.config import load_backends, read_settings
 from phonesys.config.oauth import (
     DEFAULT_STORE,
     KEY,
@@ -57,6 +48,7 @@ _MARKETPLACE = "https://marketplace.gohighlevel.com"
 _VERSION = "2021-07-28"
 _REDIRECT = "http://localhost:8734/callback"
 _HOUR = 3600.0
+_APP = "App"
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -92,28 +84,27 @@ class TokenRow(msgspec.Struct, frozen=True):
 
 
 @app.command()
-def status(
-    *, config: ConfigOption = None, format_: FormatOption = Format.TABLE, verbose: VerboseOption = False
-) -> None:
+@expand_groups
+def status(*, origin: ConfigOptions, rows: RowOptions, log: LogOptions) -> None:
     """Show the tokens of configured apps: for whom, until when, and with which scopes.
 
     Nothing is sent. The status is 1 if a login is needed.
     """
 
-    def prepare() -> Coroutine[Any, Any, int]:
-        settings = read_settings(config)
+    async def main() -> int:
+        rows.check(TokenRow)
+        settings = origin.read()
         apps = [one for name in settings.sections for one in read_subjects(settings.section(name))]
         if not apps:
             raise UsageError(f"{settings.source}: no backend has an [….oauth] table")
-        return _show(apps, format_)
+        return await _show(apps, rows)
 
-    run(prepare, verbose=verbose)
+    log.run(main)
 
 
-async def _show(apps: list[AppSubject], format_: Format) -> int:
+async def _show(apps: list[AppSubject], rows: RowOptions) -> int:
     found = [_token_row(one, await one.store.load(one.key)) for one in apps]
-    with destination(None) as stdout:
-        await write_rows(TokenRow, found, format_, stdout, table=_table)
+    await rows.write(TokenRow, found, table=_table)
     return FAILED if any(row.state in {"missing", "expired"} for row in found) else DONE
 
 
@@ -139,16 +130,16 @@ def _table(found: list[TokenRow]) -> ColumnTable:
 
 
 @app.command()
+@expand_groups
 def warm(
     *,
-    config: ConfigOption = None,
+    origin: ConfigOptions,
     backend: BackendsOption = None,
     hours: Annotated[
         float, typer.Option(min=0, metavar="N", help="Renew tokens that are not valid for so many hours.")
     ] = 12.0,
     concurrency: Annotated[int, typer.Option(min=1, metavar="N", help="Most concurrent requests.")] = 64,
-    verbose: VerboseOption = False,
-    quiet: QuietOption = False,
+    log: LogOptions,
 ) -> None:
     """Renew the tokens that the next sweep will need, so that it does not wait for them.
 
@@ -156,14 +147,14 @@ def warm(
     """
 
     def prepare() -> Coroutine[Any, Any, int]:
-        backends = load_backends(config, backend or _app_names(config))
+        backends = origin.load_backends(backend or _app_names(origin))
         return _warm(backends, hours * _HOUR, concurrency)
 
-    run(prepare, verbose=verbose, quiet=quiet)
+    log.run(prepare)
 
 
-def _app_names(config: Path | None) -> list[str]:
-    settings = read_settings(config)
+def _app_names(origin: ConfigOptions) -> list[str]:
+    settings = origin.read()
     names = [name for name, values in settings.sections.items() if KEY in values]
     if not names:
         raise UsageError(f"{settings.source}: no backend has an [….oauth] table")
@@ -187,13 +178,13 @@ async def _warm(backends: list[ConfiguredBackend], valid_for: float, concurrency
 
 
 @app.command()
+@expand_groups
 def logout(
     *,
-    config: ConfigOption = None,
+    origin: ConfigOptions,
     backend: BackendsOption = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Delete without confirmation.")] = False,
-    verbose: VerboseOption = False,
-    quiet: QuietOption = False,
+    log: LogOptions,
 ) -> None:
     """Delete the stored tokens of configured apps, those of their locations included.
 
@@ -201,8 +192,8 @@ def logout(
     """
 
     def prepare() -> Coroutine[Any, Any, int] | int:
-        settings = read_settings(config)
-        names = backend or _app_names(config)
+        settings = origin.read()
+        names = backend or _app_names(origin)
         apps = [one for name in names for one in read_subjects(settings.section(name))]
         shown = ", ".join(dict.fromkeys(f"{one.backend} ({one.subject})" for one in apps))
         if not yes and not confirm(f"Delete the tokens of {shown}?"):
@@ -210,7 +201,7 @@ def logout(
             return FAILED
         return _log_out(apps)
 
-    run(prepare, verbose=verbose, quiet=quiet)
+    log.run(prepare)
 
 
 async def _log_out(apps: list[AppSubject]) -> int:
@@ -225,9 +216,10 @@ async def _log_out(apps: list[AppSubject]) -> int:
 
 
 @app.command()
+@expand_groups
 def login(
     *,
-    client_id: Annotated[str, typer.Option(metavar="ID", help="The app's client id.")],
+    client_id: Annotated[str, typer.Option(metavar="ID", help="The app's client id.", rich_help_panel=_APP)],
     token_store: Annotated[
         str,
         typer.Option(
@@ -235,12 +227,16 @@ def login(
             envvar=STORE_VARIABLE,
             help=f"File or database for tokens; encrypted if {KEY_VARIABLE} is set.",
             callback=refuse_password,
+            rich_help_panel=SOURCE,
         ),
     ] = DEFAULT_STORE,
     level: Annotated[
         ConsentLevel,
         typer.Option(
-            "--for", metavar="LEVEL", help="Authorize for a company, which is an agency, or a location."
+            "--for",
+            metavar="LEVEL",
+            help="Authorize for a company, which is an agency, or a location.",
+            rich_help_panel=_APP,
         ),
     ] = ConsentLevel.COMPANY,
     scope: Annotated[
@@ -248,10 +244,14 @@ def login(
         typer.Option(
             metavar="SCOPE",
             help="Scope to request. May be repeated. By default, those for listing numbers.",
+            rich_help_panel=_APP,
         ),
     ] = None,
     redirect_uri: Annotated[
-        str, typer.Option(metavar="URL", help="Address on this machine, registered with the app.")
+        str,
+        typer.Option(
+            metavar="URL", help="Address on this machine, registered with the app.", rich_help_panel=_APP
+        ),
     ] = _REDIRECT,
     browser: Annotated[bool, typer.Option(help="Open a browser, or only print the address.")] = True,
     timeout: Annotated[
@@ -259,11 +259,18 @@ def login(
     ] = 300.0,
     base_url: Annotated[str, typer.Option(metavar="URL", hidden=True)] = _VENDOR,
     marketplace_url: Annotated[
-        str, typer.Option(metavar="URL", help="Marketplace, or the host of a white-label agency.")
+        str,
+        typer.Option(
+            metavar="URL", help="Marketplace, or the host of a white-label agency.", rich_help_panel=_APP
+        ),
     ] = _MARKETPLACE,
     api_version: Annotated[
-        str, typer.Option(metavar="VERSION", help="Version of the OAuth API: 2021-07-28 or v3.")
+        str,
+        typer.Option(
+            metavar="VERSION", help="Version of the OAuth API: 2021-07-28 or v3.", rich_help_panel=_APP
+        ),
     ] = _VERSION,
+    log: LogOptions,
 ) -> None:
     """Authorize an app in a browser, and store its token.
 
@@ -309,7 +316,7 @@ def login(
 
         return main()
 
-    run(prepare)
+    log.run(prepare)
 
 
 def _client_secret() -> Secret:

@@ -9,23 +9,21 @@ import typer
 
 from phonesys._validation import validate_e164
 from phonesys.changes import ChangeOutcome
-from phonesys.cli.options import (  # noqa: TC001 -- typer reads the annotations
+from phonesys.cli.groups import ConfigOptions, LogOptions  # noqa: TC001 -- typer reads the annotations
+from phonesys.cli.options import (
+    FIELDS,
     AccountOption,
     BackendArgument,
-    ConfigOption,
     DryRunOption,
     FormatOption,
-    QuietOption,
-    VerboseOption,
 )
 from phonesys.cli.output import Format, destination
 from phonesys.cli.plans import ResultRow, render_plan, result_row, results_table
 from phonesys.cli.results import write_rows
-from phonesys.cli.running import DONE, FAILED, run
+from phonesys.cli.running import DONE, FAILED
 from phonesys.cli.showing import report_mistakes
 from phonesys.cli.single import plan_single, show_single
 from phonesys.cli.terminal import confirm, print_error, print_info, print_table
-from phonesys.config import ConfiguredBackend, load_backend
 from phonesys.errors import PlanError
 from phonesys.model import NumberKind  # noqa: TC001 -- typer reads the annotations
 from phonesys.system import PhoneSystem
@@ -36,28 +34,37 @@ if TYPE_CHECKING:
     from typing import Any
 
     from phonesys.changes import Plan
+    from phonesys.config import ConfiguredBackend
 
 
 def buy(
     backend: BackendArgument,
     *,
-    number: Annotated[str, typer.Option(metavar="NUMBER", help="E.164, as in +14155552671.")],
-    name: Annotated[str | None, typer.Option(metavar="NAME", help="Display name.")] = None,
-    country: Annotated[str | None, typer.Option(metavar="CC", help="Country of the number.")] = None,
+    number: Annotated[
+        str, typer.Option(metavar="NUMBER", help="E.164, as in +14155552671.", rich_help_panel=FIELDS)
+    ],
+    name: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Display name.", rich_help_panel=FIELDS)
+    ] = None,
+    country: Annotated[
+        str | None, typer.Option(metavar="CC", help="Country of the number.", rich_help_panel=FIELDS)
+    ] = None,
     kind: Annotated[
         NumberKind | None,
-        typer.Option(metavar="KIND", help="Kind of the number: local, toll-free or mobile."),
+        typer.Option(
+            metavar="KIND", help="Kind of the number: local, toll-free or mobile.", rich_help_panel=FIELDS
+        ),
     ] = None,
     organization: Annotated[
-        str | None, typer.Option(metavar="ID", help="Organization that is to own the number.")
+        str | None,
+        typer.Option(metavar="ID", help="Organization that is to own the number.", rich_help_panel=FIELDS),
     ] = None,
     account: AccountOption = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Buy without confirmation.")] = False,
     dry_run: DryRunOption = False,
-    config: ConfigOption = None,
+    origin: ConfigOptions,
     format_: FormatOption = Format.TABLE,
-    verbose: VerboseOption = False,
-    quiet: QuietOption = False,
+    log: LogOptions,
 ) -> None:
     """Buy a number, after confirmation.
 
@@ -68,9 +75,9 @@ def buy(
         options = {"--name": name, "--country": country, "--kind": kind, "--organization": organization}
         which = {"number": validate_e164(number), "account": account}
         if dry_run:
-            return show_single(load_backend(config, backend), Action.BUY, options, **which)
+            return show_single(origin.load_backend(backend), Action.BUY, options, **which)
         try:
-            plan = asyncio.run(plan_single(load_backend(config, backend), Action.BUY, options, **which))
+            plan = asyncio.run(plan_single(origin.load_backend(backend), Action.BUY, options, **which))
         except PlanError as mistakes:
             return report_mistakes(mistakes)
         if not plan.changes:
@@ -80,9 +87,9 @@ def buy(
         if not yes and not confirm(f"Buy {number}?"):
             print_error("nothing was bought")
             return FAILED
-        return _buy(load_backend(config, backend), plan, format_)
+        return _buy(origin.load_backend(backend), plan, format_)
 
-    run(prepare, verbose=verbose, quiet=quiet)
+    log.run(prepare)
 
 
 async def _buy(backend: ConfiguredBackend, plan: Plan, format_: Format) -> int:

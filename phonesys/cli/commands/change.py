@@ -11,22 +11,20 @@ import typer
 from phonesys._validation import validate_e164
 from phonesys.cli import rows
 from phonesys.cli.arguments import bind_options
-from phonesys.cli.options import (  # noqa: TC001 -- typer reads the annotations
+from phonesys.cli.groups import ConfigOptions, LogOptions  # noqa: TC001 -- typer reads the annotations
+from phonesys.cli.options import (
+    FIELDS,
     AccountOption,
     BackendArgument,
-    ConfigOption,
     DryRunOption,
     FormatOption,
     NumberIdArgument,
-    QuietOption,
-    VerboseOption,
 )
 from phonesys.cli.output import Format
 from phonesys.cli.results import write_number
-from phonesys.cli.running import DONE, FAILED, run
+from phonesys.cli.running import DONE, FAILED
 from phonesys.cli.single import show_single
 from phonesys.cli.terminal import confirm, print_error, print_info, require_terminal
-from phonesys.config import ConfiguredBackend, load_backend
 from phonesys.errors import OutcomeUnknown, SweepIncomplete, UsageError
 from phonesys.provider import (
     AssignsNumbers,
@@ -43,35 +41,39 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Generator, Mapping
     from typing import Any
 
+    from phonesys.config import ConfiguredBackend
     from phonesys.model import PhoneNumber
 
-NameOption = Annotated[str | None, typer.Option(metavar="NAME", help="Display name.")]
-NumberOption = Annotated[str | None, typer.Option(metavar="NUMBER", help="E.164, as in +14155552671.")]
+NameOption = Annotated[str | None, typer.Option(metavar="NAME", help="Display name.", rich_help_panel=FIELDS)]
+NumberOption = Annotated[
+    str | None, typer.Option(metavar="NUMBER", help="E.164, as in +14155552671.", rich_help_panel=FIELDS)
+]
 EnabledOption = Annotated[
-    bool | None, typer.Option("--enabled/--disabled", help="Enable or disable the number.")
+    bool | None,
+    typer.Option("--enabled/--disabled", help="Enable or disable the number.", rich_help_panel=FIELDS),
 ]
 OrganizationOption = Annotated[
-    str | None, typer.Option(metavar="ID", help="Organization that owns the number.")
+    str | None, typer.Option(metavar="ID", help="Organization that owns the number.", rich_help_panel=FIELDS)
 ]
 BusinessOption = Annotated[
-    str | None, typer.Option(metavar="ID", help="Older name of the organization's id.")
+    str | None,
+    typer.Option(metavar="ID", help="Older name of the organization's id.", rich_help_panel=FIELDS),
 ]
 
 
 def create(
     backend: BackendArgument,
     *,
-    name: Annotated[str, typer.Option(metavar="NAME", help="Display name.")],
+    name: Annotated[str, typer.Option(metavar="NAME", help="Display name.", rich_help_panel=FIELDS)],
     number: NumberOption = None,
     organization: OrganizationOption = None,
     business: BusinessOption = None,
     enabled: EnabledOption = None,
     account: AccountOption = None,
     dry_run: DryRunOption = False,
-    config: ConfigOption = None,
+    origin: ConfigOptions,
     format_: FormatOption = Format.TABLE,
-    verbose: VerboseOption = False,
-    quiet: QuietOption = False,
+    log: LogOptions,
 ) -> None:
     """Create a number, which may cost money.
 
@@ -87,7 +89,7 @@ def create(
             "--enabled": enabled,
             "--account": account,
         }
-        configured = load_backend(config, backend)
+        configured = origin.load_backend(backend)
         provider = require(configured.provider, CreatesNumbers)
         if dry_run:
             wanted = _without(options, "--number", "--account")
@@ -96,39 +98,42 @@ def create(
         hint = f"phonesys find {number}" if number else f"phonesys numbers {configured.name}"
         return _write(configured, lambda: provider.create(**bound), hint, format_)
 
-    run(prepare, verbose=verbose, quiet=quiet)
+    log.run(prepare)
 
 
 def assign(
     backend: BackendArgument,
     *,
-    number: Annotated[str, typer.Option(metavar="NUMBER", help="E.164, as in +14155552671.")],
-    agent: Annotated[str, typer.Option(metavar="ID", help="Agent that answers its calls.")],
+    number: Annotated[
+        str, typer.Option(metavar="NUMBER", help="E.164, as in +14155552671.", rich_help_panel=FIELDS)
+    ],
+    agent: Annotated[
+        str, typer.Option(metavar="ID", help="Agent that answers its calls.", rich_help_panel=FIELDS)
+    ],
     name: NameOption = None,
     account: AccountOption = None,
     dry_run: DryRunOption = False,
-    config: ConfigOption = None,
+    origin: ConfigOptions,
     format_: FormatOption = Format.TABLE,
-    verbose: VerboseOption = False,
-    quiet: QuietOption = False,
+    log: LogOptions,
 ) -> None:
     """Assign a number to an agent, which answers its calls from then on."""
 
     def prepare() -> Coroutine[Any, Any, int] | int:
         options = {"--number": _e164(number), "--agent": agent, "--name": name, "--account": account}
-        configured = load_backend(config, backend)
+        configured = origin.load_backend(backend)
         provider = require(configured.provider, AssignsNumbers)
         if dry_run:
             wanted = _without(options, "--number", "--account")
             return show_single(configured, Action.CREATE, wanted, number=number, account=account)
         bound = bind_options(provider.assign, configured.name, "assign", options)
         hint = f"phonesys find {number} --backend {configured.name}"
-        held = asyncio.run(_holders(load_backend(config, backend), number, account))
+        held = asyncio.run(_holders(origin.load_backend(backend), number, account))
         if held:
             return _report_held(configured.name, held[0], agent)
         return _write(configured, lambda: provider.assign(**bound), hint, format_)
 
-    run(prepare, verbose=verbose, quiet=quiet)
+    log.run(prepare)
 
 
 def update(
@@ -137,19 +142,21 @@ def update(
     *,
     name: NameOption = None,
     number: NumberOption = None,
-    agent: Annotated[str | None, typer.Option(metavar="ID", help="Agent that answers its calls.")] = None,
+    agent: Annotated[
+        str | None, typer.Option(metavar="ID", help="Agent that answers its calls.", rich_help_panel=FIELDS)
+    ] = None,
     status: Annotated[
-        str | None, typer.Option(metavar="STATUS", help="Status, in the vendor's word.")
+        str | None,
+        typer.Option(metavar="STATUS", help="Status, in the vendor's word.", rich_help_panel=FIELDS),
     ] = None,
     organization: OrganizationOption = None,
     business: BusinessOption = None,
     enabled: EnabledOption = None,
     account: AccountOption = None,
     dry_run: DryRunOption = False,
-    config: ConfigOption = None,
+    origin: ConfigOptions,
     format_: FormatOption = Format.TABLE,
-    verbose: VerboseOption = False,
-    quiet: QuietOption = False,
+    log: LogOptions,
 ) -> None:
     """Update a number. Supported fields depend on the vendor."""
 
@@ -165,7 +172,7 @@ def update(
         }
         if all(value is None for value in options.values()):
             raise UsageError(f"nothing to change; expected one of {', '.join(options)}")
-        configured = load_backend(config, backend)
+        configured = origin.load_backend(backend)
         provider = require(configured.provider, UpdatesNumbers)
         if dry_run:
             return show_single(configured, Action.UPDATE, options, number_id=number_id, account=account)
@@ -173,7 +180,7 @@ def update(
         hint = f"phonesys get {configured.name} {number_id}"
         return _write(configured, lambda: provider.update(number_id, **bound), hint, format_)
 
-    run(prepare, verbose=verbose, quiet=quiet)
+    log.run(prepare)
 
 
 def delete(
@@ -183,9 +190,8 @@ def delete(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Delete without confirmation.")] = False,
     account: AccountOption = None,
     dry_run: DryRunOption = False,
-    config: ConfigOption = None,
-    verbose: VerboseOption = False,
-    quiet: QuietOption = False,
+    origin: ConfigOptions,
+    log: LogOptions,
 ) -> None:
     """Delete a number, after confirmation.
 
@@ -193,20 +199,20 @@ def delete(
     """
 
     def prepare() -> Coroutine[Any, Any, int] | int:
-        configured = load_backend(config, backend)
+        configured = origin.load_backend(backend)
         provider = require(configured.provider, DeletesNumbers)
         bound = bind_options(provider.delete, configured.name, "delete", {"--account": account})
         if dry_run:
             return show_single(configured, Action.DELETE, {}, number_id=number_id, account=account)
         if not yes:
             require_terminal("--yes")
-            name = asyncio.run(_describe(load_backend(config, backend), number_id, account))
+            name = asyncio.run(_describe(origin.load_backend(backend), number_id, account))
             if not confirm(f"Delete {name}?"):
                 print_error("nothing was deleted")
                 return FAILED
         return _delete(configured, lambda: provider.delete(number_id, **bound), number_id)
 
-    run(prepare, verbose=verbose, quiet=quiet)
+    log.run(prepare)
 
 
 def _without(options: Mapping[str, Any], *names: str) -> dict[str, Any]:

@@ -8,22 +8,20 @@ import typer
 
 from phonesys.changes import ChangeOutcome
 from phonesys.cli import plans
+from phonesys.cli.groups import (  # noqa: TC001 -- typer reads the annotations
+    ConfigOptions,
+    LogOptions,
+    RowOptions,
+)
 from phonesys.cli.options import (  # noqa: TC001 -- typer reads the annotations
-    BomOption,
     ConfigOption,
-    FormatOption,
-    OutputOption,
     PlanFormatOption,
     PlanOutputOption,
-    QuietOption,
     RequiredStoreOption,
-    VerboseOption,
 )
-from phonesys.cli.output import Format, destination
 from phonesys.cli.phones import open_phones
 from phonesys.cli.progress import pluralize
-from phonesys.cli.results import write_rows
-from phonesys.cli.running import DONE, run
+from phonesys.cli.running import DONE
 from phonesys.cli.showing import show_plan
 from phonesys.cli.store import existing_store
 from phonesys.cli.terminal import print_info
@@ -52,31 +50,28 @@ def changes(
     ] = None,
     store: RequiredStoreOption = None,
     config: ConfigOption = None,
-    format_: FormatOption = Format.TABLE,
-    output: OutputOption = None,
-    bom: BomOption = False,
-    verbose: VerboseOption = False,
-    quiet: QuietOption = False,
+    rows: RowOptions,
+    log: LogOptions,
 ) -> None:
     """List the runs of plans with their outcomes, or the changes of one run."""
 
     async def main() -> int:
+        rows.check(plans.RunRow if run_id is None else plans.ResultRow)
         async with Inventory(existing_store(store, config), read_only=True) as inventory:
-            with destination(output) as to:
-                if run_id is None:
-                    found = [plans.run_row(one) for one in await inventory.runs()]
-                    await write_rows(plans.RunRow, found, format_, to, table=plans.runs_table, bom=bom)
-                    print_info(pluralize(len(found), "run"))
-                    return DONE
-                stored = await inventory.run(None if run_id == _LAST else run_id)
-                every = _rows_of(stored)
-                chosen = [row for row in every if outcome is None or row.outcome in outcome]
-                await write_rows(plans.ResultRow, chosen, format_, to, table=plans.results_table, bom=bom)
+            if run_id is None:
+                found = [plans.run_row(one) for one in await inventory.runs()]
+                await rows.write(plans.RunRow, found, table=plans.runs_table)
+                print_info(pluralize(len(found), "run"))
+                return DONE
+            stored = await inventory.run(None if run_id == _LAST else run_id)
+            every = _rows_of(stored)
+            chosen = [row for row in every if outcome is None or row.outcome in outcome]
+            await rows.write(plans.ResultRow, chosen, table=plans.results_table)
         counts = {one: sum(row.outcome is one for row in every) for one in ChangeOutcome}
         print_info(f"run {stored.plan.id[: plans.SHORT_ID]}: {plans.outcome_counts(counts)}")
         return DONE
 
-    run(main, verbose=verbose, quiet=quiet)
+    log.run(main)
 
 
 def _rows_of(stored: StoredRun) -> list[plans.ResultRow]:
@@ -96,11 +91,10 @@ def undo(
     ] = _LAST,
     *,
     store: RequiredStoreOption = None,
-    config: ConfigOption = None,
+    origin: ConfigOptions,
     format_: PlanFormatOption = plans.PlanFormat.TABLE,
     output: PlanOutputOption = None,
-    verbose: VerboseOption = False,
-    quiet: QuietOption = False,
+    log: LogOptions,
 ) -> None:
     """Show the plan that takes a run back, as far as the vendors allow, and keep it.
 
@@ -108,11 +102,11 @@ def undo(
     """
 
     async def main() -> int:
-        async with Inventory(existing_store(store, config), read_only=True) as inventory:
+        async with Inventory(existing_store(store, origin.config), read_only=True) as inventory:
             plan, state = await inventory.run(None if run_id == _LAST else run_id)
         names = {change.backend: None for change in plan.changes}
-        async with open_phones(config, names, sandbox=False) as phones:
+        async with open_phones(origin, names, sandbox=False) as phones:
             await show_plan(phones.undo(plan, state.results.values()), format_, output)
         return DONE
 
-    run(main, verbose=verbose, quiet=quiet)
+    log.run(main)

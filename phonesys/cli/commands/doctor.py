@@ -6,15 +6,14 @@ from contextlib import aclosing
 
 from phonesys.cli.checks import CheckRow, all_checks
 from phonesys.cli.columns import ColumnTable
-from phonesys.cli.groups import LogOptions, RowOptions  # noqa: TC001 -- typer reads the annotations
-from phonesys.cli.options import BackendsOption, ConfigOption  # noqa: TC001 -- as above
+from phonesys.cli.groups import ConfigOptions, LogOptions, RowOptions  # noqa: TC001 -- typer reads the annotations
+from phonesys.cli.options import BackendsOption  # noqa: TC001 -- as above
 from phonesys.cli.running import DONE, FAILED
-from phonesys.config import read_settings
 
 
 def doctor(
     *,
-    config: ConfigOption = None,
+    origin: ConfigOptions,
     backend: BackendsOption = None,
     rows: RowOptions,
     log: LogOptions,
@@ -28,11 +27,11 @@ def doctor(
 
     async def main() -> int:
         rows.check(CheckRow)
-        settings = read_settings(config)
+        settings = origin.read()
         names = backend or list(settings.sections)
         for name in names:
             settings.section(name)
-        async with aclosing(all_checks(settings, names, config)) as checks:
+        async with aclosing(all_checks(settings, names, origin.config)) as checks:
             found = [check async for check in checks]
         await rows.write(CheckRow, found, table=_table)
         return DONE if all(check.ok for check in found) else FAILED

@@ -10,7 +10,7 @@ import typer
 
 from phonesys.cli.filters import parse_columns
 from phonesys.cli.groups import FailureOptions, LogOptions  # noqa: TC001 -- typer reads the annotations
-from phonesys.cli.options import BomOption, ColumnsOption  # noqa: TC001 -- as above
+from phonesys.cli.options import OUTPUT, BomOption, ColumnsOption
 from phonesys.cli.output import STDOUT, destination
 from phonesys.cli.progress import pluralize
 from phonesys.cli.source import SourceOptions  # noqa: TC001 -- as above
@@ -44,6 +44,7 @@ def export(
             metavar="FORMAT",
             help="parquet, arrow, csv, jsonl or xlsx. [dim]Default: from the file's ending[/dim]",
             show_default=False,
+            rich_help_panel=OUTPUT,
         ),
     ] = None,
     source: SourceOptions,

@@ -11,16 +11,15 @@ import typer
 
 from phonesys._extras import require_extra
 from phonesys.cli import sweeping
-from phonesys.cli.options import (  # noqa: TC001 -- typer reads the annotations
+from phonesys.cli.groups import ConfigOptions, LogOptions  # noqa: TC001 -- typer reads the annotations
+from phonesys.cli.options import (
     BackendsOption,
-    ConfigOption,
     SandboxOption,
-    VerboseOption,
+    refuse_password,
 )
-from phonesys.cli.running import DONE, run
+from phonesys.cli.running import DONE
 from phonesys.cli.store import default_store, expand_store
 from phonesys.cli.terminal import print_info
-from phonesys.config import ConfiguredBackend, load_backends, read_settings
 from phonesys.errors import UsageError
 from phonesys.inventory import Inventory
 from phonesys.mcp import Toolbox, Writer, read_tools, serve_stdio, write_tools
@@ -28,6 +27,8 @@ from phonesys.system import PhoneSystem
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
+
+    from phonesys.config import ConfiguredBackend
 
 
 def mcp(
@@ -39,6 +40,7 @@ def mcp(
             help="Store of snapshots, opened for reading only. "
             "[dim]Default: $PHONESYS_STORE or `store` in the configuration[/dim]",
             show_default=False,
+            callback=refuse_password,
         ),
     ] = None,
     live: Annotated[
@@ -54,9 +56,9 @@ def mcp(
         ),
     ] = False,
     sandbox: SandboxOption = False,
-    config: ConfigOption = None,
+    origin: ConfigOptions,
     backend: BackendsOption = None,
-    verbose: VerboseOption = False,
+    log: LogOptions,
 ) -> None:
     """Serve assistants and agents on stdin and stdout, by the Model Context Protocol.
 
@@ -66,12 +68,12 @@ def mcp(
     def prepare() -> Coroutine[Any, Any, int]:
         require_extra("mcp", "mcp.server.lowlevel")
         if sandbox:
-            for name, value in {"--config": config, "--store": store}.items():
-                if value is not None:
-                    raise UsageError(f"{name}: cannot be combined with --sandbox, which has its own")
+            origin.reject_with_sandbox()
+            if store is not None:
+                raise UsageError("--store: cannot be combined with --sandbox, which has its own")
             return _serve_sandbox(backend or [], live_timeout, allow_writes=allow_writes)
-        where = store or default_store(config)
-        backends = _backends(config, backend or []) if live else []
+        where = store or default_store(origin.config)
+        backends = _backends(origin, backend or []) if live else []
         if where is None and not backends:
             raise UsageError("there is nothing to serve: expected --store, or a backend in the configuration")
         if allow_writes and not backends:
@@ -79,14 +81,14 @@ def mcp(
         target = None if where is None else expand_store(where)
         return _serve(target, backends, live_timeout, allow_writes=allow_writes)
 
-    run(prepare, verbose=verbose, is_service=True)
+    log.run(prepare, is_service=True)
 
 
-def _backends(config: Path | None, names: list[str]) -> list[ConfiguredBackend]:
+def _backends(origin: ConfigOptions, names: list[str]) -> list[ConfiguredBackend]:
     """Return the configured backends. None are needed beside a store."""
-    if not names and not read_settings(config).sections:
+    if not names and not origin.read().sections:
         return []
-    found = load_backends(config, names)
+    found = origin.load_backends(names)
     sweeping.require_accounts(found)
     return found
 

@@ -11,22 +11,20 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from phonesys.changes import read_changes
+from phonesys.cli.groups import ConfigOptions, LogOptions  # noqa: TC001 -- typer reads the annotations
 from phonesys.cli.options import (  # noqa: TC001 -- typer reads the annotations
     AllowIncompleteOption,
     BackendsOption,
-    ConfigOption,
     PlanFormatOption,
     PlanOutputOption,
-    QuietOption,
     SandboxOption,
     StoreOption,
-    VerboseOption,
 )
 from phonesys.cli.output import STDOUT
 from phonesys.cli.phones import open_phones
 from phonesys.cli.plans import PlanFormat
 from phonesys.cli.progress import pluralize, show_line
-from phonesys.cli.running import DONE, FAILED, run
+from phonesys.cli.running import DONE, FAILED
 from phonesys.cli.showing import report_mistakes, show_plan
 from phonesys.cli.store import default_store, existing_store
 from phonesys.cli.terminal import print_info, stderr_is_live
@@ -65,7 +63,7 @@ def plan(
         bool, typer.Option("--live", help="Ask the vendors, even if a store is configured.")
     ] = False,
     sandbox: SandboxOption = False,
-    config: ConfigOption = None,
+    origin: ConfigOptions,
     backend: BackendsOption = None,
     format_: PlanFormatOption = PlanFormat.TABLE,
     output: PlanOutputOption = None,
@@ -74,8 +72,7 @@ def plan(
         typer.Option("--detailed-exitcode", help="Exit with 3 if there is something to change."),
     ] = False,
     allow_incomplete: AllowIncompleteOption = False,
-    verbose: VerboseOption = False,
-    quiet: QuietOption = False,
+    log: LogOptions,
 ) -> None:
     """Show what a file of desired states would change, and keep it as a plan.
 
@@ -84,10 +81,10 @@ def plan(
     """
 
     async def main() -> int:
-        source = _choose_store(store, config, live=live, sandbox=sandbox, names=backend)
+        source = _choose_store(store, origin.config, live=live, sandbox=sandbox, names=backend)
         data, fields = _read(file), _parse_assignments(assign)
         reading = _Reading()
-        async with open_phones(config, backend or (), sandbox=sandbox, observers=[reading]) as phones:
+        async with open_phones(origin, backend or (), sandbox=sandbox, observers=[reading]) as phones:
             try:
                 async with nullcontext() if source else show_line(reading.line, live=stderr_is_live()):
                     made = await _plan(phones, data, fields, source)
@@ -98,7 +95,7 @@ def plan(
             return FAILED
         return CHANGES if detailed_exitcode and made.changes else DONE
 
-    run(main, verbose=verbose, quiet=quiet)
+    log.run(main)
 
 
 class _Reading:

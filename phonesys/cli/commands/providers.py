@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 
 from phonesys.cli.columns import ColumnTable
-from phonesys.cli.groups import LogOptions, RowOptions  # noqa: TC001 -- typer reads the annotations
-from phonesys.cli.options import ConfigOption  # noqa: TC001 -- as above
+from phonesys.cli.groups import ConfigOptions, LogOptions, RowOptions  # noqa: TC001 -- typer reads the annotations
 from phonesys.cli.progress import pluralize
 from phonesys.cli.running import DONE, USAGE
-from phonesys.config import ConfiguredBackend, Settings, read_settings
 from phonesys.config.backends import build
 from phonesys.config.described import info_of
 from phonesys.config.section import default_variable
 from phonesys.errors import UsageError
 from phonesys.provider import abilities, installed, load
+
+if TYPE_CHECKING:
+    from phonesys.config import ConfiguredBackend, Settings
 
 _LISTS_NUMBERS = "list numbers"
 
@@ -32,12 +33,12 @@ class ProviderRow(msgspec.Struct, frozen=True):
     abilities: tuple[str, ...]
 
 
-def providers(*, config: ConfigOption = None, rows: RowOptions, log: LogOptions) -> None:
+def providers(*, origin: ConfigOptions, rows: RowOptions, log: LogOptions) -> None:
     """Show installed and configured backends, and their abilities."""
 
     async def main() -> int:
         rows.check(ProviderRow)
-        settings = read_settings(config)
+        settings = origin.read()
         found = [_configured(settings, name) for name in settings.sections]
         kinds = {row.provider for row in found}
         found += [_unconfigured(name) for name in sorted(installed()) if name not in kinds]

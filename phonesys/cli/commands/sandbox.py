@@ -13,6 +13,7 @@ import typer
 from phonesys.cli.options import (  # noqa: TC001 -- typer reads the annotations
     LatencyOption,
     LocationsOption,
+    QuietOption,
     SeedOption,
     UnconnectedOption,
 )
@@ -51,6 +52,7 @@ def sandbox(
         Path | None,
         typer.Option(metavar="FILE", help="Write a phonesys.toml for the sandbox. The file must not exist."),
     ] = None,
+    quiet: QuietOption = False,
 ) -> None:
     """Serve the three vendors' APIs on loopback until Ctrl-C.
 
@@ -71,7 +73,7 @@ def sandbox(
         )
         return _serve(server, port, write and expand(write, "--write"))
 
-    run(prepare)
+    run(prepare, quiet=quiet)
 
 
 async def _serve(server: Sandbox, port: int, write: Path | None) -> int:

@@ -9,37 +9,21 @@ from typing import TYPE_CHECKING, Annotated, Literal, cast
 import typer
 
 from phonesys.cli import sweeping
-from phonesys.cli.filters import NumberFilter, parse_columns
-from phonesys.cli.groups import restrict_accounts
-from phonesys.cli.options import (
-    AccountsFilterOption,
-    AllowIncompleteOption,
-    BackendsOption,
-    BomOption,
-    ColumnsOption,
-    ConfigOption,
-    CountryFilterOption,
-    FailuresOption,
-    FormatOption,
-    LatencyOption,
-    LocationsOption,
-    OutputOption,
-    PoolsOption,
-    QuietOption,
-    SandboxOption,
-    SeedOption,
-    StatusFilterOption,
-    UnconnectedOption,
-    VerboseOption,
-    refuse_password,
+from phonesys.cli.filters import NumberFilter
+from phonesys.cli.groups import (
+    BackendOptions,
+    FailureOptions,
+    FilterOptions,
+    LogOptions,
+    RowOptions,
+    restrict_accounts,
 )
+from phonesys.cli.options import SOURCE, BackendsOption, PoolsOption, refuse_password
 from phonesys.cli.output import Format, destination
-from phonesys.cli.problems import report_sweep, write_failures
 from phonesys.cli.progress import pluralize, summary_line
-from phonesys.cli.running import FAILED, run
+from phonesys.cli.running import FAILED
 from phonesys.cli.store import default_store, open_sweep
 from phonesys.cli.terminal import print_info
-from phonesys.config import ConfiguredBackend, load_backends
 from phonesys.config.accounts import AccountFile
 from phonesys.errors import UsageError
 from phonesys.inventory import Shard
@@ -54,6 +38,7 @@ if TYPE_CHECKING:
     from phonesys.cli.filters import PageWriter
     from phonesys.cli.output import Destination
     from phonesys.cli.store import AnySweep
+    from phonesys.config import ConfiguredBackend
     from phonesys.inventory import StoredSweep
     from phonesys.inventory.folder import FolderSweep
     from phonesys.sandbox import Sandbox
@@ -76,24 +61,25 @@ class _Request:
     snapshot: str | None
     shard: Shard | None
     split_companies: bool
-    allow_incomplete: bool
-    failures: Path | None
+    failing: FailureOptions
     names: list[str]
     only_accounts: list[str] | None
 
 
 def sweep(
     *,
-    sandbox: SandboxOption = False,
-    config: ConfigOption = None,
+    source: BackendOptions,
     accounts: Annotated[
         str | None,
-        typer.Option(metavar="FILE|-", help="Account ids of one backend, one per line; - is stdin."),
+        typer.Option(
+            metavar="FILE|-",
+            help="Account ids of one backend, one per line; - is stdin.",
+            rich_help_panel=SOURCE,
+        ),
     ] = None,
     backend: BackendsOption = None,
-    account: AccountsFilterOption = None,
-    format_: FormatOption = Format.TABLE,
-    output: OutputOption = None,
+    filters: FilterOptions,
+    shown: RowOptions,
     concurrency: Annotated[
         int, typer.Option(min=1, metavar="N", help="Maximum number of concurrent requests.")
     ] = 64,
@@ -115,12 +101,7 @@ def sweep(
             callback=refuse_password,
         ),
     ] = None,
-    allow_incomplete: AllowIncompleteOption = False,
-    columns: ColumnsOption = None,
-    status: StatusFilterOption = None,
-    country: CountryFilterOption = None,
-    bom: BomOption = False,
-    failures: FailuresOption = None,
+    failing: FailureOptions,
     resume: Annotated[
         bool, typer.Option("--resume/--no-resume", help="With --store: resume an interrupted sweep.")
     ] = True,
@@ -180,71 +161,55 @@ def sweep(
             rich_help_panel=_SHARDS,
         ),
     ] = False,
-    locations: LocationsOption = None,
-    seed: SeedOption = None,
-    not_connected: UnconnectedOption = None,
-    latency: LatencyOption = None,
-    verbose: VerboseOption = False,
-    quiet: QuietOption = False,
+    log: LogOptions,
 ) -> None:
     """Read every number of every account of every backend.
 
     Without --format, print a summary. jsonl and csv are one row per number, written as pages arrive.
     """
-    generated = {"locations": locations, "seed": seed, "not_connected": not_connected, "latency": latency}
 
     def prepare() -> Coroutine[Any, Any, int]:
-        if format_ is Format.TABLE:
-            lines_only = {"columns": columns, "status": status, "country": country}
+        source.check()
+        if shown.format_ is Format.TABLE:
+            lines_only = {"columns": shown.columns, "status": filters.status, "country": filters.country}
             _reject(lines_only, "needs --format jsonl or csv; a summary counts every number")
+        has_own_store = source.sandbox or folder is not None
         request = _Request(
-            numbers=sweeping.NumberOutput(
-                format_,
-                output,
-                bom,
-                columns=parse_columns(columns),
-                filter=NumberFilter.parse(status, country),
-            ),
+            numbers=shown.numbers(NumberFilter.parse(filters.status, filters.country)),
             concurrency=concurrency,
             deadline=deadline,
             on_error=on_error,
-            store=store or (None if sandbox or folder is not None else default_store(config)),
+            store=store or (None if has_own_store else default_store(source.config)),
             resume=resume,
             folder=folder,
             snapshot=snapshot,
             shard=None if shard is None else Shard.parse(shard),
             split_companies=split_companies,
             with_pools=with_pools,
-            allow_incomplete=allow_incomplete,
-            failures=failures,
+            failing=failing,
             names=backend or [],
-            only_accounts=account,
+            only_accounts=filters.account,
         )
         if processes is not None or dask is not None:
             single = {
-                "sandbox": sandbox or None,
+                "sandbox": source.sandbox or None,
                 "shard": shard,
                 "deadline": deadline,
                 "on_error": None if on_error == "collect" else on_error,
-                "format": None if format_ is Format.TABLE else format_,
+                "format": None if shown.format_ is Format.TABLE else shown.format_,
                 "no_resume": None if resume else True,
             }
-            _reject({**single, **generated}, "cannot be combined with --processes or --dask")
-            return _sweep_with_workers(config, accounts, request, processes, dask, shards)
+            _reject(single, "cannot be combined with --processes or --dask")
+            return _sweep_with_workers(source, accounts, request, processes, dask, shards)
         _reject({"shards": shards}, "only with --processes or --dask")
         _check_shard(request)
-        if not sandbox:
-            _reject(generated, "only with --sandbox")
-            found = _backends(config, accounts, request.names, with_pools)
-            return _sweep_configured(restrict_accounts(found, account), request)
-        own = {"config": config, "accounts": accounts}
-        _reject(own, "cannot be combined with --sandbox, which has its own")
-        from phonesys.cli.sandbox import create_sandbox  # a web server, which no other command needs
+        if not source.sandbox:
+            found = _backends(source, accounts, request.names, with_pools)
+            return _sweep_configured(restrict_accounts(found, filters.account), request)
+        _reject({"accounts": accounts}, "cannot be combined with --sandbox, which has its own")
+        return _sweep_sandbox(source.create_sandbox(), request)
 
-        server = create_sandbox(locations=locations, seed=seed, not_connected=not_connected, latency=latency)
-        return _sweep_sandbox(server, request)
-
-    run(prepare, verbose=verbose, quiet=quiet)
+    log.run(prepare)
 
 
 def _reject(options: dict[str, Any], reason: str) -> None:
@@ -254,7 +219,7 @@ def _reject(options: dict[str, Any], reason: str) -> None:
 
 
 def _sweep_with_workers(
-    config: Path | None,
+    source: BackendOptions,
     accounts: str | None,
     request: _Request,
     processes: int | None,
@@ -266,11 +231,11 @@ def _sweep_with_workers(
     _check_target(request)
     if dask not in {None, distributed.LOCAL} and processes is not None:
         raise UsageError("--processes: cannot be combined with the address of a scheduler")
-    backends = _backends(config, accounts, request.names, request.with_pools)
+    backends = _backends(source, accounts, request.names, request.with_pools)
     return distributed.sweep_with_workers(
         backends,
         distributed.DistributedRequest(
-            config=config,
+            origin=source,
             names=request.names,
             with_pools=request.with_pools,
             processes=processes,
@@ -282,8 +247,7 @@ def _sweep_with_workers(
             split_companies=request.split_companies,
             concurrency=request.concurrency,
             output=request.numbers.path,
-            failures=request.failures,
-            allow_incomplete=request.allow_incomplete,
+            failing=request.failing,
         ),
     )
 
@@ -312,12 +276,12 @@ def _check_shard(request: _Request) -> None:
 
 
 def _backends(
-    config: Path | None, accounts: str | None, names: list[str], with_pools: bool | None
+    source: BackendOptions, accounts: str | None, names: list[str], with_pools: bool | None
 ) -> list[ConfiguredBackend]:
     if accounts is not None and len(names) > 1:
         raise UsageError(f"--accounts lists the accounts of one backend; --backend names {len(names)}")
     names = names or ([_ACCOUNTS_BACKEND] if accounts is not None else [])
-    found = load_backends(config, names, with_pools=with_pools)
+    found = source.load_backends(names, with_pools=with_pools)
     if accounts is not None:
         if found[0].single_account:
             raise UsageError(f"--accounts: the key of {found[0].name!r} reads one account, its own")
@@ -380,9 +344,7 @@ async def _sweep(backends: list[ConfiguredBackend], request: _Request) -> tuple[
     if resumed := getattr(sweep, "resumed", 0):
         print_info(f"resumed: {pluralize(resumed, 'account')} had been read before, and are counted")
     print_info(summary_line(sweep.report))
-    await write_failures(request.failures, sweep.report, unreadable)
-    status = report_sweep(sweep.report, backends, unreadable, allow_incomplete=request.allow_incomplete)
-    return status, sweep
+    return await request.failing.report(sweep.report, backends, unreadable), sweep
 
 
 def _select_accounts(backends: list[ConfiguredBackend], shard: Shard, *, split_companies: bool) -> None:

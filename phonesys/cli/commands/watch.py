@@ -14,22 +14,21 @@ import typer
 
 from phonesys._extras import require_extra
 from phonesys.cli import sweeping, watch_lines
-from phonesys.cli.options import (  # noqa: TC001 -- typer reads the annotations
+from phonesys.cli.groups import ConfigOptions, LogOptions  # noqa: TC001 -- typer reads the annotations
+from phonesys.cli.options import (
+    OUTPUT,
     BackendsOption,
-    ConfigOption,
     IgnoreOption,
     PoolsOption,
-    QuietOption,
     SandboxOption,
     SelectOption,
-    VerboseOption,
+    refuse_password,
 )
 from phonesys.cli.output import destination
-from phonesys.cli.running import DONE, FAILED, run
+from phonesys.cli.running import DONE, FAILED
 from phonesys.cli.source import selected_rules
 from phonesys.cli.store import default_store, expand_store
 from phonesys.cli.terminal import print_error, print_info
-from phonesys.config import ConfiguredBackend, load_backends
 from phonesys.config.alerts import AlertSettings, read_alerts
 from phonesys.config.durations import parse_duration
 from phonesys.errors import InvalidArgument, UsageError
@@ -52,6 +51,7 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
     from phonesys.cli.output import Destination
+    from phonesys.config import ConfiguredBackend
 
 _ALERTS = "Alerts"
 
@@ -85,13 +85,15 @@ def watch(
             metavar="FILE|URL",
             help="Where snapshots, findings and alerts are stored. [dim]Default: $PHONESYS_STORE[/dim]",
             show_default=False,
+            callback=refuse_password,
         ),
     ] = None,
     sandbox: SandboxOption = False,
-    config: ConfigOption = None,
+    origin: ConfigOptions,
     backend: BackendsOption = None,
     format_: Annotated[
-        WatchFormat, typer.Option("--format", "-f", metavar="FORMAT", help="text or jsonl.")
+        WatchFormat,
+        typer.Option("--format", "-f", metavar="FORMAT", help="text or jsonl.", rich_help_panel=OUTPUT),
     ] = (WatchFormat.TEXT),
     sweeps: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="End after this many sweeps.")
@@ -135,8 +137,7 @@ def watch(
         bool,
         typer.Option("--test-alerts", help="Send a test message and end.", rich_help_panel=_ALERTS),
     ] = False,
-    verbose: VerboseOption = False,
-    quiet: QuietOption = False,
+    log: LogOptions,
 ) -> None:
     """Sweep on an interval, print changes and findings, and send alerts.
 
@@ -144,7 +145,8 @@ def watch(
     """
 
     def prepare() -> Coroutine[Any, Any, int]:
-        settings = AlertSettings() if sandbox and config is None and not alerts else read_alerts(config)
+        is_silent = sandbox and origin.config is None and not alerts
+        settings = AlertSettings() if is_silent else read_alerts(origin.config)
         chosen: dict[str, Any] = {
             "quiet_period": _duration("--quiet-period", quiet_period),
             "severity": severity,
@@ -158,7 +160,7 @@ def watch(
             require_extra("audit", "phonenumbers")  # before a sweep that could not be audited
         rules = selected_rules(select) if select else None
         select_rules(rules, ignore or ())  # names a code that no rule has
-        where = store or (None if sandbox else default_store(config))
+        where = store or (None if sandbox else default_store(origin.config))
         if where is None and not sandbox:
             raise UsageError("--store: expected a file or URL, which keeps what was found before")
         request = _Request(
@@ -177,14 +179,13 @@ def watch(
         if not request.interval:
             raise UsageError("--interval: expected more than nothing")
         if sandbox:
-            if config is not None:
-                raise UsageError("--config: cannot be combined with --sandbox, which has its own")
+            origin.reject_with_sandbox()
             return _watch_sandbox(backend or [], with_pools, request)
-        backends = load_backends(config, backend or [], {"with_pools": True}, with_pools=with_pools)
+        backends = origin.load_backends(backend or [], {"with_pools": True}, with_pools=with_pools)
         sweeping.require_accounts(backends)
         return _watch(backends, request)
 
-    run(prepare, verbose=verbose, quiet=quiet, is_service=True)
+    log.run(prepare, is_service=True)
 
 
 def _duration(option: str, text: str | None) -> Any:
