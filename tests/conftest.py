@@ -8,6 +8,7 @@ import selectors
 import signal
 import socket
 import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -15,13 +16,17 @@ import aiohttp
 import pytest
 from hypothesis import HealthCheck, settings
 
-from phonesys.sandbox import Sandbox
-
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Iterator
     from concurrent.futures import Executor
 
+    from phonesys.sandbox import Sandbox
+
 T = TypeVar("T")
+
+# Otherwise hundreds of child processes compile the package again, and every worker rewrites all assertions.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 settings.register_profile(
     "same", deadline=None, derandomize=True, database=None, suppress_health_check=[HealthCheck.too_slow]
@@ -160,6 +165,8 @@ def jumping() -> Callable[[Coroutine[Any, Any, T]], T]:
 @pytest.fixture
 async def sandbox() -> AsyncIterator[Sandbox]:
     """A small world, without limits: 12 locations, one of them not connected."""
+    from phonesys.sandbox import Sandbox
+
     async with Sandbox(
         locations=12,
         numbers=(1, 9),
