@@ -58,7 +58,7 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
 
 
 def pytest_collection_finish() -> None:
-    """Spare the garbage collector the thousands of tests, which stay until the end, each time that it runs."""
+    """Spare the garbage collector the tests themselves, thousands of which stay until the end."""
     gc.freeze()
 
 

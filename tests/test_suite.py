@@ -67,13 +67,14 @@ def collected(place: str, seed: int) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    "place", ["tests/http/test_http_transport_decompression.py", pytest.param("tests", marks=pytest.mark.long)]
+    "place",
+    ["tests/http/test_http_transport_decompression.py", pytest.param("tests", marks=pytest.mark.long)],
 )
 def test_the_same_tests_are_collected_every_time(place: str) -> None:
     """Workers of one run must agree, whichever second it is and however sets are ordered.
 
-    The short file has compressed bytes, which hold the time of day. Of all others, the workers of a run compare
-    what they collected, and have a hash seed each.
+    The short file has compressed bytes, which hold the time of day. Of all others, the workers of a run
+    compare what they collected, and have a hash seed each.
     """
     names = collected(place, seed=1)
     assert len(names) > 1
