@@ -23,7 +23,7 @@ from typing import NamedTuple
 ROOT = Path(__file__).resolve().parents[1]
 EQUIVALENT = Path(__file__).with_name("equivalent_mutants.toml")
 
-_SWEEP = ("tests/sweep",)
+_SWEEP = ("tests/sweep/test_sweep_run.py", "tests/sweep/test_sweep.py")
 _PAGES = (
     "tests/backends/test_backend_pages.py",
     "tests/backends/test_backend_paging.py",
@@ -41,8 +41,15 @@ _FILES = (
     "tests/oauth/test_oauth_single_flight.py",
 )
 TARGETS: dict[str, tuple[str, ...]] = {
-    "phonesys/sweep/verify.py": _SWEEP,
-    "phonesys/sweep/account.py": _SWEEP,
+    "phonesys/sweep/verify.py": ("tests/sweep/test_sweep_verify.py", "tests/sweep/test_sweep_moving.py"),
+    "phonesys/sweep/account.py": ("tests/sweep/test_sweep_account.py", "tests/sweep/test_sweep_moving.py"),
+    "phonesys/sweep/run.py": (*_SWEEP, "tests/sweep/test_sweep_account.py"),
+    "phonesys/sweep/sweep.py": _SWEEP,
+    "phonesys/sweep/fetch.py": ("tests/sweep/test_sweep_run.py", "tests/sweep/test_sweep_moving.py"),
+    "phonesys/sweep/queue.py": ("tests/sweep/test_sweep_queue.py", "tests/sweep/test_sweep.py"),
+    "phonesys/sweep/buffer.py": ("tests/sweep/test_sweep_queue.py", "tests/sweep/test_sweep.py"),
+    "phonesys/sweep/workers.py": ("tests/sweep/test_sweep_queue.py", "tests/sweep/test_sweep.py"),
+    "phonesys/sweep/report.py": ("tests/sweep/test_sweep_report.py",),
     "phonesys/http/ratelimit/window.py": ("tests/http/test_http_ratelimit_window.py",),
     "phonesys/http/ratelimit/adaptive.py": ("tests/http/test_http_ratelimit_adaptive.py",),
     "phonesys/http/ratelimit/history.py": ("tests/http/test_http_ratelimit_history.py",),
@@ -99,6 +106,7 @@ only_mutate = [{module!r}]
 also_copy = {copied!r}
 pytest_add_cli_args = ["-n0", "-x", "-p", "no:cacheprovider"]
 pytest_add_cli_args_test_selection = {tests!r}
+timeout_multiplier = 4.0
 track_dependencies = false
 use_git_change_detection = false
 """

@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from datetime import UTC, datetime
-from functools import cache
-from importlib.metadata import EntryPoints, entry_points
+from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, Self
 
 from aiohttp import web
@@ -42,12 +41,6 @@ _DAY = 86_400.0
 UNKNOWN = "unknown"
 SCRIPT = "script"
 _NO_FAULTS = FaultPlan()
-
-
-@cache
-def _installed_clients() -> EntryPoints:
-    """Search once, by entry point: the sandbox is the vendors' side, and imports no client."""
-    return entry_points(group="phonesys.providers")
 
 
 class Sandbox:
@@ -229,7 +222,8 @@ class Sandbox:
 
     def backends(self) -> tuple[Any, ...]:
         """Return the three backends over this sandbox, ready for `PhoneSystem(*sandbox.backends())`."""
-        installed = _installed_clients()
+        # By entry point: the sandbox is the vendors' side, and imports nothing of the clients'.
+        installed = entry_points(group="phonesys.providers")
         return tuple(installed[vendor].load().from_sandbox(self) for vendor in self.limits)
 
     def location_token(self, location_id: str) -> str:

@@ -87,10 +87,6 @@ class AccountProgress(msgspec.Struct, eq=False):
         listing.has_ended = listing.has_ended or (not listing.totals and listing.is_whole)
         return listing.has_ended
 
-    def next_cursors(self, page: Page[PhoneNumber]) -> tuple[Cursor, ...]:
-        """Return the cursors to fetch after this page."""
-        return page.next if self.listing_pass is None else self.listing_pass.next_cursors(page.next)
-
     def hold(self, failure: Exception) -> bool:
         """Hold the failure of a page until the pass has ended. Return False if it fails the account at once.
 
@@ -100,7 +96,7 @@ class AccountProgress(msgspec.Struct, eq=False):
         listing = self.listing_pass
         if listing is None or listing.totals or not listing.by_start:
             return False
-        if listing.sequential and not (listing.is_whole or listing.ends_in_repetition):
+        if listing.sequential and not listing.ends_in_repetition:
             return False  # in order, a page that fails before the end is seen to be one of the account's
         self.failures = [*(self.failures or ()), failure]
         return True

@@ -234,8 +234,8 @@ class SweepRun:
                 self._fail(progress, failure)
                 return
         else:
-            if page.next or progress.listing_pass is not None:
-                cursors = progress.next_cursors(page)
+            if progress.listing_pass is not None:
+                cursors = progress.listing_pass.next_cursors(page.next)
                 self._queue(progress, cursors, wake=len(cursors) != 1 or progress.has_checks)
             if not self._buffer.has_capacity:
                 await self._buffer.wait_for_capacity()

@@ -48,7 +48,7 @@ def identities_of(rows: Sequence[PhoneNumber], identity: Callable[[PhoneNumber],
     if identity is number_of:
         ids = list(map(number_of, rows))
         if not all(ids):
-            ids = [id_ or row.id for id_, row in zip(ids, rows, strict=True)]
+            ids = [row.number or row.id for row in rows]
         return Identities(ids, ids)
     numbers = list(map(number_of, rows))
     field = getattr(type(rows[0]), "id_field", "") if rows else ""
@@ -184,7 +184,7 @@ class ListingPass(msgspec.Struct, eq=False):
         if page.total is not None:
             self.totals.add(page.total)
         ids, numbers, lacks_id = identities_of(page.numbers, self.identity)
-        raws = tuple(row.raw for row in page.rejected) if page.rejected else ()
+        raws = tuple(row.raw for row in page.rejected)
         start = -1 if page.offset is None else page.offset
         entry = PassPage(page.cursor, page.next, start, ids, numbers, raws, page.total or 0)
         if page.overlap:
@@ -251,7 +251,7 @@ class ListingPass(msgspec.Struct, eq=False):
         """Add the rows of a page. Return False if some may have been seen before."""
         if self.seen is not None:
             return False
-        fresh = page.ids[page.skipped :] if page.skipped else page.ids
+        fresh = page.ids[page.skipped :]
         before = len(self.ids)
         self.ids.update(fresh)
         return len(self.ids) - before == len(fresh) and not lacks_id
@@ -267,7 +267,7 @@ class ListingPass(msgspec.Struct, eq=False):
         new = self.seen.unseen(ids, numbers)
         if ids and not new and (entry.next or any(other.ids == entry.ids for other in self.pages)):
             page = self._stop_at_repeated(page, entry)
-        if len(new) < len(ids) and not (self.overlapping and (self.unreadable or entry.unreadable)):
+        if not (self.overlapping and (self.unreadable or entry.unreadable)):
             self.duplicates += len(ids) - len(new)
             self.has_repeats = self.has_repeats or len(new) < len(set(ids))
         self.seen.add(entry)
@@ -293,7 +293,7 @@ class ListingPass(msgspec.Struct, eq=False):
                 shared.update(other.unreadable)
         kept = tuple(row for row in page.rejected if not _take_one(shared, row.raw))
         self.unreadable.update(row.raw for row in kept)
-        return page if len(kept) == len(entry.unreadable) else msgspec.structs.replace(page, rejected=kept)
+        return msgspec.structs.replace(page, rejected=kept)
 
     def _add_empty(self, page: Page[PhoneNumber]) -> None:
         self.empty_pages += not page.rejected

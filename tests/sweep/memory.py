@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from phonesys import Cursor, Page
 from phonesys.backends.agents import AgentNumber
+from phonesys.model import UnreadableRow
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Mapping
@@ -71,3 +72,24 @@ def simple(count: int, numbers: int = 1, **options: Any) -> Memory:
     """A backend of `count` accounts with one page each."""
     pages = {f"acc_{i}": [[number(j, f"acc_{i}") for j in range(numbers)]] for i in range(count)}
     return Memory(pages, **options)
+
+
+def page_at(
+    offset: int | None,
+    rows: Iterable[int],
+    *,
+    overlap: int = 0,
+    following: tuple[Cursor, ...] = (),
+    total: int | None = None,
+    unreadable: tuple[bytes, ...] = (),
+) -> Page[Any]:
+    """One page of account "a", as a vendor that pages by offset would send it."""
+    return Page(
+        account="a",
+        numbers=tuple(map(number, rows)),
+        offset=offset,
+        overlap=overlap,
+        next=following,
+        total=total,
+        rejected=tuple(UnreadableRow(raw=raw, reason="no") for raw in unreadable),
+    )
