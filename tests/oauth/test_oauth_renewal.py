@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import logging
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -22,7 +23,7 @@ from phonesys import (
 from phonesys.backends.leadconnector.oauth import AgencyTokens, OAuthToken
 from phonesys.errors import BadRequest
 from phonesys.http import Call
-from phonesys.oauth import LeaseGrant, MemoryTokenStore
+from phonesys.oauth import FileTokenStore, LeaseGrant, MemoryTokenStore
 from phonesys.sandbox import status
 from phonesys.telemetry import TokenRenewed, TokenRequest
 from phonesys.testing import MockTransport, json_response
@@ -39,6 +40,7 @@ from tests.oauth.agencies import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from phonesys.http import RawResponse
     from phonesys.oauth import TokenStore
@@ -490,3 +492,49 @@ def test_an_argument_that_no_vendor_gives_is_named(changes: dict[str, Any], what
     options = {"client_id": "app-1", "client_secret": "s", "location_id": "loc", **changes}
     with pytest.raises(InvalidArgument, match=f"^{what}: expected"):
         OAuthToken(store=MemoryTokenStore(), **options)
+
+
+@pytest.mark.parametrize("shared", [False, True], ids=["memory", "file"])
+async def test_a_stored_token_of_a_location_is_used_to_its_end(
+    sandbox: Sandbox, tmp_path: Path, shared: bool
+) -> None:
+    """By the next program, from its key in the store, until a minute before it expires."""
+    clock, here = Clock(), connected(sandbox)[0]
+    store = await store_of(sandbox, FileTokenStore(tmp_path / "tokens.json", clock=clock) if shared else None)
+    for moment, expected in ((0.0, 1), (LIFETIME - 60.5, 1), (LIFETIME - 60.0, 2)):
+        clock.now = Clock().now + moment
+        async with backend(sandbox, agency(sandbox, store, clock=clock)) as lc:
+            await lc.page(here)
+        assert sandbox.oauth.exchanges[here] == expected
+        saved = await store.load(location_key(sandbox, here))
+        assert saved is not None
+        assert saved.obtained_at == (clock.now if expected == 2 else Clock().now)
+
+
+async def test_a_location_that_is_no_id_is_an_error() -> None:
+    """Before any request."""
+    transport = MockTransport(lambda _call: json_response(token_response()))
+    auth = app(MemoryTokenStore(), refresh_token="r1")
+    async with await opened(auth, transport):
+        with pytest.raises(InvalidArgument, match="^location id: "):
+            await auth.renew("..", valid_for=0)
+    assert transport.calls == []
+
+
+async def test_the_log_says_why_a_token_was_exchanged(caplog: pytest.LogCaptureFixture) -> None:
+    """Instead of refreshed, which has no quota."""
+
+    def respond(call: Call[Any]) -> RawResponse:
+        if call.account == "loc" and call.operation == "refresh_token":
+            return json_response({"message": "invalid_grant"}, status=400)
+        return json_response(token_response(len(transport.calls), refresh_token=f"r{len(transport.calls)}"))
+
+    transport = MockTransport(respond)
+    auth = app(MemoryTokenStore(), refresh_token="r0")
+    caplog.set_level(logging.DEBUG, "phonesys")
+    async with await opened(auth, transport):
+        for _ in range(2):
+            await auth.renew("loc", valid_for=2 * LIFETIME)
+    (line,) = [line for line in caplog.messages if "was not refreshed" in line]
+    assert line.startswith("the token of location loc was not refreshed: ")
+    assert "invalid_grant" in line
