@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -84,6 +84,19 @@ async def test_a_stored_token_that_is_usable_costs_nothing() -> None:
     assert await refresh(None, valid_for=940.0) == token("new1")
     assert await refresh(token("new1")) == token("new2")
     assert vendor.spent == ["refresh-a", "refresh-new1"]
+
+
+async def test_a_token_is_usable_to_its_end_without_a_lock() -> None:
+    """Another process that refreshes it holds up no call."""
+
+    class Locked(MemoryTokenStore):
+        def lock(self, key: str) -> Any:
+            raise AssertionError(key)
+
+    vendor, store = Vendor(), Locked()
+    await store.save(KEY, token("a"))
+    assert await refresher(vendor, store, now=1939.5)(None) == token("a")
+    assert vendor.spent == []
 
 
 async def test_a_token_of_another_process_is_used() -> None:

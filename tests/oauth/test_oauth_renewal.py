@@ -516,7 +516,7 @@ async def test_a_location_that_is_no_id_is_an_error() -> None:
     transport = MockTransport(lambda _call: json_response(token_response()))
     auth = app(MemoryTokenStore(), refresh_token="r1")
     async with await opened(auth, transport):
-        with pytest.raises(InvalidArgument, match="^location id: "):
+        with pytest.raises(InvalidArgument, match=r"^location id: "):
             await auth.renew("..", valid_for=0)
     assert transport.calls == []
 
