@@ -83,7 +83,9 @@ TARGETS: dict[str, tuple[str, ...]] = {
     ),
     "phonesys/backends/leadconnector/oauth/credential.py": _APPS,
     "phonesys/backends/leadconnector/oauth/agency.py": _APPS,
-    "phonesys/backends/leadconnector/oauth/authorization_code.py": ("tests/oauth/test_oauth_login.py",),
+    "phonesys/backends/leadconnector/oauth/authorization_code.py": (
+        "tests/oauth/test_oauth_authorization_code.py",
+    ),
     "phonesys/backends/leadconnector/oauth/discovery.py": ("tests/oauth/test_oauth_discovery.py",),
     "phonesys/backends/leadping/provider.py": ("tests/backends/test_leadping_provider.py",),
 }
