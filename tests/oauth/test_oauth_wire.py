@@ -124,7 +124,8 @@ def test_ids_are_validated_by_the_constructor(company: Any) -> None:
 def test_the_app_id_is_the_first_part_of_the_client_id() -> None:
     """The app id is the first part of the client id, unless it is given."""
     store = MemoryTokenStore()
-    assert AgencyTokens("app1-x", "s", company_id="c", store=store).app_id == "app1"
+    for client_id in ("app1-x", "app1-x-y", "app1"):
+        assert AgencyTokens(client_id, "s", company_id="c", store=store).app_id == "app1"
     assert AgencyTokens("app1-x", "s", company_id="c", store=store, app_id="other").app_id == "other"
 
 
