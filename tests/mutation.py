@@ -76,9 +76,15 @@ TARGETS: dict[str, tuple[str, ...]] = {
     "phonesys/oauth/private_files.py": _FILES,
     "phonesys/backends/windows.py": _PAGES,
     "phonesys/backends/paging.py": _PAGES,
-    "phonesys/backends/agents/provider.py": (*_PAGES, "tests/backends/test_agents_provider.py"),
+    "phonesys/backends/agents/provider.py": (
+        *_PAGES,
+        "tests/backends/test_agents_provider.py",
+        "tests/backends/test_backend_lost_writes.py",
+        "tests/backends/test_backend_writes.py",
+    ),
     "phonesys/backends/leadconnector/provider.py": (
         *_PAGES,
+        "tests/backends/test_backend_writes.py",
         "tests/backends/test_leadconnector_provider.py",
     ),
     "phonesys/backends/leadconnector/oauth/credential.py": _APPS,
@@ -87,7 +93,12 @@ TARGETS: dict[str, tuple[str, ...]] = {
         "tests/oauth/test_oauth_authorization_code.py",
     ),
     "phonesys/backends/leadconnector/oauth/discovery.py": ("tests/oauth/test_oauth_discovery.py",),
-    "phonesys/backends/leadping/provider.py": ("tests/backends/test_leadping_provider.py",),
+    "phonesys/backends/leadping/provider.py": (
+        "tests/backends/test_backend_lost_writes.py",
+        "tests/backends/test_backend_pages.py",
+        "tests/backends/test_backend_writes.py",
+        "tests/backends/test_leadping_provider.py",
+    ),
 }
 """The modules whose arithmetic decides what is believed, and the tests that must notice a change in it."""
 

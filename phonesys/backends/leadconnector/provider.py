@@ -406,7 +406,8 @@ class LeadConnector(HttpBackend):
         price = None if found is None else found.price
         if price is None or price.price is None:
             return Offer(available=found is not None)
-        return Offer(available=True, price=f"{price.price:.2f} {price.price_unit or ''} a month")
+        amount = f"{price.price:.2f} {price.price_unit or ''}".rstrip()
+        return Offer(available=True, price=f"{amount} a month")
 
     async def _search_offers(
         self, location_id: str, number: str, wanted: Mapping[str, Any]
