@@ -8,7 +8,7 @@ from urllib.parse import parse_qs, urlsplit
 import msgspec
 import pytest
 
-from phonesys import AgentNumbers, LeadConnector, Leadping
+from phonesys import AgentNumbers, BadRequest, LeadConnector, Leadping
 from phonesys.testing import MockTransport, json_response
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ class Vendor:
         self.requests: list[dict[str, str]] = []
 
     def __call__(self, call: Call[Any]) -> RawResponse:
+        assert call.account == "acc"
         fields = parse_qs(urlsplit(call.target).query)
         query = {name: values[0] for name, values in fields.items()}
         self.requests.append(query)
@@ -202,3 +203,79 @@ async def test_pages_ahead_are_named_as_pages_prove_full(kind: int) -> None:
         assert named == {
             "None": ("1/20",), "1/20": ("2/20",), "3/20": ("4/20",), 0: (2,), 1: (3,), 3: (5,),
         }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("rows", "cursor", "says", "named"),
+    [
+        # The first page: four rows are full, fewer are the last, unless the vendor says otherwise.
+        (4, None, {}, ("1/4",)),
+        (4, None, {"hasMore": False}, ()),
+        (3, None, {}, ()),
+        (3, None, {"hasMore": True}, ("1/3",)),
+        (4, None, {"pages": 1}, ()),
+        (3, None, {"pages": 2}, ("1/3",)),
+        (2, None, {"limit": 2}, ("1/2",)),
+        (2, None, {"limit": 2, "hasMore": False}, ()),
+        # A total names the whole plan, but not against the statement that there is more.
+        (4, None, {"total": 4}, ()),
+        (4, None, {"total": 4, "hasMore": True}, ("1/4",)),
+        (4, None, {"total": 6, "hasMore": True}, ("1/4/2",)),
+        (4, None, {"total": 6, "hasMore": False}, ("1/4/2",)),
+        # The second window is a page of three, which begins on the last row of the first.
+        (6, "1/4", {}, ("2/4",)),
+        (6, "1/4", {"hasMore": False}, ()),
+        (6, "1/4", {"total": 6, "hasMore": True}, ("2/4",)),
+        (5, "1/4", {"hasMore": True}, ("2/4",)),
+        (6, "1/4", {"pages": 2}, ()),
+        (6, "1/4", {"pages": 3}, ("2/4",)),
+        (5, "1/4", {"pages": 3}, ("2/4",)),
+    ],
+)
+async def test_agents_are_read_as_far_as_the_vendor_says(
+    rows: int, cursor: Cursor | None, says: dict[str, Any], named: tuple[str, ...]
+) -> None:
+    """In overlapping pages of up to four rows."""
+    vendor = Vendor(rows, key="data", meta=says)
+    provider, _ = backends(vendor)[1]
+    async with provider:
+        assert (await provider.overlapping_page("acc", cursor)).next == named
+    assert len(vendor.requests) == 1
+
+
+class Failing(Vendor):
+    """Fails pages of several rows from an index on, as if a row could not be rendered."""
+
+    index = 1
+
+    def __call__(self, call: Call[Any]) -> RawResponse:
+        response = super().__call__(call)
+        query = self.requests[-1]
+        index = int(query["page"]) - ("limit" in query)
+        is_failing = index >= self.index and query.get("pageSize", query.get("limit")) != "1"
+        return json_response({"message": "oops"}, status=400) if is_failing else response
+
+
+@pytest.mark.parametrize("kind", [0, 1])
+async def test_a_page_that_fails_is_beyond_the_end_if_its_rows_are_not_there(kind: int) -> None:
+    """The two that would follow the last full page are looked up alone."""
+    provider, first = backends(Failing(4))[kind]
+    async with provider:
+        assert facts(await provider.page("acc", first + 1)) == (first + 1, 4, 0, None, "", ())
+
+
+@pytest.mark.parametrize("kind", [0, 1])
+@pytest.mark.parametrize("rows", [5, 6])
+async def test_a_page_that_fails_although_its_rows_are_there_is_a_failure(kind: int, rows: int) -> None:
+    """One row is enough, and the first page is never beyond the end."""
+    provider, first = backends(Failing(rows))[kind]
+    async with provider:
+        with pytest.raises(BadRequest, match="oops"):
+            await provider.page("acc", first + 1)
+    vendor = Failing(0)
+    vendor.index = 0
+    provider, first = backends(vendor)[kind]
+    async with provider:
+        with pytest.raises(BadRequest, match="oops"):
+            await provider.page("acc")
+    assert len(vendor.requests) == 1

@@ -89,6 +89,7 @@ class CappedLocations(LeadConnector):
 
     async def send(self, call: Call[Any]) -> Any:
         await asyncio.sleep(0)
+        assert call.account == "loc_1"
         query = asked(call)
         return call.decode(self.vendor.answer(int(query["page"]), int(query["pageSize"]), "numbers"))
 
@@ -100,6 +101,7 @@ class CappedAgents(AgentNumbers):
 
     async def send(self, call: Call[Any]) -> Any:
         await asyncio.sleep(0)
+        assert call.account == "default"
         query = asked(call)
         return call.decode(self.vendor.answer(int(query["page"]) - 1, int(query["limit"]), "data"))
 

@@ -478,3 +478,62 @@ async def test_a_backend_can_be_made_for_the_sandbox(make: Any) -> None:
         assert {number.number for number in page.numbers} == sandbox.truth[
             {LeadConnector: "leadconnector", Leadping: "leadping", AgentNumbers: "agents"}[make], account
         ]
+
+
+@pytest.mark.parametrize("write", WRITES)
+async def test_a_lost_write_is_looked_up_in_its_account(write: str) -> None:
+    """Every request is for the account of the write, and the number that is found is of it."""
+    sent = WRITES[write]
+    row = {"id": "n1", "phoneNumber": FRESH, "number": FRESH, "name": "N", "agentId": "a1"}
+    vendor = Vendor(
+        get_number=row, numbers_of_agent=[row], list_numbers={"data": [row], "items": [row]},
+        active_numbers={"numbers": [row]},
+    )  # fmt: skip
+    async with backend(sent.kind, vendor) as provider:
+        found = await provider.reconcile(sent.write, grace_period=0.0)
+    assert vendor.requests
+    assert {(method, account) for method, _, _, account in vendor.requests} <= {("GET", "b"), ("POST", "b")}
+    for number in filter(None, (found.number, *found.candidates)):
+        assert (number.account, number.backend) == ("b", "mine")
+
+
+READS: dict[str, tuple[str, Callable[[Any], Awaitable[Any]], Any, tuple[str, str, Any, str]]] = {
+    "agent": (
+        "agents",
+        lambda an: an.agent("a1", account="b"),
+        {"id": "a1"},
+        ("GET", "/agents/a1", None, "b"),
+    ),
+    "agents": (
+        "agents",
+        lambda an: an.agents(status="S", search="x y", account="b"),
+        [{"id": "a1"}],
+        ("GET", "/agents?page=1&limit=100&status=S&search=x%20y", None, "b"),
+    ),
+    "numbers of an agent": (
+        "agents",
+        lambda an: an.of_agent("a1", account="b"),
+        [ROW],
+        ("GET", "/agents/a1/numbers", None, "b"),
+    ),
+    "number": ("agents", lambda an: an.get("n1", account="b"), ROW, ("GET", "/numbers/n1", None, "b")),
+    "leadping number": (
+        "leadping",
+        lambda lp: lp.get("n1", account="b"),
+        {"id": "n1", "number": FRESH},
+        ("GET", "/phone-numbers/n1", None, "b"),
+    ),
+}
+
+
+@pytest.mark.parametrize("read", READS)
+async def test_a_read_is_one_request_for_its_account(read: str) -> None:
+    """With all that was given."""
+    kind, act, response, request = READS[read]
+    vendor = Vendor()
+    vendor.responses = dict.fromkeys(("get_agent", "list_agents", "numbers_of_agent", "get_number"), response)
+    async with backend(kind, vendor) as provider:
+        found = await act(provider)
+    assert vendor.requests == [request]
+    numbers = found if isinstance(found, tuple) else (found,)
+    assert {getattr(number, "account", "b") for number in numbers} == {"b"}
