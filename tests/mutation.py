@@ -80,10 +80,12 @@ TARGETS: dict[str, tuple[str, ...]] = {
         *_PAGES,
         "tests/backends/test_agents_provider.py",
         "tests/backends/test_backend_lost_writes.py",
+        "tests/backends/test_backend_reads.py",
         "tests/backends/test_backend_writes.py",
     ),
     "phonesys/backends/leadconnector/provider.py": (
         *_PAGES,
+        "tests/backends/test_backend_reads.py",
         "tests/backends/test_backend_writes.py",
         "tests/backends/test_leadconnector_provider.py",
     ),
@@ -95,6 +97,7 @@ TARGETS: dict[str, tuple[str, ...]] = {
     "phonesys/backends/leadconnector/oauth/discovery.py": ("tests/oauth/test_oauth_discovery.py",),
     "phonesys/backends/leadping/provider.py": (
         "tests/backends/test_backend_lost_writes.py",
+        "tests/backends/test_backend_reads.py",
         "tests/backends/test_backend_pages.py",
         "tests/backends/test_backend_writes.py",
         "tests/backends/test_leadping_provider.py",
