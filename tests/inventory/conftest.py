@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import uuid
 from typing import TYPE_CHECKING
@@ -13,6 +14,14 @@ from tests.inventory import postgres
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+OTHERS = "datname = current_database() AND pid <> pg_backend_pid()"
+EMPTY = (
+    f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {OTHERS}",
+    "DROP SCHEMA public CASCADE",
+    "CREATE SCHEMA public AUTHORIZATION pg_database_owner",
+    "GRANT USAGE ON SCHEMA public TO PUBLIC",
+)
 
 
 @pytest.fixture(scope="session")
@@ -36,24 +45,39 @@ def where(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return new()
 
 
+@pytest.fixture(scope="session")
+def empty_databases() -> list[str]:
+    """Databases that tests have left, empty again. To make one takes as long as to run most tests."""
+    return []
+
+
 @pytest.fixture
-def new_postgres(postgres_server: str) -> Callable[[], str]:
-    """Return a function that creates empty databases."""
+def new_postgres(postgres_server: str, empty_databases: list[str]) -> Iterator[Callable[[], str]]:
+    """Return a function that finds or makes an empty database, to which nothing else is connected."""
+    used: list[str] = []
 
     def new() -> str:
-        import asyncio
+        if empty_databases:
+            used.append(empty_databases.pop())
+        else:
+            used.append(f"t{uuid.uuid4().hex}")
+            execute(postgres_server.format(database="postgres"), f"CREATE DATABASE {used[-1]}")
+        return postgres_server.format(database=used[-1])
 
-        asyncpg = pytest.importorskip("asyncpg")
+    yield new
+    for name in used:
+        execute(postgres_server.format(database=name), *EMPTY)
+        empty_databases.append(name)
 
-        name = f"t{uuid.uuid4().hex}"
 
-        async def create() -> None:
-            connection = await asyncpg.connect(postgres_server.format(database="postgres"))
-            await connection.execute(f"CREATE DATABASE {name}")
-            await connection.close()
+def execute(url: str, *statements: str) -> None:
+    asyncpg = pytest.importorskip("asyncpg")
 
-        with asyncio.Runner() as runner:
-            runner.run(create())
-        return postgres_server.format(database=name)
+    async def run() -> None:
+        connection = await asyncpg.connect(url)
+        for statement in statements:
+            await connection.execute(statement)
+        await connection.close()
 
-    return new
+    with asyncio.Runner() as runner:
+        runner.run(run())
