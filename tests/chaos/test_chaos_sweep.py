@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 def test_an_account_that_is_done_was_read_whole() -> None:
     """A fifth of all requests meets one of all kinds of faults, and every claim holds."""
-    tally = run(range(1, 6), Options(locations=50))
+    tally = run(range(1, 6), Options(locations=24))
     assert tally.broken == []
     assert 0.15 < tally.share_met() < 0.25
     assert tally.share_read("leadconnector") > 0.6
@@ -35,14 +35,14 @@ def test_an_account_that_is_done_was_read_whole() -> None:
 
 def test_rows_that_move_are_noticed() -> None:
     """With numbers that come and go beside everything else, what a total can tell is told."""
-    tally = run(range(3, 9), Options(locations=40, kinds=("moving-rows", "reset", "html"), rate=0.3))
+    tally = run(range(3, 9), Options(locations=20, kinds=("moving-rows", "reset", "html"), rate=0.3))
     assert tally.broken == []
     assert tally.moved > 10
 
 
 def test_what_passes_costs_no_account() -> None:
     """With retries enough, no account fails for what passes, or for what is merely strange."""
-    tally = run([5, 6, 7], Options(locations=30, kinds=tuple(HARMLESS)))
+    tally = run([5, 6, 7], Options(locations=15, kinds=tuple(HARMLESS)))
     assert tally.broken == []
     assert tally.share_read() == 1.0
     assert tally.share_met() > 0.15

@@ -15,9 +15,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-OTHERS = "datname = current_database() AND pid <> pg_backend_pid()"
+DISCONNECT_OTHERS = """
+SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+WHERE datname = current_database() AND pid <> pg_backend_pid()
+"""
 EMPTY = (
-    f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {OTHERS}",
+    DISCONNECT_OTHERS,
     "DROP SCHEMA public CASCADE",
     "CREATE SCHEMA public AUTHORIZATION pg_database_owner",
     "GRANT USAGE ON SCHEMA public TO PUBLIC",
