@@ -10,7 +10,7 @@ import msgspec
 import pytest
 from typer.testing import CliRunner
 
-from phonesys import Forbidden, PhoneSystem
+from phonesys import Forbidden, PhoneSystem, SweepIncomplete
 from phonesys.cli.app import app
 from phonesys.inventory import (
     ChangeKind,
@@ -133,6 +133,11 @@ async def test_a_folder_is_read_as_a_store_is(
         assert sorted([one async for one in found.records()], key=repr_of) == sorted(rows, key=repr_of)
         assert sorted([one async for one in found.accounts()]) == [one async for one in stored.accounts()]
         assert (await found.table()).num_rows == found.numbers
+        for snapshot in (stored, found):
+            with pytest.raises(SweepIncomplete, match=r"memory acc_\d+: .*403.*; and 1 more") as caught:
+                await snapshot.find(rows[0].number[2:])
+            assert rows[0] in caught.value.numbers
+            assert {one.number for one in caught.value.numbers} == {rows[0].number}
         audits = [await findings(one.records(), accounts=one.accounts()) for one in (stored, found)]
         assert audits[0]
         assert len({frozenset(map(key_of, audit)) for audit in audits}) == 1
@@ -209,7 +214,10 @@ async def test_a_snapshot_without_its_manifest_is_incomplete_until_a_shard_is_ru
     found = await FolderInventory(tmp_path).snapshot()
     assert (found.gap, found.complete) == ("manifest.json is missing", False)
     await write(tmp_path, "n", backend, 2, without=(2,))
-    assert (await FolderInventory(tmp_path).snapshot()).complete
+    whole = await FolderInventory(tmp_path).snapshot()
+    assert whole.complete
+    assert len(await whole.find("(415) 555-0000")) == 9
+    assert await whole.find("+14155559999") == []
 
 
 async def test_a_finished_shard_that_is_run_again_knows_which_are_left(tmp_path: Path) -> None:

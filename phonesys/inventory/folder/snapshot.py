@@ -116,6 +116,16 @@ class FolderSnapshot:
                 for record in records:
                     yield record
 
+    async def find(self, number: str) -> list[NumberRecord]:
+        """Return the records of a number in any spelling, as `PhoneSystem.find` does of the vendors.
+
+        Raise SweepIncomplete if an account was not read completely, since it may hold the number as well.
+        The error holds the records that were found.
+        """
+        from phonesys.inventory.find import find_number
+
+        return await find_number(self, number)
+
     async def table(self) -> Any:
         """Return all records as a `pyarrow.Table` with the columns of an export."""
         pa = require_extra("export", "pyarrow")
