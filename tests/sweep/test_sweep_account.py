@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -49,6 +50,9 @@ def test_an_account_is_counted_as_it_was_handed_on() -> None:
     found, report = swept(Memory({"a": [[number(1), number(2)], [number(2), number(3)], [number(4)]]}))
     entry = entry_of(report)
     assert (entry.numbers, entry.pages, entry.duplicates) == (len(found), 3, 1)
+    assert entry.outcome is Outcome.DONE
+    _, report = swept(Memory({"a": [[], []]}))
+    assert entry_of(report).outcome is Outcome.EMPTY
 
 
 # Where numbers are unique
@@ -72,6 +76,32 @@ def test_unique_numbers_are_the_same_rows_whatever_their_ids() -> None:
     assert len(found) == report.numbers == 10
     assert entry_of(report).passes == 2
     assert report.duplicates == 1
+
+
+def test_a_number_that_moves_in_a_second_pass_comes_once() -> None:
+    """It is new to that pass, and on two of its pages, with another id on each."""
+    moves = {2: insert(0, 99), 5: insert(2, 100), 6: insert(0, 101)}
+    found, report = swept(Renumbering(9, moves, totals=False, seed=1))
+    assert len(found) == len({row.partition(" ")[0] for row in found}) == 12
+    assert report.complete
+
+
+def test_a_number_that_gets_its_digits_is_handed_on_with_them() -> None:
+    """Between two passes. Without them, its id stood for it."""
+
+    class Provisioning(Changing):
+        unique_numbers = True
+
+        async def page(self, account: str, cursor: Cursor | None = None) -> Page[Any]:
+            page = await super().page(account, cursor)
+            for row in page.numbers:
+                if row.row_id == "a-0" and self.requests <= 3:
+                    row.number = ""
+            return page
+
+    found, report = swept(Provisioning(9, {2: insert(9, 9)}))
+    assert entry_of(report).passes == 2
+    assert Counter(found) == {f"a-{row}": 2 if row == 0 else 1 for row in range(10)}
 
 
 # Failures

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import pytest
 
@@ -85,6 +85,19 @@ class Row:
 def test_rows_that_name_the_field_of_their_id_are_identified_by_it() -> None:
     """Their `id` computes the same, and takes three times as long."""
     rows: Any = [Row("+1", "x"), Row("+2", "y")]
+    assert identities_of(rows, by_id) == (["x", "y"], ["+1", "+2"], False)
+
+
+class Plain(NamedTuple):
+    """A row of a backend that knows nothing of `id_field`."""
+
+    number: str
+    id: str
+
+
+def test_rows_of_any_class_are_identified_by_their_id() -> None:
+    """They need not name a field."""
+    rows: Any = [Plain("+1", "x"), Plain("+2", "y")]
     assert identities_of(rows, by_id) == (["x", "y"], ["+1", "+2"], False)
 
 
