@@ -163,7 +163,7 @@ def account_facts(outcomes: list[AccountOutcome], numbers: NumberSummary, max_li
     ]
     return {
         # Without outcomes, only accounts with numbers are known.
-        "account_count": len(outcomes) or len(numbers.accounts),
+        "account_count": sum(bool(one.account) for one in outcomes) or len(numbers.accounts),
         "outcomes_known": bool(outcomes),
         "unread": unread[:max_listed],
         "unread_count": len(unread),
