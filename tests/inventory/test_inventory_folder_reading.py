@@ -340,7 +340,7 @@ def test_a_snapshot_that_is_named_is_read_and_said_to_be_incomplete(folder: str,
             assert "snapshot day_2 is incomplete: 1 of 2 shards missing: 2" in said
             assert "not read completely" not in said  # the shard is named, and no account of it is known
             assert run(*arguments, *place, "--allow-incomplete").exit_code == 0
-    assert "<dt>account</dt><dd>1</dd>" in (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert "<dt>accounts</dt><dd>0</dd>" in (tmp_path / "page.html").read_text(encoding="utf-8")
 
 
 def test_a_diff_of_folders(folder: str) -> None:
