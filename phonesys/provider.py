@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self, TypeVar, cast, runtime_checkable
 
+from phonesys._entry_points import entry_points
 from phonesys.errors import UnknownProvider, Unsupported
 
 if TYPE_CHECKING:
@@ -382,9 +383,7 @@ class ClearlyUnsupported:
 
 def installed() -> dict[str, EntryPoint]:
     """Return the entry points of all installed backends by name, without importing the backends."""
-    from importlib.metadata import entry_points  # would add a quarter to the import of phonesys
-
-    return {entry.name: entry for entry in entry_points(group=ENTRY_POINTS)}
+    return {entry.name: entry for entry in entry_points(ENTRY_POINTS)}
 
 
 def load(name: str) -> Callable[..., NumberProvider]:

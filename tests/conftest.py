@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import selectors
 import signal
 import socket
 import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -15,13 +17,17 @@ import aiohttp
 import pytest
 from hypothesis import HealthCheck, settings
 
-from phonesys.sandbox import Sandbox
-
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Iterator
     from concurrent.futures import Executor
 
+    from phonesys.sandbox import Sandbox
+
 T = TypeVar("T")
+
+# Otherwise hundreds of child processes compile the package again, and every worker rewrites all assertions.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 settings.register_profile(
     "same", deadline=None, derandomize=True, database=None, suppress_health_check=[HealthCheck.too_slow]
@@ -49,6 +55,11 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
     if not any(Path(argument).is_dir() for argument in config.args):
         return 0
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+
+
+def pytest_collection_finish() -> None:
+    """Spare the garbage collector the tests themselves, thousands of which stay until the end."""
+    gc.freeze()
 
 
 @pytest.hookimpl(wrapper=True)
@@ -160,6 +171,8 @@ def jumping() -> Callable[[Coroutine[Any, Any, T]], T]:
 @pytest.fixture
 async def sandbox() -> AsyncIterator[Sandbox]:
     """A small world, without limits: 12 locations, one of them not connected."""
+    from phonesys.sandbox import Sandbox
+
     async with Sandbox(
         locations=12,
         numbers=(1, 9),

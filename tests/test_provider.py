@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -20,6 +21,7 @@ from phonesys import (
     Unsupported,
     UsageError,
 )
+from phonesys._entry_points import entry_points
 from phonesys.provider import (
     AccountsWithNames,
     AssignsNumbers,
@@ -202,6 +204,22 @@ def test_ours_are_installed() -> None:
     assert load("leadconnector") is LeadConnector
     assert load("leadping") is Leadping
     assert load("agents") is AgentNumbers
+
+
+def test_the_environment_is_searched_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A search opens a file of every distribution, and a configuration of three backends asks many times."""
+    searches: list[str] = []
+    search = metadata.entry_points
+
+    def counted(*, group: str) -> metadata.EntryPoints:
+        searches.append(group)
+        return search(group=group)
+
+    monkeypatch.setattr(metadata, "entry_points", counted)
+    entry_points.cache_clear()
+    assert installed().keys() == installed().keys()
+    assert load("agents") is AgentNumbers
+    assert searches == ["phonesys.providers"]
 
 
 def test_an_unknown_name_lists_the_known_ones() -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 from datetime import UTC, datetime
-from importlib.metadata import entry_points
+from functools import cache
+from importlib.metadata import EntryPoints, entry_points
 from typing import TYPE_CHECKING, Any, Self
 
 from aiohttp import web
@@ -41,6 +42,12 @@ _DAY = 86_400.0
 UNKNOWN = "unknown"
 SCRIPT = "script"
 _NO_FAULTS = FaultPlan()
+
+
+@cache
+def _installed_clients() -> EntryPoints:
+    """Search once, by entry point: the sandbox is the vendors' side, and imports no client."""
+    return entry_points(group="phonesys.providers")
 
 
 class Sandbox:
@@ -222,8 +229,7 @@ class Sandbox:
 
     def backends(self) -> tuple[Any, ...]:
         """Return the three backends over this sandbox, ready for `PhoneSystem(*sandbox.backends())`."""
-        # By entry point: the sandbox is the vendors' side, and imports nothing of the clients'.
-        installed = entry_points(group="phonesys.providers")
+        installed = _installed_clients()
         return tuple(installed[vendor].load().from_sandbox(self) for vendor in self.limits)
 
     def location_token(self, location_id: str) -> str:

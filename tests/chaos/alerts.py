@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import os
 import random
 import re
 import sys
@@ -155,7 +154,6 @@ async def _watching(endpoints: Endpoints, sweeps: int) -> AsyncGenerator[asyncio
         *("-m", "tests.chaos.alerts", "--child", msgspec.json.encode(endpoints).decode()),
         *("--sweeps", str(sweeps)),
         cwd=_ROOT,
-        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
         stdout=asyncio.subprocess.PIPE,
     )
     assert process.stdout is not None

@@ -3,16 +3,15 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import sys
-from importlib.metadata import EntryPoint, EntryPoints
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from phonesys import AgentNumbers, LeadConnector, Leadping, RateLimit
+from phonesys import AgentNumbers, LeadConnector, Leadping, RateLimit, provider
 from phonesys.config import load_backend, load_backends, read_settings
 from phonesys.config.accounts import AccountFile
 from phonesys.errors import ConfigError, UsageError
@@ -154,7 +153,7 @@ def foreign(monkeypatch: pytest.MonkeyPatch) -> None:
     module.__dict__["Foreign"] = Foreign
     monkeypatch.setitem(sys.modules, "third_party", module)
     entry = EntryPoint("foreign", "third_party:Foreign", "phonesys.providers")
-    monkeypatch.setattr(importlib.metadata, "entry_points", lambda *, group: EntryPoints([entry]))
+    monkeypatch.setattr(provider, "entry_points", lambda group: (entry,))
 
 
 @pytest.mark.usefixtures("foreign")

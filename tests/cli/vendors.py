@@ -91,7 +91,7 @@ def call(*arguments: str, stdin: str = "", **context: Any) -> Result:
 def environment(**variables: str) -> dict[str, str]:
     """Return this environment without variables that configure phonesys or colour its output."""
     kept = {key: value for key, value in os.environ.items() if not key.startswith(("PHONESYS_", "FORCE_"))}
-    return kept | {"PYTHONDONTWRITEBYTECODE": "1"} | variables
+    return kept | variables
 
 
 def start(

@@ -102,7 +102,7 @@ def test_installed_rules_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """A package that registers a rule under `phonesys.audit` adds it to every audit."""
     groups = []
 
-    def installed(*, group: str) -> list[EntryPoint]:
+    def installed(group: str) -> list[EntryPoint]:
         groups.append(group)
         return [EntryPoint("acme", f"{__name__}:no_label", group)]
 

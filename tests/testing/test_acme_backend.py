@@ -29,7 +29,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     alone = ["--no-build-isolation"] if importlib.util.find_spec("hatchling") else []
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", *alone, "--target", str(place)]
     subprocess.run([*command, str(ACME)], check=True, capture_output=True)  # noqa: S603 -- our own interpreter
-    return {**os.environ, "PYTHONPATH": str(place), "PYTHONDONTWRITEBYTECODE": "1"}
+    return {**os.environ, "PYTHONPATH": str(place)}
 
 
 def run(environment: dict[str, str], *arguments: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -57,10 +56,9 @@ def test_the_world_is_mine(phonesys_sandbox):
 def run(place: Path, text: str, *arguments: str, config: str = "") -> str:
     (place / "test_it.py").write_text(text)
     (place / "pytest.ini").write_text(f"[pytest]\nfilterwarnings = error\n{config}")
-    quiet = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
     done = subprocess.run(  # noqa: S603 -- our own interpreter
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *plugin(), *arguments, str(place)],
-        capture_output=True, text=True, check=False, cwd=place, env=quiet,
+        capture_output=True, text=True, check=False, cwd=place,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from importlib.metadata import entry_points
 from typing import TYPE_CHECKING
 
+from phonesys._entry_points import entry_points
 from phonesys.errors import UsageError
 from phonesys.inventory.audit import inventory_rules, number_rules
 from phonesys.inventory.audit.rule import Rule, make_inventory_rule, make_rule
@@ -46,7 +46,7 @@ def register(rule: Rule) -> Rule:
 def all_rules() -> dict[str, Rule]:
     """Return every rule by its code: built-in, registered and installed."""
     found = {**_BUILT_IN, **_registered}
-    for entry in entry_points(group=ENTRY_POINTS):
+    for entry in entry_points(ENTRY_POINTS):
         installed = entry.load()
         if not isinstance(installed, Rule):
             raise UsageError(f"entry point {entry.name!r} of {ENTRY_POINTS} is no Rule: {installed!r:.80}")
