@@ -13,6 +13,7 @@ from phonesys import (
     BadRequest,
     CallError,
     HttpOptions,
+    InvalidArgument,
     LeadConnector,
     Leadping,
     NotFound,
@@ -363,6 +364,8 @@ async def test_a_change_without_content_is_read_back() -> None:
         vendor.responses["get_number"] = TimeoutError()
         with pytest.raises(OutcomeUnknown) as caught:
             await provider.update("n1", status="PAUSED", account="b")
+        vendor.responses["get_number"] = ROW
+        assert (await caught.value.reconcile(grace_period=0.0)).outcome == "done"
     error = caught.value
     assert error.message == "the change was accepted, but the number could not be read back"
     assert (error.backend, error.operation, error.account) == ("mine", "update_number", "b")
@@ -370,7 +373,7 @@ async def test_a_change_without_content_is_read_back() -> None:
     assert error.recovery_hint
     assert error.write is not None
     assert same(error.write, lost("update", number_id="n1", wanted={"status": "PAUSED"}))
-    assert [method for method, *_ in vendor.requests] == ["PUT", "GET"] * 2
+    assert [method for method, *_ in vendor.requests][:4] == ["PUT", "GET"] * 2
 
 
 @pytest.mark.parametrize(
@@ -489,9 +492,42 @@ async def test_a_lost_write_is_looked_up_in_its_account(write: str) -> None:
         get_number=row, numbers_of_agent=[row], list_numbers={"data": [row], "items": [row]},
         active_numbers={"numbers": [row]},
     )  # fmt: skip
+    vendor.responses[sent.operation] = TimeoutError()
     async with backend(sent.kind, vendor) as provider:
-        found = await provider.reconcile(sent.write, grace_period=0.0)
+        with pytest.raises(OutcomeUnknown) as caught:
+            await sent.act(provider)
+        vendor.requests.clear()
+        found = await caught.value.reconcile(grace_period=0.0)
     assert vendor.requests
     assert {(method, account) for method, _, _, account in vendor.requests} <= {("GET", "b"), ("POST", "b")}
     for number in filter(None, (found.number, *found.candidates)):
         assert (number.account, number.backend) == ("b", "mine")
+
+
+@pytest.mark.parametrize("write", [write for write in WRITES if write != "create"])
+async def test_a_write_that_names_no_number_is_refused(write: str) -> None:
+    """Before any request that changes something; a new number may be the vendor's choice."""
+    sent, vendor = WRITES[write], Vendor()
+    bare = msgspec.structs.replace(sent.write, number=None, number_id=None)
+    async with backend(sent.kind, vendor) as provider:
+        with pytest.raises((InvalidArgument, CallError)):
+            await provider.carry_out(bare)
+    assert {method for method, *_ in vendor.requests} <= {"GET"}
+
+
+async def test_a_change_that_is_lost_in_the_second_method_says_what_it_was() -> None:
+    """As in the first."""
+
+    class Losing(Strict):
+        def __call__(self, call: Call[Any]) -> RawResponse:
+            response = super().__call__(call)
+            if call.method == "PATCH":
+                raise TimeoutError
+            return response
+
+    vendor = Losing({"PUT": 405})
+    async with backend("agents", vendor) as provider:
+        with pytest.raises(OutcomeUnknown) as caught:
+            await provider.update("n1", status="PAUSED", account="b")
+    assert caught.value.write is not None
+    assert same(caught.value.write, lost("update", number_id="n1", wanted={"status": "PAUSED"}))
