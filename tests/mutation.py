@@ -78,6 +78,7 @@ TARGETS: dict[str, tuple[str, ...]] = {
     "phonesys/backends/paging.py": _PAGES,
     "phonesys/backends/agents/provider.py": (
         *_PAGES,
+        "tests/backends/test_agents_lists.py",
         "tests/backends/test_agents_provider.py",
         "tests/backends/test_backend_lost_writes.py",
         "tests/backends/test_backend_reads.py",
