@@ -50,7 +50,10 @@ TARGETS: dict[str, tuple[str, ...]] = {
     "phonesys/sweep/buffer.py": ("tests/sweep/test_sweep_queue.py", "tests/sweep/test_sweep.py"),
     "phonesys/sweep/workers.py": ("tests/sweep/test_sweep_queue.py", "tests/sweep/test_sweep.py"),
     "phonesys/sweep/report.py": ("tests/sweep/test_sweep_report.py",),
-    "phonesys/http/ratelimit/window.py": ("tests/http/test_http_ratelimit_window.py",),
+    "phonesys/http/ratelimit/window.py": (
+        "tests/http/test_http_ratelimit_slots.py",
+        "tests/http/test_http_ratelimit_window.py",
+    ),
     "phonesys/http/ratelimit/adaptive.py": ("tests/http/test_http_ratelimit_adaptive.py",),
     "phonesys/http/ratelimit/history.py": ("tests/http/test_http_ratelimit_history.py",),
     "phonesys/http/ratelimit/quota.py": ("tests/http/test_http_ratelimit_quota.py",),
