@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from datetime import date
 from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
-from phonesys import DecodeError, UsageError
+from phonesys import CallError, DecodeError, LeadConnector, PhoneSystemMissing, UsageError
+from phonesys.errors import StatusError
+from phonesys.testing import MockTransport, json_response
 from tests.backends.test_backend_writes import FRESH, ROW, Vendor, backend
 
 if TYPE_CHECKING:
@@ -189,3 +193,166 @@ async def test_an_agent_or_a_number_that_cannot_be_read_is_an_error() -> None:
             facts = caught.value.backend, caught.value.operation, caught.value.account
             assert facts == ("mine", operation, "b")
             assert caught.value.body == b'{"name":"no id"}'
+
+
+def leadconnector(respond: Callable[[Call[Any]], RawResponse], **options: Any) -> LeadConnector:
+    return LeadConnector("pit-0", name="mine", transport=MockTransport(respond), **options)
+
+
+@pytest.mark.parametrize(
+    ("body", "missing"),
+    [
+        ({"message": "Phone system is not connected to this account"}, True),
+        ({"message": "No Twilio account found"}, True),
+        ({"message": "x" * 499}, True),
+        ({"message": "x" * 500}, False),
+        ({"message": "Cannot GET /phone-system/numbers"}, False),
+        ({"message": "cannot post /x"}, False),
+        ({"message": "They cannot get / see this"}, True),
+        ({}, False),
+        ("<html>not found</html>", False),
+    ],
+    ids=["seen", "too", "long", "too long", "no route", "no route at all", "a sentence", "none", "HTML"],
+)  # fmt: skip
+async def test_a_404_of_the_vendor_is_a_missing_phone_system(body: Any, missing: bool) -> None:
+    """Unless it is that of a route or of a proxy. The error keeps its facts."""
+    response = json_response(body, status=404, headers={"x-request-id": "r1"})
+    for read in ("page", "overlapping_page"):
+        async with leadconnector(lambda _call: response) as provider:
+            with pytest.raises(CallError) as caught:
+                await getattr(provider, read)("b")
+        assert isinstance(caught.value, PhoneSystemMissing) is missing
+        assert isinstance(caught.value, StatusError)
+        facts = caught.value.backend, caught.value.account, caught.value.operation, caught.value.status
+        assert facts == ("mine", "b", "active_numbers", 404)
+        if missing:
+            assert caught.value.message == body["message"]
+            assert caught.value.body == response.body
+
+
+async def test_pools_that_cannot_be_fetched_are_unknown(caplog: pytest.LogCaptureFixture) -> None:
+    """They cost no number, and one warning, since all locations lack the same scope."""
+
+    def respond(call: Call[Any]) -> RawResponse:
+        if call.operation == "number_pools":
+            return json_response({"message": "no scope"}, status=403)
+        return json_response({"numbers": [{"phoneNumber": FRESH}]})
+
+    caplog.set_level(logging.DEBUG, "phonesys")
+    async with leadconnector(respond, with_pools=True) as provider:
+        for account in ("a", "b", "c"):
+            (number,) = (await provider.page(account)).numbers
+            assert number.pool is None
+    lines = [(record.levelname, record.getMessage()) for record in caplog.records if "pools" in record.msg]
+    assert [level for level, _ in lines] == ["WARNING", "DEBUG", "DEBUG"]
+    for _, line in lines:
+        assert line.startswith("pools are unknown where they cannot be fetched: ")
+        assert "no scope" in line
+
+
+async def test_pools_are_fetched_with_the_first_page_of_a_location() -> None:
+    """Its other pages use them, and the next reading of the location fetches them again."""
+    requests: list[tuple[str, str]] = []
+
+    def respond(call: Call[Any]) -> RawResponse:
+        requests.append((call.operation, call.account))
+        if call.operation == "number_pools":
+            pool = {"id": "p1", "name": "Pool", "numbers": [FRESH], "locationId": call.account}
+            return json_response({"data": [pool]})
+        rows = [{"phoneNumber": FRESH}, {"phoneNumber": "+14155550000"}]
+        return json_response({"numbers": rows if "page=9" not in call.target else []})
+
+    async with leadconnector(respond, with_pools=True, page_size=2) as provider:
+        for read in (provider.page, provider.overlapping_page):
+            requests.clear()
+            cursors = (None, 1, None, 9) if read == provider.page else (None, "1/2", None, "9/2")
+            for cursor in cursors:
+                page = await read("b", cursor)
+                assert [number.pool is not None for number in page.numbers] == [True, False][
+                    : len(page.numbers)
+                ]
+            operations = [operation for operation, _ in requests]
+            assert operations.count("number_pools") == 2
+            assert {account for _, account in requests} == {"b"}
+
+
+async def test_a_backend_without_locations_says_how_to_give_them() -> None:
+    """By its own name."""
+    async with leadconnector(lambda _call: json_response({})) as provider:
+        with pytest.raises(UsageError) as caught:
+            await anext(provider.accounts())
+    assert str(caught.value) == (
+        "backend 'mine' does not know its locations; pass them to the sweep, as in sweep(mine=[…]), or to "
+        "LeadConnector(locations=[…]), or let AgencyTokens list them"
+    )
+
+
+async def test_the_locations_of_a_company_are_searched_for() -> None:
+    """A hundred at a time, with their names. One without an id is an error after the last."""
+    requests: list[tuple[str, dict[str, str]]] = []
+
+    def respond(call: Call[Any]) -> RawResponse:
+        parts = urlsplit(call.target)
+        query = dict(parse_qsl(parts.query))
+        requests.append((parts.path, query))
+        skip = int(query["skip"])
+        rows: list[dict[str, Any]] = [{"id": f"loc_{n}", "name": f"Name {n}"} for n in range(120)]
+        rows[5] = {"name": "no id"}
+        return json_response({"locations": rows[skip : skip + int(query["limit"])]})
+
+    found: list[tuple[str, str | None]] = []
+
+    async def read_all() -> None:
+        async for account in provider.accounts_with_names():
+            found.append((account.id, account.name))  # noqa: PERF401 -- what came before an error counts
+
+    async with leadconnector(respond, company_id="c1") as provider:
+        assert provider.company == "c1"
+        with pytest.raises(DecodeError, match="1 of the locations have no id"):
+            await read_all()
+    assert found == [(f"loc_{n}", f"Name {n}") for n in range(120) if n != 5]
+    assert {query["limit"] for _, query in requests} == {"100"}
+    assert {query["companyId"] for _, query in requests} == {"c1"}
+
+
+async def test_what_is_said_of_an_account_is_said_of_each_number() -> None:
+    """If it is not active. The page says it too."""
+
+    def respond(call: Call[Any]) -> RawResponse:
+        said = {"accountStatus": status, "isUnderGhl": True}
+        return json_response({"numbers": [{"phoneNumber": FRESH}], **said})
+
+    async with leadconnector(respond) as provider:
+        for status, expected in (("suspended", "suspended"), ("active", None)):
+            for read in (provider.page, provider.overlapping_page):
+                page = await read("b")
+                assert (page.account_status, page.is_under_ghl) == (status, True)
+                assert [number.account_status for number in page.numbers] == [expected]
+
+
+@pytest.mark.parametrize(
+    ("options", "query"),
+    [
+        ({}, "skipNumberPool=false"),
+        ({"include_pooled": False}, "skipNumberPool=true"),
+        ({"include_rcs_senders": True}, "skipNumberPool=false&includeRcsSenderIds=true"),
+    ],
+)
+async def test_every_listing_asks_for_what_the_options_say(options: dict[str, Any], query: str) -> None:
+    """Pages, overlapping pages, searches and second looks."""
+    targets: list[str] = []
+
+    def respond(call: Call[Any]) -> RawResponse:
+        targets.append(call.target)
+        return json_response({"numbers": []})
+
+    async with leadconnector(respond, **options) as provider:
+        await provider.page("b", 2)
+        await provider.overlapping_page("b")
+        await provider.search("b", FRESH)
+        await provider.has_row_at("b", 7, FRESH)
+    start = "/phone-system/numbers/location/b?"
+    for target in targets:
+        assert target.startswith(start)
+        assert [part for part in query.split("&") if part not in target] == []
+    assert ("includeRcsSenderIds" in targets[0]) == ("includeRcsSenderIds" in query)
