@@ -171,11 +171,12 @@ async def test_a_row_is_looked_up_at_its_offset(kind: int) -> None:
         key = "+14155550003" if kind == 0 else "id_3"
         assert await has_row(provider, 3, key) is True
         assert await has_row(provider, 4, key) is False
+        assert await has_row(provider, ODD, "+14155550004" if kind == 0 else "id_4") is True
         assert await has_row(provider, 9, key) is False
         assert await has_row(provider, UNREADABLE, key) is False
     size = "pageSize" if kind == 0 else "limit"
     assert [(int(each["page"]) - first, each[size]) for each in vendor.requests] == [
-        (3, "1"), (4, "1"), (9, "1"), (UNREADABLE, "1"),
+        (3, "1"), (4, "1"), (ODD, "1"), (9, "1"), (UNREADABLE, "1"),
     ]  # fmt: skip
     two = MockTransport(lambda _call: json_response({"numbers": [row(0), row(1)]}))
     provider, _ = backends(vendor, transport=two)[kind]
@@ -241,6 +242,52 @@ async def test_agents_are_read_as_far_as_the_vendor_says(
     async with provider:
         assert (await provider.overlapping_page("acc", cursor)).next == named
     assert len(vendor.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("rows", "cursor", "says", "named"),
+    [
+        (4, None, {}, ("1/4",)),
+        (3, None, {}, ()),
+        (2, None, {"pageSize": 2}, ("1/2",)),
+        (1, None, {"pageSize": 2}, ()),
+        (4, None, {"total": 4}, ()),
+        (4, None, {"total": 6}, ("1/4/2",)),
+        (3, None, {"total": 3}, ()),
+        (3, None, {"total": 5}, ("1/3/3", "2/3/3")),  # a cap that is not stated
+        (6, "1/4", {}, ("2/4", "3/4")),
+        (5, "1/4", {}, ()),
+    ],
+)
+async def test_locations_are_read_as_far_as_the_vendor_says(
+    rows: int, cursor: Cursor | None, says: dict[str, Any], named: tuple[str, ...]
+) -> None:
+    """In overlapping pages of up to four rows."""
+    vendor = Vendor(rows, **says)
+    provider, _ = backends(vendor)[0]
+    async with provider:
+        assert (await provider.overlapping_page("acc", cursor)).next == named
+    assert len(vendor.requests) == 1
+
+
+async def test_a_search_is_a_search_in_every_request() -> None:
+    """Also where a page fails, and where a second one shows whether the first was the last."""
+    vendor = Failing(10)
+    provider, _ = backends(vendor, page_size=100)[0]
+    async with provider:
+        assert facts(await provider.search("acc", "1415555"))[4] == "013456789"
+        assert facts(await provider.search("acc", "1415555", 2)) == (2, 200, 0, None, "", ())
+    queries = [(query["page"], query["pageSize"], query.get("searchFilter")) for query in vendor.requests]
+    assert queries == [
+        ("0", "100", "1415555"), ("1", "10", "1415555"),
+        ("2", "100", "1415555"), ("1", "100", "1415555"), ("0", "100", "1415555"),
+    ]  # fmt: skip
+    vendor = Failing(4)
+    provider, _ = backends(vendor)[0]
+    async with provider:
+        await provider.search("acc", "1415555", 1)
+    assert {query.get("searchFilter") for query in vendor.requests} == {"1415555"}
+    assert len(vendor.requests) == 4
 
 
 class Failing(Vendor):

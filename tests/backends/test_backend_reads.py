@@ -204,15 +204,17 @@ def leadconnector(respond: Callable[[Call[Any]], RawResponse], **options: Any) -
     [
         ({"message": "Phone system is not connected to this account"}, True),
         ({"message": "No Twilio account found"}, True),
+        ({"message": "x"}, True),
         ({"message": "x" * 499}, True),
         ({"message": "x" * 500}, False),
         ({"message": "Cannot GET /phone-system/numbers"}, False),
         ({"message": "cannot post /x"}, False),
         ({"message": "They cannot get / see this"}, True),
         ({}, False),
+        ({"code": 7}, False),
         ("<html>not found</html>", False),
     ],
-    ids=["seen", "too", "long", "too long", "no route", "no route at all", "a sentence", "none", "HTML"],
+    ids=["seen", "too", "short", "long", "too long", "no route", "none", "words", "empty", "code", "HTML"],
 )  # fmt: skip
 async def test_a_404_of_the_vendor_is_a_missing_phone_system(body: Any, missing: bool) -> None:
     """Unless it is that of a route or of a proxy. The error keeps its facts."""
@@ -319,7 +321,7 @@ async def test_what_is_said_of_an_account_is_said_of_each_number() -> None:
     """If it is not active. The page says it too."""
 
     def respond(call: Call[Any]) -> RawResponse:
-        said = {"accountStatus": status, "isUnderGhl": True}
+        said = {"accountStatus": status, "isUnderGhl": True, "rcsSenderIds": [{"number": "rcs_1"}]}
         return json_response({"numbers": [{"phoneNumber": FRESH}], **said})
 
     async with leadconnector(respond) as provider:
@@ -327,6 +329,7 @@ async def test_what_is_said_of_an_account_is_said_of_each_number() -> None:
             for read in (provider.page, provider.overlapping_page):
                 page = await read("b")
                 assert (page.account_status, page.is_under_ghl) == (status, True)
+                assert [sender.number for sender in page.rcs_senders] == ["rcs_1"]
                 assert [number.account_status for number in page.numbers] == [expected]
 
 
