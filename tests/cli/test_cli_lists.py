@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -257,12 +256,19 @@ def test_the_oldest_snapshots_are_pruned(vendors: Sandbox) -> None:
         ("phonesys schema snap", "snapshots"),
     ],
 )
-def test_the_shell_completes_commands_options_and_values(tmp_path: Path, words: str, expected: str) -> None:
+def test_the_shell_completes_commands_options_and_values(words: str, expected: str) -> None:
     """As bash asks for it."""
-    variables = {
+    assert expected in call(env=asked_by_bash(words)).out.split()
+
+
+def test_the_program_completes(tmp_path: Path) -> None:
+    """As bash asks for it, in a process of its own."""
+    assert run(cwd=tmp_path, variables=asked_by_bash("phonesys sna")).out.split() == ["snapshots"]
+
+
+def asked_by_bash(words: str) -> dict[str, str]:
+    return {
         "_PHONESYS_COMPLETE": "complete_bash",
         "COMP_WORDS": words,
         "COMP_CWORD": str(words.count(" ")),
     }
-    done = run(cwd=tmp_path, variables={**variables, "PYTHONPATH": os.getcwd()})  # noqa: PTH109
-    assert expected in done.out.split()
