@@ -72,9 +72,10 @@ _RENAMED = {
 class LeadConnectorNumber(NumberBase, msgspec.Struct, rename=_RENAMED, gc=False, kw_only=True):
     """One number of one location. Only `number` is certain."""
 
+    # In the vendor's order, in which msgspec finds each field at once.
     number: Text
-    sid: Text | None = None
     label: Text | None = None
+    sid: Text | None = None
     country_code: Text | None = None
     capability_flags: Capabilities | None = None
     type: Text | None = None

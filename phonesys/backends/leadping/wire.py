@@ -118,9 +118,10 @@ class LeadpingRow(
     """A list row, which has fewer fields than a single number (schema `PhoneNumberTableRow`)."""
 
     id_field: ClassVar[str] = "row_id"
-    number: Text
+    # In the vendor's order, in which msgspec finds each field at once.
     row_id: Text | None = None
     label: Text | None = None
+    number: Text
     type: Text | None = None
     """The vendor's word for `kind`."""
     organization: Text | None = None
