@@ -48,8 +48,7 @@ class CompletionHistory:
         elif bucket and _RECORD.unpack_from(bucket)[1] + self._per <= now:
             self._drop_expired(bucket, now)
         mark = hashed >> _BUCKET_BITS & 0xFFFFFFFF
-        for time in times:
-            bucket += _RECORD.pack(mark, time)
+        bucket += b"".join([_RECORD.pack(mark, time) for time in times])
 
     def expire(self, now: float) -> None:
         """Drop everything at once if even the newest record has expired."""
@@ -77,10 +76,12 @@ class CompletionHistory:
             if at % _RECORD_SIZE:  # a match inside another record, or across two
                 at = bucket.find(mark, at + 1)
                 continue
-            (time,) = _TIME.unpack_from(bucket, at + _MARK.size)
-            if time + self._per > now:
-                times.append(time)
-            del bucket[at : at + _RECORD_SIZE]
+            end = at + _RECORD_SIZE
+            while bucket.startswith(mark, end):  # records that were added together are neighbours
+                end += _RECORD_SIZE
+            records = _RECORD.iter_unpack(bucket[at:end])
+            del bucket[at:end]
+            times += [time for _, time in records if time + self._per > now]
             at = bucket.find(mark, at)
         return times
 
