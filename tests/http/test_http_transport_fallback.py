@@ -9,9 +9,10 @@ from unittest.mock import patch
 
 import aiohttp
 import pytest
-from aiohttp.client_proto import ResponseHandler
+from aiohttp.base_protocol import BaseProtocol
+from aiohttp.http import HttpResponseParser
 
-from phonesys.http.transport import direct
+from phonesys.http.transport import connection, direct
 from tests.http.raw_vendor import OK, RawVendor, Thing, client, read, write
 from tests.mocked import Mocked
 
@@ -99,26 +100,43 @@ async def test_a_session_that_is_handed_in_is_used() -> None:
             assert http.fallback_reason == "the session was handed in"
 
 
-def _other_keywords(_self: ResponseHandler, **_options: Any) -> None:
-    raise TypeError("set_response_params() got an unexpected keyword argument 'read_bufsize'")
+class _OtherKeywords:
+    """A parser that is made in another way."""
+
+    def __init__(self, protocol: object, loop: object) -> None:
+        """Take other arguments."""
 
 
-async def _never(_self: ResponseHandler) -> None:
-    raise AssertionError("read() is not there any more")
+class _OtherResults:
+    """A parser that returns something else."""
+
+    def __init__(self, *_arguments: object, **_options: object) -> None:
+        """Take any arguments."""
+
+    def feed_data(self, data: bytes) -> list[bytes]:
+        """Return one list."""
+        return [data]
 
 
-async def _other_answer(self: ResponseHandler) -> Any:
-    return None
+class _Forgetful(HttpResponseParser):
+    """A parser that reads one response only."""
+
+    parsed = 0
+
+    def feed_data(self, data: bytes, *_more: Any, **_others: Any) -> Any:
+        """Return no second response."""
+        self.parsed += 1
+        return super().feed_data(data) if self.parsed <= 2 else ([], False, b"")
 
 
-STRANGE: dict[str, tuple[type, str, Any]] = {
-    "keywords": (ResponseHandler, "set_response_params", _other_keywords),
-    "reading": (ResponseHandler, "read", _never),
-    "answers": (ResponseHandler, "read", _other_answer),
-    "closing": (ResponseHandler, "should_close", True),
+STRANGE: dict[str, tuple[Any, str, Any]] = {
+    "keywords": (connection, "HttpResponseParser", _OtherKeywords),
+    "results": (connection, "HttpResponseParser", _OtherResults),
+    "one response": (connection, "HttpResponseParser", _Forgetful),
+    "protocols": (BaseProtocol, "__init__", lambda _self: None),
+    "bodies": (aiohttp.StreamReader, "is_eof", None),
     "connecting": (aiohttp.TCPConnector, "connect", lambda _self, _request: None),
     "requests": (aiohttp.ClientRequest, "__init__", lambda _self, *, url: None),
-    "timers": (ResponseHandler, "start_timeout", None),
 }
 
 

@@ -25,6 +25,7 @@ from phonesys import (
 )
 from phonesys.http.client import HttpClient
 from phonesys.http.transport import direct
+from phonesys.http.transport.connector import StrictConnector
 from tests.conftest import AIOHTTP_COUNTS_HEADERS
 from tests.http.raw_vendor import OK, RawVendor, Thing, answer, client, drop, read, stall, write
 
@@ -100,8 +101,9 @@ def held(http: HttpClient) -> tuple[int, int]:
     session = http._session._own
     assert session is not None
     connector = session.connector
-    assert connector is not None
-    return len(connector._acquired), sum(map(len, connector._conns.values()))
+    assert isinstance(connector, StrictConnector)
+    idle = sum(map(len, connector._pools.values()))
+    return len(connector._acquired) - idle, sum(map(len, connector._conns.values())) + idle
 
 
 # The transport
@@ -272,6 +274,15 @@ async def test_a_connection_that_ended_is_not_used_again(what: str) -> None:
         for _ in range(3):
             assert await http.send(read()) == Thing(1)
     assert (len(vendor.requests), vendor.connections) == (3, 2)
+
+
+async def test_the_beginning_of_another_response_is_forgotten() -> None:
+    """What came of it after a response would otherwise become the beginning of the next one."""
+    extra = b"HTTP/1.1 404 Not Found\r\nX-Ignored: "
+    async with RawVendor(OK + extra, CHUNKED + b"8\r\n" + DATA + b"\r\n0\r\n\r\n" + extra, OK) as vendor:
+        async with client(vendor, retries=0) as http:
+            for _ in range(3):
+                assert await http.send(read()) == Thing(1)
 
 
 @pytest.mark.parametrize("close", [False, True])

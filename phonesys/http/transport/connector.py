@@ -9,20 +9,17 @@ from typing import TYPE_CHECKING, Any, cast
 import aiohttp
 
 from phonesys.errors import InvalidArgument, UsageError
+from phonesys.http.transport.connection import MAX_HEADER_SIZE, READ_BUFFER_SIZE
 from phonesys.http.transport.errors import RequestNotSent
+from phonesys.http.transport.pool import ConnectionPool
 
 if TYPE_CHECKING:
     from ssl import SSLContext
 
+    from aiohttp.client_reqrep import ConnectionKey
     from aiohttp.connector import Connection
 
     from phonesys.http.options import HttpOptions
-
-READ_BUFFER_SIZE = 2**20
-"""Bytes of a body above which aiohttp stops reading; it holds up to twice as many."""
-
-MAX_HEADER_SIZE = 2**16
-"""Bytes of one header of a response; aiohttp's own limit is an eighth of that."""
 
 _MAX_POOL_TRIES = 3
 
@@ -72,6 +69,23 @@ class StrictConnector(aiohttp.TCPConnector):
     aiohttp checks that a pooled connection is open, but not a new one. Unsolicited data on an idle connection
     would be taken for the response to the next request.
     """
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)  # pyright: ignore[reportUnknownMemberType]
+        self._pools: dict[ConnectionKey, ConnectionPool] = {}
+
+    def pool(self, destination: aiohttp.ClientRequest, timeout: aiohttp.ClientTimeout) -> ConnectionPool:
+        """Return the pool of the connections to one host, which clients of one session share."""
+        key = destination.connection_key
+        if key not in self._pools:
+            self._pools[key] = ConnectionPool(self, destination, timeout)
+        return self._pools[key]
+
+    async def close(self, **options: Any) -> None:
+        """Close all connections."""
+        for pool in self._pools.values():
+            pool.close()
+        await super().close(**options)
 
     async def connect(self, *args: Any, **options: Any) -> Connection:
         """Return a connection. Raise RequestNotSent if none is usable."""

@@ -49,6 +49,8 @@ async def choose_transport(
         fallback_reason: str | None = "the session was handed in"
     elif proxy is not None:
         fallback_reason = "they go through a proxy"
+    elif options.read_timeout is not None:
+        fallback_reason = "read_timeout is set"
     else:
         fallback_reason = await unsupported_reason(session)
     if fallback_reason is not None:

@@ -24,7 +24,7 @@ class TimeoutScheduler:
     """Ends requests whose time is over."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
+        self.loop = loop
         self._active: set[Timeout] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = inf
@@ -65,11 +65,11 @@ class TimeoutScheduler:
     def _set_timer(self, when: float) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self._timer, self._timer_at = self._loop.call_at(when, self._fail_expired), when
+        self._timer, self._timer_at = self.loop.call_at(when, self._fail_expired), when
 
     def _fail_expired(self) -> None:
         self._timer, self._timer_at = None, inf
-        now = self._loop.time()
+        now = self.loop.time()
         for timeout in [each for each in self._active if each.end <= now]:
             self._active.discard(timeout)
             timeout.fail(TimeoutError())
@@ -92,7 +92,7 @@ class Timeout:
         self._error: Exception | None = None
 
     def __enter__(self) -> Self:
-        task = asyncio.current_task()
+        task = asyncio.current_task(self._scheduler.loop)
         if task is None:
             raise RuntimeError("requests are made in tasks")
         self._task: asyncio.Task[object] = task

@@ -1,0 +1,43 @@
+"""The pool of idle connections."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from tests.http.raw_vendor import OK, client, read
+from tests.http.test_http_transports import Counting, held
+
+Run = Callable[[Coroutine[Any, Any, Any]], Any]
+
+
+def test_an_idle_connection_is_closed_in_time(jumping: Run) -> None:
+    """Servers close theirs after 20 seconds or more, and a request could meet that."""
+
+    async def main(*pauses: float) -> int:
+        async with Counting(OK) as vendor, client(vendor) as http:
+            await http.send(read())
+            for pause in pauses:
+                await asyncio.sleep(pause)
+                await http.send(read())
+            return vendor.connections
+
+    assert jumping(main(7, 7, 7)) == 1
+    assert jumping(main(15)) == 2
+    assert jumping(main(7, 15, 7)) == 2
+
+
+def test_connections_that_are_not_needed_any_more_are_closed(jumping: Run) -> None:
+    """The one that was used last is used next, so that the others idle."""
+
+    async def main() -> tuple[int, int, int]:
+        async with Counting(OK) as vendor, client(vendor) as http:
+            await asyncio.gather(*(http.send(read()) for _ in range(5)))
+            most = held(http)[1]
+            for _ in range(4):
+                await asyncio.sleep(5)
+                await http.send(read())
+            return most, held(http)[1], vendor.connections
+
+    assert jumping(main()) == (5, 1, 5)
