@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -111,7 +112,8 @@ def interruptible() -> Iterator[None]:
 class JumpingLoop(asyncio.SelectorEventLoop):
     """An event loop whose clock stands still while there is work, and jumps to the next timer when idle.
 
-    Loopback sockets work as long as both ends live in this loop: what was sent can be read at once.
+    Loopback sockets work as long as both ends live in this loop: what was sent can be read at once. A test
+    whose tasks wait for one another fails at once.
     """
 
     _default_executor: Executor | None
@@ -136,7 +138,10 @@ class _JumpingSelector(selectors.DefaultSelector):
         self._loop = loop
 
     def select(self, timeout: float | None = None) -> Any:
-        events = super().select(0 if timeout is not None else None)
+        alone = len(self.get_map()) == _THE_LOOPS_OWN and threading.active_count() == 1
+        events = super().select(0 if alone or timeout is not None else None)
+        if alone and not events and timeout is None:
+            raise RuntimeError("every task waits, and nothing is left that could wake one")
         if not events and timeout and len(self.get_map()) > _THE_LOOPS_OWN:
             # Sockets of this process may need a moment of the kernel's.
             events = super().select(0.0005)

@@ -46,8 +46,8 @@ TARGETS: dict[str, tuple[str, ...]] = {
     "phonesys/sweep/run.py": (*_SWEEP, "tests/sweep/test_sweep_account.py"),
     "phonesys/sweep/sweep.py": _SWEEP,
     "phonesys/sweep/fetch.py": ("tests/sweep/test_sweep_run.py", "tests/sweep/test_sweep_moving.py"),
-    "phonesys/sweep/queue.py": ("tests/sweep/test_sweep_queue.py", "tests/sweep/test_sweep.py"),
-    "phonesys/sweep/buffer.py": ("tests/sweep/test_sweep_queue.py", "tests/sweep/test_sweep.py"),
+    "phonesys/sweep/queue.py": ("tests/sweep/test_sweep_queue.py",),
+    "phonesys/sweep/buffer.py": ("tests/sweep/test_sweep_queue.py",),
     "phonesys/sweep/workers.py": ("tests/sweep/test_sweep_queue.py", "tests/sweep/test_sweep.py"),
     "phonesys/sweep/report.py": ("tests/sweep/test_sweep_report.py",),
     "phonesys/http/ratelimit/window.py": (

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import subprocess
 import sys
+import threading
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.conftest import PATIENCE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 ROOT = Path(__file__).parent.parent
 
@@ -54,6 +60,19 @@ def test_a_run_in_the_background_is_a_run_like_any_other(tmp_path: Path) -> None
     (pid,) = re.findall(r"^pid (\d+)$", done.stdout, re.MULTILINE)
     with pytest.raises(ProcessLookupError):
         os.kill(int(pid), 0)
+
+
+def test_tasks_that_wait_for_one_another_fail_their_test(
+    jumping: Callable[[Any], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At once, where no thread or socket could wake them."""
+    monkeypatch.setattr(threading, "active_count", lambda: 1)
+
+    async def main() -> None:
+        await asyncio.get_running_loop().create_future()
+
+    with pytest.raises(RuntimeError, match="every task waits"):
+        jumping(main())
 
 
 def collected(place: str, seed: int) -> list[str]:

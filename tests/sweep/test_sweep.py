@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 
     Run = Callable[[Any], Any]
 
+pytestmark = pytest.mark.jumping
+
 
 def sweep_of(backend: Any, accounts: Any = None, **options: Any) -> Sweep:
     return Sweep([Source(backend.name, backend, accounts)], **options)

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     Run = Callable[[Any], Any]
 
+pytestmark = pytest.mark.jumping
+
 
 def account(name: str = "a") -> AccountProgress:
     return AccountProgress(PageFetcher(Source("memory", Memory({})), None, verify=True), name)

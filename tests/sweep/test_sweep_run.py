@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
     Run = Callable[[Any], Any]
 
+pytestmark = pytest.mark.jumping
+
 
 def sweep_of(backend: Any, accounts: Any = None, **options: Any) -> Sweep:
     return Sweep([Source(backend.name, backend, accounts)], **options)
@@ -157,7 +159,6 @@ async def test_an_account_is_not_connected_only_before_its_first_page() -> None:
     assert [failure.account for failure in sweep.report.failures] == ["half"]
 
 
-@pytest.mark.jumping
 async def test_pages_of_an_account_that_has_failed_are_not_handed_on() -> None:
     """They were fetched before the failure, and the consumer had not asked for them yet."""
     backend = Memory({"a": [[number(1)], [number(2)], KeyError("a bug")]})
