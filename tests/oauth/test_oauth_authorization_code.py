@@ -14,6 +14,7 @@ from phonesys.errors import BadRequest, DecodeError, ServerError
 from phonesys.oauth import MemoryTokenStore
 from phonesys.sandbox import body, drop_after, status
 from phonesys.secret import Secret
+from tests.mocked import Mocked
 from tests.oauth.agencies import Clock
 
 if TYPE_CHECKING:
@@ -177,3 +178,11 @@ async def test_a_value_that_no_request_can_carry_is_named(what: str) -> None:
     with pytest.raises(InvalidArgument, match=rf"^{what}: expected") as caught:
         await exchange_code("app-1", store=MemoryTokenStore(), **given)
     assert "PLANTED" not in str(caught.value)
+
+
+async def test_a_code_is_exchanged_at_the_vendor() -> None:
+    """By default, at the address of its API."""
+    with Mocked() as mocked:
+        mocked.post("https://services.leadconnectorhq.com/oauth/token", payload=RESPONSE)
+        token = await exchange_code("app-1", "s3cret", "code-1", store=MemoryTokenStore())
+    assert token.subject == "company/c1"
