@@ -279,6 +279,23 @@ async def test_an_update_names_what_was_read_and_no_more() -> None:
     ]
 
 
+async def test_an_update_sends_what_is_given_beside_what_was_read() -> None:
+    """Also a number or a business that differ. A number that is none is refused before anything is read."""
+    current = {"id": "n1", "number": FRESH, "name": "old", "enabled": True, "business": {"id": "bz"}}
+    vendor = Vendor(get_number=current, update_number=TimeoutError())
+    other = "+14155552671"
+    async with backend("leadping", vendor) as provider:
+        with pytest.raises(InvalidArgument, match="phone number"):
+            await provider.update("n1", number="415")
+        assert vendor.requests == []
+        with pytest.raises(OutcomeUnknown) as caught:
+            await provider.update("n1", number=other, business_id="bz2")
+    body = {"id": "n1", "number": other, "name": "old", "enabled": True, "businessId": "bz2"}
+    assert vendor.requests[1] == ("PUT", "/phone-numbers/n1", body, "default")
+    assert caught.value.write is not None
+    assert caught.value.write.wanted == {"number": other, "business_id": "bz2"}
+
+
 async def test_a_number_that_cannot_be_read_is_not_changed() -> None:
     """The error says that the change was not sent."""
     failures: tuple[Any, ...] = (TimeoutError(), {})
