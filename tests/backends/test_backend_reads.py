@@ -7,10 +7,20 @@ from datetime import date
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import parse_qsl, urlsplit
 
+import aiohttp
 import pytest
 
-from phonesys import CallError, DecodeError, LeadConnector, PhoneSystemMissing, UsageError
+from phonesys import (
+    AgentNumbers,
+    CallError,
+    DecodeError,
+    LeadConnector,
+    Leadping,
+    PhoneSystemMissing,
+    UsageError,
+)
 from phonesys.errors import StatusError
+from phonesys.sandbox import Sandbox
 from phonesys.testing import MockTransport, json_response
 from tests.backends.test_backend_writes import FRESH, ROW, Vendor, backend
 
@@ -359,3 +369,21 @@ async def test_every_listing_asks_for_what_the_options_say(options: dict[str, An
         assert target.startswith(start)
         assert [part for part in query.split("&") if part not in target] == []
     assert ("includeRcsSenderIds" in targets[0]) == ("includeRcsSenderIds" in query)
+
+
+@pytest.mark.parametrize("make", [LeadConnector, Leadping, AgentNumbers], ids=lambda make: make.__name__)
+async def test_a_session_of_the_callers_sends_the_requests(make: Any) -> None:
+    """It is left open, and its traces see them."""
+    seen: list[str] = []
+    trace = aiohttp.TraceConfig()
+
+    async def on_start(_session: Any, _context: Any, request: aiohttp.TraceRequestStartParams) -> None:
+        seen.append(request.url.path)
+
+    trace.on_request_start.append(on_start)
+    async with Sandbox(locations=1, not_connected=0, numbers=(1, 3), leadping=3, agents=3) as sandbox:
+        async with aiohttp.ClientSession(trace_configs=[trace]) as session:
+            async with make.from_sandbox(sandbox, session=session) as provider:
+                assert (await provider.page(await anext(provider.accounts()))).numbers
+            assert not session.closed
+    assert seen
