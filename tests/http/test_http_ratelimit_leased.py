@@ -12,7 +12,7 @@ import pytest
 from phonesys import RateLimit
 from phonesys.http.ratelimit.leased import LeasedWindow, LeaseGrant, SharedLimit
 from phonesys.http.ratelimit.limiter import RateLimiter
-from phonesys.http.ratelimit.window import WaitTooLong
+from phonesys.http.ratelimit.window import UNLIMITED, WaitTooLong
 from tests.http.test_http_ratelimit_window import Vendor, call
 
 if TYPE_CHECKING:
@@ -271,6 +271,41 @@ def test_the_vendors_count_of_other_programs_changes_nothing(jumping: Run) -> No
         with pytest.raises(WaitTooLong):
             await window.acquire(loop.time(), loop.time() + 1)
         await window.finish()
+
+    jumping(main())
+
+
+def test_without_a_limit_there_is_nothing_to_share(jumping: Run) -> None:
+    """No lease is asked for."""
+
+    async def main() -> None:
+        leases, loop = Leases(), asyncio.get_running_loop()
+        limiter = RateLimiter(UNLIMITED, loop, shared=leases.of("me"))
+        assert limiter.window("company", loop.time()).try_acquire(loop.time())
+        assert leases.trades == 0
+
+    jumping(main())
+
+
+def test_a_shared_window_that_was_put_away_remembers_its_requests(jumping: Run) -> None:
+    """They leave no room for leases, however many the store would grant."""
+
+    async def main() -> None:
+        store, loop = Recorder(), asyncio.get_running_loop()
+        shared = SharedLimit("company", "app/company", store, max_duration=30.0)
+        limiter = RateLimiter(RateLimit(2, per=10.0), loop, shared=shared)
+        window = limiter.window("company", loop.time())
+        for _ in range(2):
+            await window.acquire(loop.time(), FOREVER)
+            window.complete(loop.time())
+        await limiter.finish()
+        for number in range(300):
+            limiter.window(f"other {number}", loop.time())
+        again = limiter.window("company", loop.time())
+        assert again is not window
+        with pytest.raises(WaitTooLong):
+            await again.acquire(loop.time(), loop.time() + 9)
+        await limiter.finish()
 
     jumping(main())
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from math import inf
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +24,13 @@ if TYPE_CHECKING:
 
 LIMIT = RateLimit(3, per=10)
 HEADERS = RateLimitHeaders(
-    limit="Max", remaining="Left", reset="Reset", daily_remaining="Day", daily_reset="Dawn"
+    limit="Max",
+    remaining="Left",
+    reset="Reset",
+    reset_unit="milliseconds",
+    daily_remaining="Day",
+    daily_reset="Dawn",
+    daily_reset_unit="milliseconds",
 )
 
 
@@ -95,6 +102,42 @@ def test_the_day_may_end_while_a_call_waits(jumping: Run, deadline: float) -> No
     jumping(main())
 
 
+def test_the_end_of_a_day_reaches_all_who_wait(jumping: Run) -> None:
+    """One after the other, as they get the slot that the one before gave back."""
+
+    async def main() -> None:
+        limits = limiter(RateLimit(1, per=10))
+        window = limits.window("acc", now())
+        use(window)
+        waiting = [asyncio.create_task(limits.wait_for_slot("acc", window, now(), inf)) for _ in range(3)]
+        await asyncio.sleep(0)
+        limits.quotas.exhaust("acc", 600.0)
+        errors = await asyncio.gather(*waiting, return_exceptions=True)
+        assert [type(error) for error in errors] == [QuotaExhausted] * 3
+        assert now() == 1010.0
+        assert free(window) == 1
+
+    jumping(main())
+
+
+def test_a_call_that_is_cancelled_while_it_waits_gives_nothing_back(jumping: Run) -> None:
+    """It has no slot."""
+
+    async def main() -> None:
+        limits = limiter()
+        window = limits.window("acc", now())
+        use(window, 3)
+        waiting = asyncio.create_task(limits.wait_for_slot("acc", window, now(), inf))
+        await asyncio.sleep(1)
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+        assert free(window) == 0
+        await asyncio.sleep(9)
+        assert free(window) == 3
+
+    jumping(main())
+
+
 def test_a_call_that_is_cancelled_after_its_wait_gives_its_slot_back(jumping: Run) -> None:
     """It had waited, and then waits for its place in a sweep again."""
 
@@ -114,18 +157,21 @@ def test_a_call_that_is_cancelled_after_its_wait_gives_its_slot_back(jumping: Ru
     waited: list[float] = []
 
     async def main() -> None:
-        limits = limiter()
+        limits = limiter(RateLimit(1, per=10))
         window = limits.window("acc", now())
-        use(window, 3)
-        _slot.current.set(Sweep())
+        use(window)
+        reset = _slot.current.set(Sweep())
         task = asyncio.create_task(limits.wait_for_slot("acc", window, now(), inf))
+        _slot.current.reset(reset)
+        await asyncio.sleep(0)
+        other = asyncio.create_task(limits.wait_for_slot("acc", window, now(), inf))
         await asyncio.sleep(11)
         assert waited == [1010.0]
-        assert free(window) == 2
+        assert not other.done()
         task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-        assert task.cancelled()
-        assert free(window) == 3
+        await asyncio.gather(task, other, return_exceptions=True)
+        assert (task.cancelled(), other.exception()) == (True, None)
+        assert now() == 1011.0
 
     jumping(main())
 
@@ -142,9 +188,9 @@ def test_a_call_that_is_cancelled_after_its_wait_gives_its_slot_back(jumping: Ru
         ({"Left": "-1", "Max": "3"}, 3),
         ({"Left": "5", "Max": "3"}, 3),
         ({"Left": "1", "Max": "1"}, 1),
-        ({"Left": "0", "Reset": "5"}, 0),
-        ({"Left": "0", "Reset": "-5"}, 3),
-        ({"Left": "1", "Reset": "5"}, 3),
+        ({"Left": "0", "Reset": "5000"}, 0),
+        ({"Left": "0", "Reset": "-5000"}, 3),
+        ({"Left": "1", "Reset": "5000"}, 3),
         ({"Max": "1"}, 3),
     ],
 )
@@ -174,7 +220,7 @@ def test_a_window_without_a_limit_is_blocked_but_not_counted(jumping: Run) -> No
         window = limits.window("acc", now())
         limits.update("acc", window, {"Left": "1", "Max": "2"})
         use(window, 50)
-        limits.update("acc", window, {"Left": "0", "Max": "2", "Reset": "5"})
+        limits.update("acc", window, {"Left": "0", "Max": "2", "Reset": "5000"})
         assert not window.try_acquire(now())
         await asyncio.sleep(5)
         use(window, 50)
@@ -192,12 +238,14 @@ def test_a_spent_day_fails_those_who_wait(jumping: Run, left: str, spent: bool) 
         use(window, 3)
         waiting = asyncio.create_task(limits.wait_for_slot("acc", window, now(), inf))
         await asyncio.sleep(1)
-        limits.update("acc", window, {"Day": left, "Dawn": "60"})
+        limits.update("acc", window, {"Day": left, "Dawn": "60000"})
         limits.quotas.check("other")
         if spent:
-            with pytest.raises(QuotaExhausted):
+            with pytest.raises(QuotaExhausted) as caught:
                 await waiting
             assert now() == 1001.0
+            assert caught.value.resets_at is not None
+            assert timedelta(0) <= caught.value.resets_at - datetime.now(UTC) <= timedelta(seconds=60)
         else:
             await waiting
             assert now() == 1010.0
@@ -209,13 +257,13 @@ def test_a_spent_day_fails_those_who_wait(jumping: Run, left: str, spent: bool) 
     ("retry_after", "headers", "wait"),
     [
         (5.0, {}, 5.0),
-        (5.0, {"Reset": "7"}, 5.0),
-        (None, {"Reset": "7"}, 7.0),
-        (86_400.0, {"Reset": "7"}, 86_400.0),
-        (86_401.0, {"Reset": "7"}, 7.0),
+        (5.0, {"Reset": "7000"}, 5.0),
+        (None, {"Reset": "7000"}, 7.0),
+        (86_400.0, {"Reset": "7000"}, 86_400.0),
+        (86_401.0, {"Reset": "7000"}, 7.0),
         (86_401.0, {}, 0.0),
         (None, {}, 0.0),
-        (0.0, {"Reset": "7"}, 0.0),
+        (0.0, {"Reset": "7000"}, 0.0),
     ],
 )
 def test_a_429_blocks_for_as_long_as_the_vendor_says(
@@ -248,7 +296,7 @@ async def test_a_limiter_without_headers_ignores_them() -> None:
     """Also one without a name."""
     limits = limiter(headers=None)
     window = limits.window("acc", now())
-    limits.update("acc", window, {"": "0", "Left": "0", "Reset": "60", "Day": "0", "Max": "1"})
+    limits.update("acc", window, {"": "0", "Left": "0", "Reset": "60000", "Day": "0", "Max": "1"})
     assert free(window) == 3
     limits.quotas.check("acc")
 
