@@ -567,3 +567,61 @@ def test_a_window_with_leases_is_not_dropped(jumping: Run) -> None:
         assert window.completions(loop.time(), 100) == [1000.0]
 
     jumping(main())
+
+
+def test_a_lease_that_is_given_back_serves_the_one_who_waits(jumping: Run) -> None:
+    """At once, while the store has no other."""
+
+    async def main() -> None:
+        store, loop = Recorder(0.0, 1e6), asyncio.get_running_loop()
+        window = store.window()
+        await window.acquire(loop.time(), FOREVER)
+        waiting = asyncio.create_task(window.acquire(loop.time(), FOREVER))
+        await asyncio.sleep(5)
+        assert not waiting.done()
+        window.cancel(loop.time())
+        await waiting
+        assert loop.time() == approximately(1005.0)
+        window.complete(loop.time())
+        await window.finish()
+        assert list(store.trades[-1]["completed"]) == [0]
+        assert store.trades[-1]["unused"] == [1]
+
+    jumping(main())
+
+
+def test_a_limit_of_one_is_adopted(jumping: Run) -> None:
+    """A limit of none is nonsense."""
+
+    async def main() -> None:
+        store, loop = Recorder(), asyncio.get_running_loop()
+        window = store.window()
+        window.sync(0, 0, loop.time())
+        await asyncio.gather(*(window.acquire(loop.time(), FOREVER) for _ in range(2)))
+        for _ in range(2):
+            window.complete(loop.time())
+        window.sync(0, 1, loop.time())
+        with pytest.raises(WaitTooLong):
+            await window.acquire(loop.time(), loop.time() + 9)
+        await window.finish()
+
+    jumping(main())
+
+
+def test_a_window_is_kept_until_its_task_has_ended(jumping: Run) -> None:
+    """It may still trade, a moment after it returned all leases."""
+
+    async def main() -> None:
+        store, loop = Recorder(), asyncio.get_running_loop()
+        window = store.window()
+        await window.acquire(loop.time(), FOREVER)
+        await asyncio.sleep(1)
+        window.complete(loop.time())
+        while len(store.trades) < 2:  # noqa: ASYNC110 -- until it has returned the lease
+            await asyncio.sleep(0.01)
+        assert window.completions(loop.time(), 100) is None
+        await asyncio.sleep(1)
+        assert window.completions(loop.time(), 100) == [1001.0]
+        assert len(asyncio.all_tasks()) == 1
+
+    jumping(main())
