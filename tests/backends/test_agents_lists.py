@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from phonesys import AgentNumbers, RepeatedPage
 from phonesys.testing import MockTransport, json_response
+from phonesys.writes import Write
 
 if TYPE_CHECKING:
     from phonesys.http import Call, RawResponse
@@ -150,3 +151,33 @@ async def test_the_numbers_of_an_agent_are_read_without_a_page_size() -> None:
     vendor = Vendor(list(range(150)))
     assert len(await numbers(vendor)) == 150
     assert vendor.requests == [(None, None)]
+
+
+async def test_a_refusal_after_a_page_that_may_be_capped_is_the_end() -> None:
+    """The second page was requested to find out, and nothing had announced it."""
+
+    def respond(call: Call[Any]) -> RawResponse:
+        return vendor(call) if len(vendor.requests) == 0 else json_response({"message": "no"}, status=404)
+
+    vendor = Vendor(list(range(10)))
+    async with AgentNumbers("key", transport=MockTransport(respond)) as provider:
+        assert len(await provider.agents(account="b")) == 10
+
+
+async def test_a_lost_assignment_is_looked_for_in_every_page() -> None:
+    """Until two readings agree. A number on the last page is of another agent; one on none was not assigned."""
+    write = Write(kind="assign", account="b", number="+14155550004", wanted={"agent_id": "a9"})
+
+    def respond(call: Call[Any]) -> RawResponse:
+        return json_response([]) if call.operation == "numbers_of_agent" else vendor(call)
+
+    for pages, outcome in (
+        ([[1, 2], [3]], "not_done"),
+        ([[1, 2], [3, 5], [6]], "not_done"),
+        ([[1, 2], [4]], "unclear"),
+    ):
+        vendor = Vendor(*pages)
+        async with AgentNumbers("key", transport=MockTransport(respond), page_size=2) as provider:
+            found = await provider.reconcile(write, grace_period=0.0)
+        assert found.outcome == outcome
+        assert vendor.requests == [(page, 2) for page in range(1, len(pages) + 1)] * 2
