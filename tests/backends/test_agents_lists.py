@@ -165,7 +165,7 @@ async def test_a_refusal_after_a_page_that_may_be_capped_is_the_end() -> None:
 
 
 async def test_a_lost_assignment_is_looked_for_in_every_page() -> None:
-    """Until two readings agree. One on the last page is of another agent, and one on none was not assigned."""
+    """Until two readings agree. One on the last page is of another agent; one on none was not assigned."""
     write = Write(kind="assign", account="b", number="+14155550004", wanted={"agent_id": "a9"})
 
     def respond(call: Call[Any]) -> RawResponse:

@@ -65,7 +65,9 @@ def following_of(number: int, page_size: int, answer: Rows[AgentNumber]) -> tupl
         (1, rows(10, pages=4), (2,)),
         (1, rows(3, pages=4), (2,)),
         (2, rows(10, pages=4), (3,)),
+        (2, rows(3, pages=4), (3,)),
         (4, rows(10, pages=4), (5,)),
+        (4, rows(3, pages=4, has_more=True), (5,)),
         (4, rows(3, pages=4), ()),
         (1, rows(0, pages=0), ()),
         # How many numbers there are is said; the vendor's own page size counts.
@@ -90,6 +92,8 @@ def following_of(number: int, page_size: int, answer: Rows[AgentNumber]) -> tupl
         (1, rows(10, pages=1_000_000), (2,)),
         (1, rows(9, pages=1_000_000), ()),
         (1, rows(9, pages=-1), ()),
+        (1, rows(10, total=10**6), tuple(range(2, 100_001))),
+        (1, rows(10, total=10**6 + 1), (2,)),
         (1, rows(10, total=10**7), (2,)),
         (1, rows(3, total=-4, has_more=True), (2,)),
     ],
