@@ -48,7 +48,11 @@ TARGETS: dict[str, tuple[str, ...]] = {
     "phonesys/sweep/fetch.py": ("tests/sweep/test_sweep_run.py", "tests/sweep/test_sweep_moving.py"),
     "phonesys/sweep/queue.py": ("tests/sweep/test_sweep_queue.py",),
     "phonesys/sweep/buffer.py": ("tests/sweep/test_sweep_queue.py",),
-    "phonesys/sweep/workers.py": ("tests/sweep/test_sweep_queue.py", "tests/sweep/test_sweep.py"),
+    "phonesys/sweep/workers.py": (
+        "tests/sweep/test_sweep_queue.py",
+        "tests/sweep/test_sweep.py",
+        "tests/sweep/test_sweep_large.py",
+    ),
     "phonesys/sweep/report.py": ("tests/sweep/test_sweep_report.py",),
     "phonesys/http/ratelimit/window.py": (
         "tests/http/test_http_ratelimit_slots.py",

@@ -17,7 +17,7 @@ from phonesys.sweep.queue import WorkQueue
 from tests.sweep.memory import Memory, page_at, simple
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable
 
     from phonesys import Cursor
 
@@ -230,9 +230,34 @@ def test_calls_that_wait_are_bounded(jumping: Run, concurrency: int, waiting: in
     jumping(main())
 
 
+ITSELF_AND_READER = 2
+"""The tasks of a test whose sweep reads one source, besides its workers."""
+
+
+@pytest.mark.parametrize(("pause", "workers"), [(0, 5), (10, 2)])
+async def test_no_more_workers_are_started_than_there_is_work(pause: int, workers: int) -> None:
+    """As many as slots at most. Accounts that come one by one are read by workers that wait for them."""
+    tasks: list[int] = []
+
+    class Listing(Memory):
+        async def accounts(self) -> AsyncIterator[str]:
+            for account in self.pages:
+                await asyncio.sleep(pause)
+                yield account
+
+        async def page(self, account: str, cursor: Cursor | None = None) -> Page[Any]:
+            tasks.append(len(asyncio.all_tasks()))
+            return await super().page(account, cursor)
+
+    async with Sweep([Source("memory", Listing(simple(30).pages, delay=1))], concurrency=5) as sweep:
+        assert len([page async for page in sweep]) == 30
+    assert max(tasks) == ITSELF_AND_READER + workers
+
+
 def test_workers_that_come_back_do_not_exceed_the_slots(jumping: Run) -> None:
     """Calls that waited go on one after the other, and pages that follow are fetched as before."""
     begun = 0
+    tasks: list[int] = []
 
     class Waits(Memory):
         async def page(self, account: str, cursor: Cursor | None = None) -> Page[Any]:
@@ -243,17 +268,21 @@ def test_workers_that_come_back_do_not_exceed_the_slots(jumping: Run) -> None:
                 begun += 1
                 async with slot.waiting():
                     await asyncio.sleep(60)
+            else:
+                tasks.append(len(asyncio.all_tasks()))
             slot.on_request()
+            slot.on_retry()
             return await super().page(account, cursor)
 
     async def main() -> None:
-        backend = Waits(simple(90).pages, delay=1)
+        backend = Waits(simple(300).pages, delay=1)
         async with Sweep([Source("memory", backend)], concurrency=3) as sweep:
             found = [page async for page in sweep]
-        assert len(found) == sweep.report.requests == 90
+        assert len(found) == sweep.report.requests == 300
         assert backend.most_under_way == 3
         assert sweep.report.waits == 30
-        assert sweep.report.retries == 0
-        assert sweep.report.elapsed == pytest.approx(60 + 30 / 3, abs=1)
+        assert sweep.report.retries == 300
+        assert max(tasks[-30:]) == ITSELF_AND_READER + 3
+        assert sweep.report.elapsed == pytest.approx(300 / 3, abs=1)
 
     jumping(main())

@@ -18,6 +18,7 @@ def report() -> SweepReport:
     """A sweep of two backends that met everything."""
     made = SweepReport()
     made.record("one", "a", AccountReport(outcome=Outcome.DONE, numbers=1200, duplicates=2))
+    made.record("one", "d", AccountReport(outcome=Outcome.DONE), keep=False)
     made.record("one", "b", AccountReport(outcome=Outcome.EMPTY, duplicates=1), keep=False)
     made.record("two", "a", AccountReport(outcome=Outcome.FAILED, error=REFUSAL), keep=False)
     made.record("two", "c", AccountReport(outcome=Outcome.NOT_REACHED), keep=False)
@@ -29,8 +30,8 @@ def report() -> SweepReport:
 def test_results_are_counted_by_outcome_and_backend() -> None:
     """Those of accounts that are done or empty are kept only if wanted."""
     made = report()
-    assert made.outcomes == {"done": 1, "empty": 1, "failed": 1, "not_reached": 1}
-    assert made.by_provider == {"one": {"done": 1, "empty": 1}, "two": {"failed": 1, "not_reached": 1}}
+    assert made.outcomes == {"done": 2, "empty": 1, "failed": 1, "not_reached": 1}
+    assert made.by_provider == {"one": {"done": 2, "empty": 1}, "two": {"failed": 1, "not_reached": 1}}
     assert set(made.accounts) == {("one", "a"), ("two", "a"), ("two", "c")}
     assert made.failures == [Failure("two", "a", REFUSAL)]
     assert made.duplicates == 3
@@ -82,7 +83,7 @@ def test_a_report_says_what_is_missing(change: dict[str, object], missing: str) 
 
 def test_accounts_that_were_not_reached_are_missing() -> None:
     """They do not count as read."""
-    assert report().describe() == "1,234 numbers in 3 accounts, 1 failures, 1 accounts not reached"
+    assert report().describe() == "1,234 numbers in 4 accounts, 1 failures, 1 accounts not reached"
     made = SweepReport()
     made.record("one", "a", AccountReport(outcome=Outcome.NOT_REACHED))
     assert not made.complete
@@ -94,9 +95,9 @@ def test_notebooks_show_a_table() -> None:
     made.failures.append(Failure("two", None, Forbidden("no list", status=403)))
     words = re.sub(r"<[^>]*>", "|", made._repr_html_())
     for text in (
-        "Incomplete: 1,234 numbers in 3 accounts",
+        "Incomplete: 1,234 numbers in 4 accounts",
         "|backend||accounts||done||empty||not connected||failed||not reached||numbers|",
-        "|one||2||1||1||0||0||0||1,200|",
+        "|one||3||2||1||0||0||0||1,200|",
         "|two||2||0||0||0||1||1||34|",
         "|Failures|",
         "|backend||account||error|",
