@@ -43,7 +43,11 @@ _FILES = (
 TARGETS: dict[str, tuple[str, ...]] = {
     "phonesys/sweep/verify.py": ("tests/sweep/test_sweep_verify.py", "tests/sweep/test_sweep_moving.py"),
     "phonesys/sweep/account.py": ("tests/sweep/test_sweep_account.py", "tests/sweep/test_sweep_moving.py"),
-    "phonesys/sweep/run.py": (*_SWEEP, "tests/sweep/test_sweep_account.py"),
+    "phonesys/sweep/run.py": (
+        *_SWEEP,
+        "tests/sweep/test_sweep_account.py",
+        "tests/sweep/test_sweep_large.py",
+    ),
     "phonesys/sweep/sweep.py": _SWEEP,
     "phonesys/sweep/fetch.py": ("tests/sweep/test_sweep_run.py", "tests/sweep/test_sweep_moving.py"),
     "phonesys/sweep/queue.py": ("tests/sweep/test_sweep_queue.py",),

@@ -76,7 +76,6 @@ class SweepRun:
         self._open: dict[tuple[str, str], AccountProgress] = {}
         self._unread: list[tuple[Source, Iterator[str]]] = []
         self._readers = len(self._sources)
-        self._ended = False
         self._error: PhonesysError | None = None
         self._timer: asyncio.TimerHandle | None = None
 
@@ -244,9 +243,7 @@ class SweepRun:
             await self._on_listed(progress, progress.listing_pass)
         self._on_fetched(progress)
 
-    def _queue(
-        self, progress: AccountProgress, cursors: Iterable[Cursor | None], *, wake: bool = True
-    ) -> None:
+    def _queue(self, progress: AccountProgress, cursors: Iterable[Cursor | None], *, wake: bool) -> None:
         for cursor in cursors:
             progress.unfetched += 1
             progress.undelivered += 1
@@ -305,7 +302,7 @@ class SweepRun:
         if failure is not None:
             self._fail(progress, failure)
         elif progress.restart_if_inconsistent():
-            self._queue(progress, [None])
+            self._queue(progress, [None], wake=False)
 
     def _conclude(self, progress: AccountProgress) -> None:
         """Close an account whose pages are all delivered."""
@@ -349,13 +346,11 @@ class SweepRun:
         Once all accounts are closed, those are pages of accounts that have failed since. If the sweep ends
         early, their accounts are not reached.
         """
-        if not self._ended:
-            self._ended = True
-            self._buffer.close()
+        self._buffer.close()
 
     def finish_report(self) -> None:
         """Record the accounts that were not reached: those still open, and the unread rest of lists."""
-        self._ended = True
+        self._end()
         self._report.elapsed = self._loop.time() - self._started
         for progress in tuple(self._open.values()):
             self._close_account(progress, Outcome.NOT_REACHED)

@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from phonesys import BadRequest, Forbidden, InconsistentListing, Outcome, Page, RepeatedPage
+from phonesys.backends.windows import window_plan
 from phonesys.sweep import Source
 from phonesys.sweep.account import AccountProgress, PreviousPasses
 from phonesys.sweep.fetch import PageFetcher
@@ -53,6 +54,15 @@ def test_an_account_is_counted_as_it_was_handed_on() -> None:
     assert entry.outcome is Outcome.DONE
     _, report = swept(Memory({"a": [[], []]}))
     assert entry_of(report).outcome is Outcome.EMPTY
+
+
+def test_pages_beyond_the_end_are_dropped_while_they_wait() -> None:
+    """Those that were named on a guess are not requested once the pages before them are the whole account."""
+    backend = Overlapping(69, {}, size=8, totals=False, ahead=5)
+    found, report = swept(backend, concurrency=1)
+    assert len(found) == 69
+    assert backend.requests == report.pages == window_plan(8).count(69) == 14
+    assert report.complete
 
 
 # Where numbers are unique
@@ -207,6 +217,7 @@ def test_a_wrong_total_is_no_reason_to_stop_overlapping() -> None:
     _, report = swept(backend)
     entry = entry_of(report)
     assert isinstance(entry.error, InconsistentListing)
+    assert str(entry.error) == "changing page a: the vendor counts 22 numbers and lists 20"
     assert entry.passes == 2
     assert backend.overlaps
 

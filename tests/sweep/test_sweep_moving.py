@@ -11,7 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from phonesys import BadRequest, InconsistentListing, Outcome, Page, RepeatedPage
-from phonesys.backends.windows import WindowPosition, window_plan
+from phonesys.backends.windows import WindowPosition
 from phonesys.model import UnreadableRow
 from phonesys.sweep.verify import ListingPass, PassPage, form_one_list, number_of
 from tests.sweep.changing import Capped, Changing, Looking, Overlapping, exchange, insert, remove, swept
@@ -351,15 +351,6 @@ def test_overlapping_pages_take_no_further_request(totals: bool) -> None:
     assert report.duplicates == 0
 
 
-def test_pages_beyond_the_end_are_dropped_while_they_wait() -> None:
-    """Those that were named on a guess are not requested once the pages before them are the whole account."""
-    backend = Overlapping(69, {}, size=8, totals=False, ahead=5)
-    found, report = swept(backend, concurrency=1)
-    assert len(found) == 69
-    assert backend.requests == report.pages == window_plan(8).count(69) == 14
-    assert report.complete
-
-
 def test_unverified_pages_do_not_overlap() -> None:
     """`verify=False` reads pages of one size."""
     backend = Overlapping(20, {}, size=8)
@@ -376,7 +367,7 @@ def test_a_backend_whose_pages_do_not_overlap_is_read_in_others(totals: bool) ->
     assert sorted(found) == sorted(number(row).id for row in range(20))
     assert report.complete
     assert report.accounts["changing", "a"].passes == 3
-    assert not backend.overlaps
+    assert backend.overlaps is False
     found, report = swept(backend)
     assert len(found) == 20
     assert report.accounts["changing", "a"].passes == 1

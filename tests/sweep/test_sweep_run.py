@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -22,7 +23,7 @@ from phonesys.provider import NamedAccount
 from phonesys.sweep import Source, Sweep
 from phonesys.telemetry import AccountEnded, PageRead
 from phonesys.telemetry.observers import Observers, SafeObserver
-from tests.sweep.changing import Changing, Looking, Overlapping, swept
+from tests.sweep.changing import Changing, Looking, Overlapping, insert, swept
 from tests.sweep.memory import Memory, number, page_at, simple
 
 if TYPE_CHECKING:
@@ -93,7 +94,8 @@ async def test_an_iterator_of_accounts_is_closed_with_its_sweep(named: bool) -> 
     assert closed == ["names" if named else "accounts"]
 
 
-async def test_accounts_that_cannot_be_listed_can_be_raised() -> None:
+@pytest.mark.parametrize("on_error", ["collect", "raise"])
+async def test_accounts_that_cannot_be_listed_are_a_failure(on_error: str) -> None:
     """The error names the operation; there is no account to name."""
 
     class Unlisted(Memory):
@@ -101,9 +103,14 @@ async def test_accounts_that_cannot_be_listed_can_be_raised() -> None:
             yield "acc_0"
             raise Forbidden("no scope", status=403)
 
-    with pytest.raises(Forbidden) as raised:
-        await drained(sweep_of(Unlisted(simple(1).pages), on_error="raise"))
-    assert str(raised.value) == "memory accounts: 403 no scope"
+    sweep = sweep_of(Unlisted(simple(1).pages), on_error=on_error)
+    with pytest.raises(Forbidden) if on_error == "raise" else nullcontext():
+        await drained(sweep)
+    (failure,) = sweep.report.failures
+    assert (failure.provider, failure.account) == ("memory", None)
+    assert isinstance(failure.error, Forbidden)
+    assert failure.error.account == ""
+    assert str(failure.error) == "memory accounts: 403 no scope"
 
 
 async def test_the_rest_of_a_list_is_not_reached() -> None:
@@ -115,7 +122,7 @@ async def test_the_rest_of_a_list_is_not_reached() -> None:
             await anext(sweep)
         read = sweep.report.outcomes[Outcome.DONE] + sweep.report.outcomes[Outcome.NOT_REACHED]
         assert (read == 9) is (given is accounts)
-        assert len(sweep.report.accounts) == read
+        assert sweep.report.accounts.keys() == {("memory", account) for account in accounts[:read]}
 
 
 # Errors
@@ -251,18 +258,22 @@ async def test_observers_hear_of_rows_that_could_not_be_read() -> None:
 
     class Odd(Memory):
         async def page(self, account: str, cursor: Cursor | None = None) -> Page[Any]:
-            return page_at(0, [1], unreadable=(b"x", b"y"))
+            place = int(cursor or 0)
+            following = () if place else (3,)
+            return page_at(place, [place], unreadable=(f"{place}".encode(), b"x"), following=following)
 
     events: list[Any] = []
     async with sweep_of(
         Odd({}), ["a", "b"], concurrency=1, observers=Observers([SafeObserver(events.append)])
     ) as sweep:
-        await anext(sweep)
+        for _ in range(2):
+            await anext(sweep)
         entry = sweep.report.accounts["memory", "a"]
-    assert (entry.numbers, entry.rejected, entry.outcome) == (1, 2, Outcome.DONE)
-    assert events[0] == PageRead(backend="memory", account="a", numbers=1, rejected=2)
-    assert [(event.account, event.outcome) for event in events[1:]] == [("a", "done"), ("b", "not_reached")]
-    assert sweep.report.numbers_by_provider == {"memory": 1}
+    assert (entry.numbers, entry.rejected, entry.outcome) == (2, 4, Outcome.DONE)
+    read = PageRead(backend="memory", account="a", numbers=1, rejected=2)
+    assert events[:2] == [read, read]
+    assert [(event.account, event.outcome) for event in events[2:]] == [("a", "done"), ("b", "not_reached")]
+    assert sweep.report.numbers_by_provider == {"memory": 2}
 
 
 # A search for one number
@@ -305,6 +316,80 @@ async def test_a_backend_without_a_search_is_read_whole() -> None:
         assert [[row.id for row in page.numbers] async for page in sweep] == [[], ["a-3"]]
 
 
+class Overlapped(Overlapping):
+    """Can search as well, and records the accounts and cursors of either kind of request."""
+
+    def __init__(self) -> None:
+        super().__init__(9, {}, size=5)
+        self.asked: Counter[tuple[str, str]] = Counter()
+
+    async def overlapping_page(self, account: str, cursor: Cursor | None = None) -> Page[Any]:
+        self.asked["overlapping", account] += 1
+        return await super().overlapping_page(account, cursor)
+
+    async def search(self, account: str, text: str, cursor: Cursor | None = None) -> Page[Any]:
+        self.asked["search", account] += 1
+        return page_at(0, [int(text[-4:])])
+
+
+def test_the_pages_of_a_search_do_not_overlap() -> None:
+    """Those of a list do, where the vendor can."""
+    backend = Overlapped()
+    found, report = swept(backend)
+    assert len(found) == 9
+    assert backend.asked == {("overlapping", "a"): report.pages}
+    found, report = swept(Overlapped(), match=number(3).number)
+    assert found == ["a-3"]
+    assert report.pages == 1
+
+
+# Pages that are named at once
+
+
+@pytest.mark.parametrize("pages", [3, 6])
+@pytest.mark.parametrize("idle", [0, 9])
+def test_pages_that_are_named_at_once_are_fetched_at_once(jumping: Run, pages: int, idle: int) -> None:
+    """By workers that wait already, or by new ones."""
+
+    class Slow(Memory):
+        async def page(self, account: str, cursor: Cursor | None = None) -> Page[Any]:
+            await asyncio.sleep(0 if account.startswith("acc") else 1)
+            return await super().page(account, cursor)
+
+    async def main() -> None:
+        deep = [[number(place, "deep")] for place in range(pages)]
+        backend = Slow({"deep": deep, **simple(idle).pages}, at_once=True)
+        sweep = sweep_of(backend, concurrency=9)
+        assert len(await drained(sweep)) == pages + idle
+        assert sweep.report.elapsed == pytest.approx(2)
+
+    jumping(main())
+
+
+async def test_pages_that_are_named_one_by_one_start_no_worker() -> None:
+    """The worker that has fetched one goes on with the next."""
+    tasks: list[int] = []
+
+    class Counting(Memory):
+        async def page(self, account: str, cursor: Cursor | None = None) -> Page[Any]:
+            tasks.append(len(asyncio.all_tasks()))
+            return await super().page(account, cursor)
+
+    backend = Counting({"a": [[number(place)] for place in range(9)]}, delay=1)
+    assert len(await drained(sweep_of(backend, ["a"]))) == 9
+    assert tasks[1:] == [2] * 8
+
+
+async def test_a_sweep_that_was_left_holds_no_page() -> None:
+    """Pages that were fetched before its block ended are of accounts that were not reached."""
+    sweep = sweep_of(simple(30), concurrency=5)
+    async with sweep:
+        await anext(sweep)
+        await asyncio.sleep(1)
+    assert [page async for page in sweep] == []
+    assert sweep.report.numbers == sweep.report.outcomes[Outcome.DONE] == 1
+
+
 # Second looks
 
 
@@ -335,6 +420,30 @@ def test_second_looks_are_at_the_rows_where_pages_meet() -> None:
     assert report.complete
     assert sorted(backend.looks) == [("a", 2, "a-2"), ("a", 5, "a-5")]
     assert Counter(backend.pages) == Counter(("a", cursor) for cursor in (None, 3, 6, 6, 9))
+
+
+def test_a_page_that_is_no_longer_empty_is_read_again() -> None:
+    """A number was bought after it was read, so that others may have been missed as well."""
+    backend = Looking(6, {4: insert(6, 6)}, totals=False, ahead=2)
+    found, report = swept(backend)
+    assert len(found) == 7
+    assert report.accounts["changing", "a"].passes == 2
+    assert report.complete
+
+
+def test_an_empty_page_is_looked_at_in_the_same_way_as_before() -> None:
+    """Where pages should overlap, the windows of some rows only meet."""
+
+    class Windows(Overlapping):
+        async def page(self, account: str, cursor: Cursor | None = None) -> Page[Any]:
+            raise AssertionError
+
+    backend = Windows(12, {}, size=4, totals=False, ahead=2)
+    found, report = swept(backend)
+    assert len(found) == 12
+    assert report.accounts["changing", "a"].passes == 1
+    assert report.complete
+    assert backend.requests > report.pages
 
 
 def test_a_second_look_that_fails_fails_the_account() -> None:
