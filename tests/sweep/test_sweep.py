@@ -473,11 +473,13 @@ async def test_memory_does_not_grow_with_the_accounts() -> None:
 async def test_a_sweep_is_read_inside_its_block_and_once() -> None:
     """Both mistakes are named."""
     sweep = sweep_of(simple(1))
-    with pytest.raises(NotOpen, match="async with"):
+    with pytest.raises(NotOpen) as unopened:
         await anext(sweep)
+    assert str(unopened.value) == "a sweep is read inside its block: `async with phones.sweep(…) as sweep`"
     await drained(sweep)
-    with pytest.raises(UsageError, match="once"):
+    with pytest.raises(UsageError) as used:
         await drained(sweep)
+    assert str(used.value) == "a sweep can be used once; make another one"
 
 
 async def test_several_consumers_share_one_sweep() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import Counter
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ from phonesys import (
     Outcome,
     Page,
     PhoneSystemMissing,
+    SweepReport,
 )
 from phonesys.provider import NamedAccount
 from phonesys.sweep import Source, Sweep
@@ -475,6 +477,29 @@ async def test_a_sweep_describes_itself() -> None:
     await drained(sweep)
     assert repr(sweep) == "<Sweep of one, two: 3 numbers in 3 accounts>"
     assert repr(Sweep([])) == "<Sweep of nothing: not started>"
+
+
+async def test_a_sweep_has_sixty_four_requests_under_way() -> None:
+    """Unless told otherwise."""
+    backend = simple(200, delay=1)
+    await drained(sweep_of(backend))
+    assert backend.most_under_way == 64
+
+
+async def test_a_sweep_may_be_short() -> None:
+    """A deadline is any time, and a report may be given to be filled."""
+    report = SweepReport()
+    sweep = sweep_of(simple(9, delay=1), concurrency=1, deadline=0.5, report=report)
+    assert await drained(sweep) == []
+    assert sweep.report is report
+    assert report.timed_out
+
+
+async def test_a_sweep_logs_its_accounts(caplog: pytest.LogCaptureFixture) -> None:
+    """If the log is enabled for it."""
+    with caplog.at_level(logging.DEBUG, "phonesys"):
+        await drained(sweep_of(simple(1)))
+    assert any("acc_0" in record.getMessage() for record in caplog.records)
 
 
 async def test_numbers_of_a_sweep_are_those_of_its_pages() -> None:
