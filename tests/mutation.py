@@ -24,6 +24,12 @@ ROOT = Path(__file__).resolve().parents[1]
 EQUIVALENT = Path(__file__).with_name("equivalent_mutants.toml")
 
 _SWEEP = ("tests/sweep/test_sweep_run.py", "tests/sweep/test_sweep.py")
+_BACKENDS = (
+    "tests/backends/test_backend_options.py",
+    "tests/backends/test_backend_reads.py",
+    "tests/backends/test_backend_writes.py",
+    "tests/backends/test_backend_lost_writes.py",
+)
 _PAGES = (
     "tests/backends/test_backend_pages.py",
     "tests/backends/test_backend_paging.py",
@@ -89,16 +95,13 @@ TARGETS: dict[str, tuple[str, ...]] = {
     "phonesys/backends/paging.py": _PAGES,
     "phonesys/backends/agents/provider.py": (
         *_PAGES,
+        *_BACKENDS,
         "tests/backends/test_agents_lists.py",
         "tests/backends/test_agents_provider.py",
-        "tests/backends/test_backend_lost_writes.py",
-        "tests/backends/test_backend_reads.py",
-        "tests/backends/test_backend_writes.py",
     ),
     "phonesys/backends/leadconnector/provider.py": (
         *_PAGES,
-        "tests/backends/test_backend_reads.py",
-        "tests/backends/test_backend_writes.py",
+        *_BACKENDS,
         "tests/backends/test_leadconnector_provider.py",
     ),
     "phonesys/backends/leadconnector/oauth/credential.py": _APPS,
@@ -108,10 +111,8 @@ TARGETS: dict[str, tuple[str, ...]] = {
     ),
     "phonesys/backends/leadconnector/oauth/discovery.py": ("tests/oauth/test_oauth_discovery.py",),
     "phonesys/backends/leadping/provider.py": (
-        "tests/backends/test_backend_lost_writes.py",
-        "tests/backends/test_backend_reads.py",
-        "tests/backends/test_backend_pages.py",
-        "tests/backends/test_backend_writes.py",
+        *_PAGES,
+        *_BACKENDS,
         "tests/backends/test_leadping_provider.py",
     ),
 }
