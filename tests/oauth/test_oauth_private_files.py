@@ -5,6 +5,7 @@ import os
 import shutil
 import stat
 import subprocess
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,12 +13,17 @@ import pytest
 from phonesys import ConfigError
 from phonesys.oauth import FileTokenStore
 from phonesys.oauth.codec import Codec
+from phonesys.oauth.private_files import (
+    check_private_folder,
+    create_private_folder,
+    open_private,
+    read_private,
+)
 from tests.oauth.agencies import agency, backend, refreshes, store_of
 from tests.oauth.test_oauth_store import make_token
 
 if TYPE_CHECKING:
     from collections.abc import Generator
-    from pathlib import Path
 
     from phonesys.sandbox import Sandbox
 
@@ -142,3 +148,109 @@ async def test_a_mounted_file_is_rejected_before_a_token_is_spent(mounted: Path)
         async with store.lock("k"):
             raise AssertionError
     assert await store.load("k") == make_token("1")
+
+
+def refusal(path: Path, reason: str) -> str:
+    return f"token store: {path} cannot be trusted: {reason}; remove it, or choose another path"
+
+
+def descriptors() -> int:
+    return len(list(Path("/dev/fd").iterdir()))
+
+
+def test_what_another_user_could_have_planted_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the reason and what to do, and no descriptor stays open."""
+    target, link, twin = tmp_path / "target", tmp_path / "link", tmp_path / "twin"
+    target.write_bytes(b"x")
+    link.symlink_to(target)
+    twin.hardlink_to(target)
+    before = descriptors()
+    for path, reason in (
+        (link, "it is a link"),
+        (twin, "it is not an ordinary file with one name"),
+        (tmp_path, "it is not an ordinary file with one name"),
+    ):
+        with pytest.raises(ConfigError) as caught:
+            read_private(path)
+        assert str(caught.value) == refusal(path, reason)
+    twin.unlink()
+    monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
+    with pytest.raises(ConfigError) as caught:
+        read_private(target)
+    assert str(caught.value) == refusal(target, f"it belongs to another user ({os.getuid()})")
+    assert descriptors() == before
+
+
+def test_a_private_file_is_read_whole_or_is_missing(tmp_path: Path) -> None:
+    """Its mode is tightened where others could read it."""
+    path = tmp_path / "file"
+    assert read_private(path) is None
+    path.write_bytes(b"abc\n")
+    for mode in (0o604, 0o640, 0o610, 0o600, 0o400):
+        path.chmod(mode)
+        assert read_private(path) == b"abc\n"
+        assert stat.S_IMODE(path.stat().st_mode) == (mode if mode in {0o600, 0o400} else 0o600)
+
+
+def test_a_new_file_is_private_whatever_the_umask(tmp_path: Path) -> None:
+    """Also for the moment before its mode could be changed."""
+    mask = os.umask(0)
+    try:
+        os.close(open_private(tmp_path / "file", os.O_RDWR | os.O_CREAT))
+        create_private_folder(tmp_path / "a" / "b")
+    finally:
+        os.umask(mask)
+    assert stat.S_IMODE((tmp_path / "file").stat().st_mode) == 0o600
+    assert stat.S_IMODE((tmp_path / "a" / "b").stat().st_mode) == 0o700
+
+
+def test_descriptors_are_not_inherited(tmp_path: Path) -> None:
+    """A program that is started meanwhile would hold the lock."""
+    descriptor = open_private(tmp_path / "file", os.O_RDWR | os.O_CREAT)
+    try:
+        assert os.get_inheritable(descriptor) is False
+    finally:
+        os.close(descriptor)
+
+
+@pytest.mark.parametrize("kind", ["file", "link", "dangling link"])
+def test_a_folder_that_is_none_is_named(tmp_path: Path, kind: str) -> None:
+    """When it is made, and when it is looked at."""
+    path = tmp_path / "folder"
+    path.write_text("") if kind == "file" else path.symlink_to(tmp_path if kind == "link" else tmp_path / "x")
+    for act in (create_private_folder, check_private_folder):
+        with pytest.raises(ConfigError) as caught:
+            act(path)
+        assert str(caught.value) == refusal(path, "it is not a folder")
+
+
+@pytest.mark.parametrize("mode", [0o777, 0o750, 0o705, 0o710, 0o701])
+def test_a_folder_is_tightened(tmp_path: Path, mode: int) -> None:
+    """It exists, or it does not; both are said."""
+    folder = tmp_path / "folder"
+    assert check_private_folder(folder) is False
+    folder.mkdir()
+    folder.chmod(mode)
+    assert check_private_folder(folder) is True
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+
+
+def test_a_folder_that_cannot_be_tightened_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Others could read what is written there."""
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    folder.chmod(0o777)
+
+    def refuse(*_: Any) -> None:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    before = descriptors()
+    monkeypatch.setattr(os, "fchmod", refuse)
+    with pytest.raises(ConfigError) as caught:
+        check_private_folder(folder)
+    assert str(caught.value) == f"token store: {folder} is open to others: Operation not permitted"
+    assert descriptors() == before
