@@ -548,3 +548,18 @@ async def test_a_change_that_is_lost_in_the_second_method_says_what_it_was() -> 
             await provider.update("n1", status="PAUSED", account="b")
     assert caught.value.write is not None
     assert same(caught.value.write, lost("update", number_id="n1", wanted={"status": "PAUSED"}))
+
+
+async def test_numbers_that_were_created_under_one_name_are_not_told_apart() -> None:
+    """A number that the vendor chose is found by its name, as long as one was created under it."""
+    outcomes: list[str] = []
+    vendor = Vendor(create_number=TimeoutError())
+    async with backend("leadping", vendor) as provider:
+        for _ in range(2):
+            with pytest.raises(OutcomeUnknown) as caught:
+                await provider.create(name="N", account="b")
+            row = {"id": "n1", "number": FRESH, "name": "N"}
+            vendor.responses["list_numbers"] = {"items": [row]}
+            vendor.responses["get_number"] = {**row, "createdAt": datetime.now(UTC).isoformat()}
+            outcomes.append((await caught.value.reconcile(grace_period=0.0)).outcome)
+    assert outcomes == ["done", "unclear"]
