@@ -216,6 +216,8 @@ async def test_pages_ahead_are_named_as_pages_prove_full(kind: int) -> None:
         (3, None, {"hasMore": True}, ("1/3",)),
         (4, None, {"pages": 1}, ()),
         (3, None, {"pages": 2}, ("1/3",)),
+        (3, None, {"pages": 100_000}, ("1/3",)),
+        (3, None, {"pages": 100_001}, ()),
         (2, None, {"limit": 2}, ("1/2",)),
         (2, None, {"limit": 2, "hasMore": False}, ()),
         # A total names the whole plan, but not against the statement that there is more.

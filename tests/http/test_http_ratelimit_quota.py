@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import TYPE_CHECKING, Any
 
@@ -85,6 +86,21 @@ def test_a_quota_is_spent_until_it_resets(
     quotas.exhaust("a", 0.0)
     assert quotas
     assert not quotas.prune()
+
+
+def test_a_clock_that_is_set_back_blocks_no_account_for_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many seconds later, the quota has reset by the clock that is never set."""
+    seconds = 1000.0
+    monkeypatch.setattr(quota, "datetime", At)
+    monkeypatch.setattr(time, "monotonic", lambda: seconds)
+    quotas, At.moment = DailyQuotas(), NOON
+    quotas.exhaust("a", 60.0)
+    At.moment = NOON - timedelta(days=1)
+    seconds = 1059.9
+    with pytest.raises(QuotaExhausted):
+        quotas.check("a")
+    seconds = 1060.0
+    quotas.check("a")
 
 
 @pytest.mark.parametrize("deadline", [300.0, None])
