@@ -53,8 +53,8 @@ class Codec:
         try:
             document = _decode_envelope(raw)
         except _UNREADABLE:
-            document = _Envelope("", 0)
-        if document.format != FORMAT:
+            document = None
+        if document is None or document.format != FORMAT:
             raise _unusable(source, "it is damaged, or not a token file of phonesys")
         if document.version != VERSION:
             raise _unusable(
