@@ -315,3 +315,40 @@ def test_tokens_of_an_event_loop_that_has_ended_are_written_by_the_next(tmp_path
     asyncio.run(cache())
     asyncio.run(store.flush())
     assert asyncio.run(FileTokenStore(tmp_path / "tokens.json").load("a")) == token("a")
+
+
+async def test_a_cache_is_rewritten_once_outdated_lines_outweigh_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is never synced, since its tokens can be fetched again."""
+    monkeypatch.setattr("phonesys.oauth.cache_file._MIN_COMPACT_SIZE", 100)
+    monkeypatch.setattr(os, "fsync", failing(errno.EIO))
+    store, cache = (
+        FileTokenStore(tmp_path / "tokens.json", clock=Clock(1000.0)),
+        tmp_path / "tokens.json.d/cache",
+    )
+    batch, sizes = {f"k{number}": token(f"{number}") for number in range(20)}, list[int]()
+    for _ in range(12):
+        for key, each in batch.items():
+            store.cache(key, each)
+        await store.flush()
+        sizes.append(cache.stat().st_size // len(CODEC.encode(batch)))
+    assert sizes == [1, 2] + [3, 2] * 5
+    assert await FileTokenStore(tmp_path / "tokens.json").load("k7") == token("7")
+
+
+async def test_a_damaged_cache_is_named_and_its_successor_is_private(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """In the log, with the name that it has now."""
+    cache = tmp_path / "tokens.json.d" / "cache"
+    cache.parent.mkdir(mode=0o700)
+    cache.write_bytes(b"damaged\n")
+    store = FileTokenStore(tmp_path / "tokens.json")
+    store.cache("k", token("1"))
+    await store.flush()
+    assert caplog.messages == [
+        f"token store: {cache} was damaged or has another key; it is now cache-unreadable"
+    ]
+    assert stat.S_IMODE(cache.stat().st_mode) == 0o600
+    assert cache.read_bytes() == CODEC.encode({}) + CODEC.encode({"k": token("1")})
