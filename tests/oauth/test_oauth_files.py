@@ -352,3 +352,28 @@ async def test_a_damaged_cache_is_named_and_its_successor_is_private(
     ]
     assert stat.S_IMODE(cache.stat().st_mode) == 0o600
     assert cache.read_bytes() == CODEC.encode({}) + CODEC.encode({"k": token("1")})
+
+
+async def test_a_cache_that_was_replaced_by_a_larger_one_is_read_from_its_beginning(tmp_path: Path) -> None:
+    """It holds none of the tokens that the one before held."""
+    store = FileTokenStore(tmp_path / "tokens.json", clock=Clock(1000.0))
+    store.cache("a", token("a"))
+    await store.flush()
+    cache, other = tmp_path / "tokens.json.d" / "cache", tmp_path / "other"
+    other.write_bytes(CODEC.encode({f"b{number}": token("b") for number in range(9)}))
+    other.chmod(0o600)
+    other.replace(cache)
+    assert [await store.load(key) for key in ("a", "b0", "b8")] == [None, token("b"), token("b")]
+
+
+async def test_a_long_line_that_was_cut_short_leaves_nothing(tmp_path: Path) -> None:
+    """The next line stands in its place, and nothing follows it."""
+    store = FileTokenStore(tmp_path / "tokens.json", clock=Clock(1000.0))
+    store.cache("a", token("a"))
+    await store.flush()
+    cache = tmp_path / "tokens.json.d" / "cache"
+    with cache.open("ab") as file:
+        file.write(b'{"format":"phonesys-tokens",' + b" " * 5000)
+    store.cache("b", token("b"))
+    await store.flush()
+    assert cache.read_bytes() == CODEC.encode({"a": token("a")}) + CODEC.encode({"b": token("b")})
