@@ -51,9 +51,9 @@ from tests.chaos.steps import (
     RealSteps,
     Stepping,
     descriptors,
+    freeze_old_objects,
     ours,
     overheard,
-    quick_to_collect,
 )
 from tests.oauth.agencies import agency, backend, refreshes, store_of
 from tests.sweep.memory import Memory, number
@@ -636,13 +636,13 @@ def cancelled(points: int, seed: int, only: Iterable[str] = ()) -> Tally:
     """Cut every scene short, as often as its share of the points says."""
     tally = Tally()
     names = [name for name in (*VIRTUAL, *REAL) if not only or name in only]
-    with quick_to_collect():
-        for name in names:
-            scene, ways = {**VIRTUAL, **REAL}[name]
-            draw = random.Random(f"{seed} {name}")
-            kind = JumpingSteps if name in VIRTUAL else RealSteps
-            with asyncio.Runner(loop_factory=kind) as runner:
-                runner.run(_rounds(name, scene, ways, points // len(names), draw, tally))
+    freeze_old_objects()
+    for name in names:
+        scene, ways = {**VIRTUAL, **REAL}[name]
+        draw = random.Random(f"{seed} {name}")
+        kind = JumpingSteps if name in VIRTUAL else RealSteps
+        with asyncio.Runner(loop_factory=kind) as runner:
+            runner.run(_rounds(name, scene, ways, points // len(names), draw, tally))
     return tally
 
 

@@ -119,12 +119,10 @@ def overheard() -> Generator[list[str]]:
             sys.unraisablehook = before
 
 
-@contextmanager
-def quick_to_collect() -> Generator[None]:
-    """Freeze old objects, so that the collector can run after every round."""
+def freeze_old_objects() -> None:
+    """Make later collections quick, so that the collector can run after every round.
+
+    Old objects stay frozen: to thaw them would thaw the tests, too, which the suite has frozen.
+    """
     gc.collect()
     gc.freeze()
-    try:
-        yield
-    finally:
-        gc.unfreeze()

@@ -33,6 +33,7 @@ from phonesys.sandbox.agents import Envelope, Paging
 from phonesys.sandbox.faults import KINDS
 from tests.chaos.claims import Evidence, Found, breaches, given_up, history_of, moves_of, short
 from tests.chaos.promises import MOVING, plan_of
+from tests.chaos.steps import freeze_old_objects
 from tests.conftest import JumpingLoop
 from tests.oauth.agencies import agency, store_of
 
@@ -287,6 +288,7 @@ def _tally(scene: Scene, evidence: Evidence) -> Tally:
 def run(seeds: Iterable[int], options: Options, jobs: int = 1) -> Tally:
     """Run many seeds, in several processes if asked to."""
     total = Tally()
+    freeze_old_objects()
     if jobs == 1:
         for seed in seeds:
             total.add(run_seed(seed, options))
