@@ -327,26 +327,36 @@ async def test_a_cache_is_rewritten_once_outdated_lines_outweigh_the_others(
         FileTokenStore(tmp_path / "tokens.json", clock=Clock(1000.0)),
         tmp_path / "tokens.json.d/cache",
     )
-    batch, sizes = {f"k{number}": token(f"{number}") for number in range(20)}, list[int]()
+    whole, sizes = CODEC.encode({f"k{number}": token(f"{number}") for number in range(20)}), list[int]()
     for _ in range(12):
-        for key, each in batch.items():
-            store.cache(key, each)
+        for number in range(20):
+            store.cache(f"k{number}", token(f"{number}"))
         await store.flush()
-        sizes.append(cache.stat().st_size // len(CODEC.encode(batch)))
+        sizes.append(cache.stat().st_size // len(whole))
     assert sizes == [1, 2] + [3, 2] * 5
     assert await FileTokenStore(tmp_path / "tokens.json").load("k7") == token("7")
 
 
 async def test_a_damaged_cache_is_named_and_its_successor_is_private(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In the log, with the name that it has now."""
+    """In the log, with the name that it has now. The successor is private before it has its name."""
+    modes: list[int] = []
+    real = type(tmp_path).replace
+
+    def replace(path: Path, target: Path) -> Path:
+        modes.append(stat.S_IMODE(path.stat().st_mode))
+        return real(path, target)
+
     cache = tmp_path / "tokens.json.d" / "cache"
     cache.parent.mkdir(mode=0o700)
     cache.write_bytes(b"damaged\n")
+    cache.chmod(0o600)
     store = FileTokenStore(tmp_path / "tokens.json")
     store.cache("k", token("1"))
+    monkeypatch.setattr("pathlib.Path.replace", replace)
     await store.flush()
+    assert modes == [0o600, 0o600]
     assert caplog.messages == [
         f"token store: {cache} was damaged or has another key; it is now cache-unreadable"
     ]
