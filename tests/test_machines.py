@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
@@ -10,18 +10,39 @@ from tests.machines import __main__ as command
 from tests.machines.machine import MOUNTS, NEEDS, NETWORK, POSIX, POSTGRESQL, USERS
 from tests.machines.situations import SITUATIONS, Situation
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
 ORDINARY = [one for one in SITUATIONS if set(one.needs) <= {POSIX}]
+ALSO_TESTED = {
+    "a closed stdout": "cli/test_cli_environment::test_a_closed_stdout_is_one_line",
+    "a locale without unicode": "cli/test_cli_environment::test_any_locale_will_do",
+    "a reader that leaves early": "cli/test_cli_sweep::test_a_reader_that_leaves_ends_the_sweep",
+    "a stored sweep that is killed": (
+        "inventory/test_inventory_resume::test_a_killed_sweep_ends_with_the_truth"
+    ),
+    "signals in the middle of a sweep": "cli/test_cli_sweep::test_an_interrupted_sweep_ends_cleanly",
+}
+"""The tests of every run that make the same claims of the same program on any machine."""
 
 
-@pytest.mark.parametrize("situation", ORDINARY, ids=lambda one: one.name.replace(" ", "-"))
+@pytest.mark.parametrize(
+    "situation",
+    [
+        pytest.param(one, id=one.name.replace(" ", "-"), marks=[pytest.mark.long] * (one.name in ALSO_TESTED))
+        for one in ORDINARY
+    ],
+)
 def test_an_ordinary_machine(situation: Situation, tmp_path: Path) -> None:
     """Each situation that needs nothing special holds its claim."""
     if reason := NEEDS[POSIX]():
         pytest.skip(reason)
     situation.run(tmp_path)
+
+
+@pytest.mark.parametrize(("situation", "test"), ALSO_TESTED.items())
+def test_what_every_run_leaves_out_is_also_tested_elsewhere(situation: str, test: str) -> None:
+    """The other test is there."""
+    assert situation in {one.name for one in ORDINARY}
+    file, _, name = test.partition("::")
+    assert f"def {name}(" in (Path(__file__).parent / f"{file}.py").read_text()
 
 
 @pytest.fixture(autouse=True)

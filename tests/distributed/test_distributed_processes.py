@@ -163,7 +163,7 @@ async def test_a_driver_that_is_killed_leaves_no_process(tmp_path: Path) -> None
         "async def main():\n"
         "    runner = Processes(2)\n"
         "    work = sweep('tests.distributed.systems:in_memory', runner=runner, shards=20, snapshot='n',\n"
-        "                 store='s.db', arguments={'count': 200, 'delay': 0.2}, concurrency=1)\n"
+        "                 store='s.db', arguments={'count': 100, 'delay': 0.1}, concurrency=1)\n"
         "    async with work:\n"
         "        await anext(work)\n"
         "        print(*runner.pids, flush=True)\n"
@@ -187,12 +187,12 @@ async def test_a_driver_that_is_killed_leaves_no_process(tmp_path: Path) -> None
     async with asyncio.timeout(PATIENCE):
         while any(map(is_running, pids)):  # noqa: ASYNC110
             await asyncio.sleep(0.01)
-    work = sweep(systems.in_memory, arguments={"count": 200}, runner=InProcess(), store=tmp_path / "s.db")
+    work = sweep(systems.in_memory, arguments={"count": 100}, runner=InProcess(), store=tmp_path / "s.db")
     await consume(work)
     assert work.snapshot == "n"
     assert work.shards == 20
     assert work.resumed > 0
-    assert work.report.outcomes == {Outcome.DONE: 200}
+    assert work.report.outcomes == {Outcome.DONE: 100}
 
 
 def is_running(pid: int) -> bool:
