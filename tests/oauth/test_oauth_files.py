@@ -14,6 +14,7 @@ from phonesys import ConfigError
 from phonesys.oauth import FileTokenStore, Token
 from phonesys.oauth.codec import Codec
 from phonesys.oauth.durable_file import DurableTokenFile
+from phonesys.oauth.lock import acquire_lock_blocking
 from phonesys.secret import Secret
 from tests.oauth.agencies import Clock
 
@@ -387,3 +388,142 @@ async def test_a_long_line_that_was_cut_short_leaves_nothing(tmp_path: Path) -> 
     store.cache("b", token("b"))
     await store.flush()
     assert cache.read_bytes() == CODEC.encode({"a": token("a")}) + CODEC.encode({"b": token("b")})
+
+
+@pytest.mark.parametrize("act", ["save", "forget_all", "lock"])
+async def test_every_change_names_the_file_that_cannot_be_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, act: str
+) -> None:
+    """And leaves the one that is there."""
+    store, path = FileTokenStore(tmp_path / "tokens.json"), tmp_path / "tokens.json"
+    await store.save("k", token("1"))
+    before = path.read_bytes()
+
+    async def lock() -> None:
+        async with store.lock("k"):
+            raise AssertionError
+
+    acts: dict[str, Callable[[], Any]] = {
+        "save": lambda: store.save("k", token("2")),
+        "forget_all": lambda: store.forget_all("k"),
+        "lock": lock,
+    }
+    monkeypatch.setattr("pathlib.Path.replace", failing(errno.EACCES))
+    with pytest.raises(ConfigError) as caught:
+        await acts[act]()
+    assert str(caught.value) == f"token store: {path}: Permission denied"
+    assert path.read_bytes() == before
+
+
+async def test_forgetting_waits_for_the_lock_of_the_main_file(tmp_path: Path) -> None:
+    """Another process may be writing it."""
+    folder = tmp_path / "tokens.json.d"
+    main = staging(tmp_path)
+    main.commit("k", token("1"))
+    impatient = DurableTokenFile(tmp_path / "tokens.json", folder, CODEC, lock_timeout=0.0)
+    with acquire_lock_blocking(folder / "lock", timeout=0.0):
+        for act in (lambda: impatient.delete("k"), lambda: impatient.ensure_writable("k")):
+            with pytest.raises(ConfigError, match="another process has held"):
+                act()
+    assert main.delete("k") == {"k"}
+
+
+async def test_a_staged_file_that_cannot_be_used_is_named(tmp_path: Path) -> None:
+    """If it is damaged. One that was cut short never counted, and stays as it is."""
+    store = FileTokenStore(tmp_path / "tokens.json")
+    staging(tmp_path).stage("k", token("1"))
+    (staged,) = (tmp_path / "tokens.json.d").iterdir()
+    whole = staged.read_bytes()
+    staged.write_bytes(whole[:-20])
+    assert await store.load("k") is None
+    assert await store.forget_all("") == 0
+    staged.write_bytes(b"damaged\n")
+    for act in (store.load("k"), store.forget_all("")):
+        with pytest.raises(ConfigError) as caught:
+            await act
+        assert str(caught.value).startswith(f"token store: {staged} cannot be used: it is damaged")
+
+
+async def test_a_rehearsal_keeps_the_file_byte_for_byte(tmp_path: Path) -> None:
+    """Also one that was written by hand. One that cannot be used is named."""
+    path, store = tmp_path / "tokens.json", FileTokenStore(tmp_path / "tokens.json")
+    by_hand = b'{ "format": "phonesys-tokens",\n  "version": 1, "tokens": {} }\n'
+    path.write_bytes(by_hand)
+    async with store.lock("k"):
+        assert path.read_bytes() == by_hand
+    path.write_bytes(b"damaged\n")
+    with pytest.raises(ConfigError) as caught:
+        async with store.lock("k"):
+            raise AssertionError
+    assert str(caught.value).startswith(f"token store: {path} cannot be used: it is damaged")
+
+
+async def test_a_full_disk_is_the_error_of_a_rehearsal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Even if not a byte of the probe could be written."""
+    store = FileTokenStore(tmp_path / "tokens.json")
+    real = os.open
+
+    def full(path: Any, flags: int, *arguments: Any) -> int:
+        if "probe" in str(path):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
+        return real(path, flags, *arguments)
+
+    monkeypatch.setattr(os, "open", full)
+    with pytest.raises(ConfigError) as caught:
+        async with store.lock("k"):
+            raise AssertionError
+    assert str(caught.value) == f"token store: {tmp_path / 'tokens.json'}: No space left on device"
+
+
+async def test_a_successor_is_written_where_only_the_owner_may_look(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the folder beside the file, and private before it has its name."""
+    written: list[tuple[str, int]] = []
+    real = type(tmp_path).replace
+
+    def replace(path: Path, target: Path) -> Path:
+        written.append((path.parent.name, stat.S_IMODE(path.stat().st_mode)))
+        return real(path, target)
+
+    monkeypatch.setattr("pathlib.Path.replace", replace)
+    await FileTokenStore(tmp_path / "tokens.json").save("k", token("1"))
+    assert written == [("tokens.json.d", 0o600)]
+
+
+def test_a_file_is_decoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Until it changes: thousands of locations ask for their tokens."""
+    main, decoded = staging(tmp_path), list[str]()
+    main.commit("k", token("1"))
+    real = Codec.decode
+
+    def decode(codec: Codec, raw: bytes, source: str) -> Any:
+        decoded.append(source)
+        return real(codec, raw, source)
+
+    monkeypatch.setattr(Codec, "decode", decode)
+    for _ in range(10):
+        assert main.find("k") == token("1")
+    assert decoded == [str(tmp_path / "tokens.json")]
+    staging(tmp_path).commit("k", token("2"))
+    decoded.clear()
+    assert main.find("k") == token("2")
+    assert len(decoded) == 1
+
+
+def test_a_file_that_is_planted_in_the_last_moment_is_not_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After the one before it was removed, and before the token is staged."""
+    target = tmp_path / "target"
+    target.write_bytes(b"precious")
+    staging(tmp_path).stage("k", token("1"))
+    (staged,) = (tmp_path / "tokens.json.d").iterdir()
+    staged.unlink()
+    staged.hardlink_to(target)
+    monkeypatch.setattr("pathlib.Path.unlink", lambda *_, **__: None)
+    with pytest.raises(ConfigError, match="File exists"):
+        staging(tmp_path).stage("k", token("2"))
+    assert target.read_bytes() == b"precious"
