@@ -370,6 +370,7 @@ async def test_a_cache_that_was_replaced_by_a_larger_one_is_read_from_its_beginn
     store = FileTokenStore(tmp_path / "tokens.json", clock=Clock(1000.0))
     store.cache("a", token("a"))
     await store.flush()
+    assert await store.load("a") == token("a")
     cache, other = tmp_path / "tokens.json.d" / "cache", tmp_path / "other"
     other.write_bytes(CODEC.encode({f"b{number}": token("b") for number in range(9)}))
     other.chmod(0o600)
