@@ -16,6 +16,7 @@ from phonesys.oauth.codec import Codec
 from phonesys.oauth.durable_file import DurableTokenFile
 from phonesys.oauth.lock import acquire_lock_blocking
 from phonesys.secret import Secret
+from tests.conftest import PATIENCE
 from tests.oauth.agencies import Clock
 
 if TYPE_CHECKING:
@@ -528,3 +529,83 @@ def test_a_file_that_is_planted_in_the_last_moment_is_not_written(
     with pytest.raises(ConfigError, match="File exists"):
         staging(tmp_path).stage("k", token("2"))
     assert target.read_bytes() == b"precious"
+
+
+async def test_only_the_first_look_is_taken_in_a_thread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It reads the whole file; others read what was added, which is nothing for most."""
+    store, threads = FileTokenStore(tmp_path / "tokens.json"), list[object]()
+    await store.save("k", token("1"))
+    real = asyncio.to_thread
+
+    async def counted(function: Callable[..., Any], *arguments: Any) -> Any:
+        threads.append(function)
+        return await real(function, *arguments)
+
+    monkeypatch.setattr(asyncio, "to_thread", counted)
+    for _ in range(3):
+        assert await store.load("k") == token("1")
+    assert len(threads) == 1
+
+
+async def test_a_cached_token_is_forgotten_by_all(tmp_path: Path) -> None:
+    """Its deletion is a line like others, which other processes read."""
+    store, other = (FileTokenStore(tmp_path / "tokens.json", clock=Clock(1000.0)) for _ in range(2))
+    store.cache("loc", token("1"))
+    await store.flush()
+    assert await other.load("loc") == token("1")
+    await store.forget("loc")
+    assert await other.load("loc") is None
+    other.cache("x", token("x"))
+    await other.flush()
+    lines = (tmp_path / "tokens.json.d" / "cache").read_bytes().splitlines(keepends=True)
+    assert [CODEC.decode(line, "") for line in lines] == [
+        {"loc": token("1")}, {"loc": None}, {"x": token("x")},
+    ]  # fmt: skip
+
+
+async def test_a_flush_ends_a_writer_that_sleeps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also after an earlier one has written."""
+    store = FileTokenStore(tmp_path / "tokens.json")
+    monkeypatch.setattr("phonesys.oauth.file._WRITE_DELAY", 0.0)
+    store.cache("a", token("a"))
+    (writer,) = asyncio.all_tasks() - {asyncio.current_task()}
+    await writer
+    monkeypatch.setattr("phonesys.oauth.file._WRITE_DELAY", 10 * PATIENCE)
+    store.cache("b", token("b"))
+    await asyncio.sleep(0)
+    async with asyncio.timeout(PATIENCE):
+        await store.flush()
+    assert await FileTokenStore(tmp_path / "tokens.json").load("b") == token("b")
+
+
+async def test_a_batch_is_written_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A flush waits for the write that runs, and has nothing else to write."""
+    monkeypatch.setattr("phonesys.oauth.file._WRITE_DELAY", 0.0)
+    store = FileTokenStore(tmp_path / "tokens.json")
+    store.cache("a", token("a"))
+    while store._pending:  # noqa: ASYNC110 -- until the writer took it
+        await asyncio.sleep(0)
+    await store.flush()
+    assert (tmp_path / "tokens.json.d" / "cache").read_bytes() == CODEC.encode({"a": token("a")})
+
+
+async def test_a_cache_that_cannot_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the reason, and without the file's content in the error."""
+    store = FileTokenStore(tmp_path / "tokens.json")
+    store.cache("a", token("a"))
+    await store.flush()
+    cache = tmp_path / "tokens.json.d" / "cache"
+    real = os.open
+
+    def denied(path: Any, flags: int, *arguments: Any) -> int:
+        if path == cache:
+            raise OSError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return real(path, flags, *arguments)
+
+    monkeypatch.setattr(os, "open", denied)
+    with pytest.raises(ConfigError) as caught:
+        await store.load("a")
+    assert str(caught.value) == f"token store: {cache}: Permission denied"
+    assert caught.value.__context__ is None
