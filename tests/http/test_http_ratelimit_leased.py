@@ -625,3 +625,77 @@ def test_a_window_is_kept_until_its_task_has_ended(jumping: Run) -> None:
         assert len(asyncio.all_tasks()) == 1
 
     jumping(main())
+
+
+def test_a_program_that_has_never_seen_the_store_uses_the_whole_limit(
+    jumping: Run, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A window later, since it knows of no other program. What it sent long ago is not told."""
+
+    async def main() -> None:
+        store, loop, limit = Recorder(), asyncio.get_running_loop(), RateLimit(3, per=10.0)
+        store.gone = True
+        window, times = store.window(limit), list[float]()
+        for _ in range(12):
+            await window.acquire(loop.time(), FOREVER)
+            window.complete(loop.time())
+            times.append(loop.time())
+        first = times[0]
+        assert first == approximately(1010.0)
+        assert times == [approximately(first + number // 3 * 10.0) for number in range(12)]
+        store.gone = False
+        await asyncio.sleep(0.6)
+        told = store.trades[-1]["unleased"]
+        assert len(told) == 3
+        assert max(told) < 1.0
+        await window.finish()
+
+    jumping(main())
+    assert caplog.messages == [
+        "the window of company is not shared: gone; this program uses 3 of 3 requests",
+        "the window of company is shared again",
+    ]
+
+
+def test_a_window_that_is_shared_again_counts_its_own_requests_only(jumping: Run) -> None:
+    """Not those that the others might have sent; what it sent itself still counts for a window."""
+
+    async def main() -> None:
+        store, loop, limit = Recorder(programs=2), asyncio.get_running_loop(), RateLimit(4, per=10.0)
+        window = store.window(limit)
+        await window.acquire(loop.time(), FOREVER)
+        window.complete(loop.time())
+        store.gone = True
+        waiting = asyncio.create_task(window.acquire(loop.time(), FOREVER))
+        await asyncio.sleep(2.0)
+        assert not waiting.done()
+        store.gone = False
+        await waiting
+        assert loop.time() < 1004.0
+        await asyncio.gather(*(window.acquire(loop.time(), FOREVER) for _ in range(2)))
+        with pytest.raises(WaitTooLong):
+            await window.acquire(loop.time(), 1009.9)
+        for _ in range(3):
+            window.complete(loop.time())
+        await window.finish()
+
+    jumping(main())
+
+
+def test_a_blocked_window_asks_for_no_lease(jumping: Run) -> None:
+    """Until the block ends. Then it asks at once."""
+
+    async def main() -> None:
+        store, loop = Recorder(), asyncio.get_running_loop()
+        window = store.window()
+        window.block_until(loop.time() + 7.0)
+        waiting = asyncio.create_task(window.acquire(loop.time(), FOREVER))
+        await asyncio.sleep(6.9)
+        assert store.trades == []
+        await waiting
+        assert loop.time() == approximately(1007.0)
+        assert [trade["wanted"] for trade in store.trades] == [1]
+        window.complete(loop.time())
+        await window.finish()
+
+    jumping(main())
