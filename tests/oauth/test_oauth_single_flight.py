@@ -13,6 +13,7 @@ import pytest
 from phonesys import ConfigError
 from phonesys.errors import BadRequest
 from phonesys.oauth import FileTokenStore, SingleFlight, Token
+from phonesys.oauth.lock import try_lock
 from tests.oauth.test_oauth_store import make_token
 
 if TYPE_CHECKING:
@@ -126,3 +127,24 @@ async def test_a_file_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="not a token file of phonesys"):
         await FileTokenStore(tmp_path / "tokens.json").fetch_once("loc", vendor, is_wanted=wanted)
     assert vendor.given == []
+
+
+async def test_one_task_at_a_time_tries_a_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Thousands that wait for another process do not poll its lock all at once."""
+    holder, store = (FileTokenStore(tmp_path / "tokens.json") for _ in range(2))
+    vendor, tried = Vendor("1"), list[object]()
+    held = asyncio.create_task(holder.fetch_once("loc", vendor, is_wanted=wanted))
+    await vendor.wait_asked()
+
+    def counted(path: Path) -> Any:
+        tried.append(asyncio.current_task())
+        return try_lock(path)
+
+    monkeypatch.setattr("phonesys.oauth.file.try_lock", counted)
+    tasks = [asyncio.create_task(store.fetch_once("loc", vendor, is_wanted=wanted)) for _ in range(5)]
+    while len(tried) < 4:  # noqa: ASYNC110 -- it is tried again after a moment
+        await asyncio.sleep(0)
+    assert len(set(tried)) == 1
+    vendor.may_respond.set()
+    assert await asyncio.gather(held, *tasks) == [make_token("1")] * 6
+    assert vendor.given == [None]
