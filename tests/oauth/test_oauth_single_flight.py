@@ -35,7 +35,7 @@ class Vendor:
 
     async def wait_asked(self, *tasks: asyncio.Task[Token]) -> None:
         """Wait until one of the tasks asks, or has ended without."""
-        while not self.given and not any(task.done() for task in tasks):
+        while not self.given and not any(task.done() for task in tasks):  # noqa: ASYNC110 -- no event tells
             await asyncio.sleep(0)
 
 
@@ -143,7 +143,7 @@ async def test_one_task_at_a_time_tries_a_lock(tmp_path: Path, monkeypatch: pyte
 
     monkeypatch.setattr("phonesys.oauth.file.try_lock", counted)
     tasks = [asyncio.create_task(store.fetch_once("loc", vendor, is_wanted=wanted)) for _ in range(5)]
-    while len(tried) < 4 and not any(task.done() for task in tasks):
+    while len(tried) < 4 and not any(task.done() for task in tasks):  # noqa: ASYNC110 -- no event tells
         await asyncio.sleep(0)
     assert len(set(tried)) == 1
     vendor.may_respond.set()
