@@ -102,7 +102,8 @@ class SweepRun:
             if progress.error is None:
                 self._on_delivered(progress, page)
                 return page
-        self._report.elapsed = self._loop.time() - self._started
+        if not self.group.cancel_scope.cancel_called:
+            self._report.elapsed = self._loop.time() - self._started
         raise self._error or StopAsyncIteration
 
     def _on_delivered(self, progress: AccountProgress, page: Page[PhoneNumber]) -> None:

@@ -222,6 +222,7 @@ def test_a_sweep_that_has_ended_meets_no_deadline(jumping: Run) -> None:
             await asyncio.sleep(1)
         assert sweep.report.elapsed == pytest.approx(3)
         await asyncio.sleep(100)
+        assert [page async for page in sweep] == []
         assert sweep.report.elapsed == pytest.approx(3)
         assert not sweep.report.timed_out
         assert sweep.report.complete
