@@ -44,7 +44,7 @@ PAGES = [page for page in sorted(DOCS.rglob("*.md")) if commands(page)]
 @pytest.fixture
 def vendors() -> Iterator[Sandbox]:
     """Serve fewer locations than `phonesys sandbox`, with the ids of the same seed."""
-    with serving(locations=60, seed=1, enforce_limits=False) as sandbox:
+    with serving(locations=12, seed=1, enforce_limits=False) as sandbox:
         sandbox.oauth.client_id = CLIENT_ID
         yield sandbox
 
