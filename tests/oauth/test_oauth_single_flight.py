@@ -6,6 +6,8 @@ import asyncio
 import errno
 import logging
 import os
+import time
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,9 +16,11 @@ from phonesys import ConfigError
 from phonesys.errors import BadRequest
 from phonesys.oauth import FileTokenStore, SingleFlight, Token
 from phonesys.oauth.lock import try_lock
+from phonesys.oauth.single_flight import Claim, FetchesOnce
 from tests.oauth.test_oauth_store import make_token
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
     from pathlib import Path
 
 
@@ -149,3 +153,83 @@ async def test_one_task_at_a_time_tries_a_lock(tmp_path: Path, monkeypatch: pyte
     vendor.may_respond.set()
     assert await asyncio.gather(held, *tasks) == [make_token("1")] * 6
     assert vendor.given == [None]
+
+
+class Claims(FetchesOnce):
+    """A store whose claims are refused until a time of its own clock, and whose other steps may fail."""
+
+    _max_poll = 0.05
+
+    def __init__(
+        self, monkeypatch: pytest.MonkeyPatch, *, free_at: float = 0.0, timeout: float = 60.0
+    ) -> None:
+        self._lock_timeout = timeout
+        self._free_at = 1000.0 + free_at
+        self.now = 1000.0
+        self.pauses: list[float] = []
+        self.claims = 0
+        self.failure: ConfigError | None = None
+        self.tokens: dict[str, Token] = {}
+        self.cached: dict[str, Token] = {}
+        monkeypatch.setattr(time, "monotonic", lambda: self.now)
+        monkeypatch.setattr(asyncio, "sleep", self._pause)
+
+    async def _pause(self, seconds: float) -> None:
+        self.pauses.append(seconds)
+        self.now = round(self.now + seconds, 6)
+
+    def _fail(self) -> None:
+        if self.failure is not None:
+            raise self.failure
+
+    async def load(self, key: str) -> Token | None:
+        self._fail()
+        return self.tokens.get(key)
+
+    @asynccontextmanager
+    async def _claim(self, key: str) -> AsyncGenerator[Claim]:
+        self.claims += 1
+        yield Claim(self.now >= self._free_at, self.tokens.get(key))
+
+    async def _keep_fetched(self, key: str, token: Token) -> None:
+        self._fail()
+        self.tokens[key] = token
+
+    def cache(self, key: str, token: Token) -> None:
+        self.cached[key] = token
+
+
+async def fetched(_stored: Token | None) -> Token:
+    return make_token("1")
+
+
+async def test_a_token_that_is_there_costs_no_claim(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Most calls find one."""
+    store = Claims(monkeypatch)
+    store.tokens["loc"] = make_token("0")
+    assert await store.fetch_once("loc", fetched, is_wanted=wanted) == make_token("0")
+    assert store.claims == 0
+
+
+async def test_a_claim_is_tried_less_and_less_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From two milliseconds up to the store's own limit, and until the time-out is over."""
+    store = Claims(monkeypatch, free_at=0.2)
+    assert await store.fetch_once("loc", fetched, is_wanted=wanted) == make_token("1")
+    assert store.pauses == [0.002, 0.004, 0.008, 0.016, 0.032, 0.05, 0.05, 0.05]
+    store = Claims(monkeypatch, free_at=9.0, timeout=0.014)
+    assert await store.fetch_once("loc", fetched, is_wanted=wanted) == make_token("1")
+    assert store.pauses == [0.002, 0.004, 0.008, 0.016]
+
+
+async def test_a_store_that_fails_costs_a_fetch(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The log says what failed. The token is kept in memory."""
+    store = Claims(monkeypatch)
+    store.failure = ConfigError("store gone")
+    caplog.set_level(logging.DEBUG, "phonesys")
+    assert await store.fetch_once("loc", fetched, is_wanted=wanted) == make_token("1")
+    assert store.cached == {"loc": make_token("1")}
+    assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
+        ("DEBUG", "store gone"), ("WARNING", "cached tokens were not written: store gone"),
+    ]  # fmt: skip
