@@ -22,8 +22,8 @@ _EXTRA_FLAGS = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0) | _NO_FO
 def create_private_folder(path: Path) -> None:
     """Create a folder of mode 0700, or check the one that exists."""
     try:
-        path.mkdir(mode=_FOLDER_MODE, parents=True, exist_ok=True)
-    except FileExistsError:  # a file, or a link to nothing: the check names it
+        path.mkdir(mode=_FOLDER_MODE, parents=True)
+    except FileExistsError:  # the check names what is no folder
         pass
     except OSError as failure:
         raise ConfigError(f"token store: {path} cannot be created: {failure.strerror}") from None

@@ -180,6 +180,9 @@ def test_what_another_user_could_have_planted_is_named(
     with pytest.raises(ConfigError) as caught:
         read_private(target)
     assert str(caught.value) == refusal(target, f"it belongs to another user ({os.getuid()})")
+    with pytest.raises(ConfigError) as caught:
+        check_private_folder(tmp_path)
+    assert str(caught.value) == refusal(tmp_path, f"it belongs to another user ({os.getuid()})")
     assert descriptors() == before
 
 
@@ -194,8 +197,13 @@ def test_a_private_file_is_read_whole_or_is_missing(tmp_path: Path) -> None:
         assert stat.S_IMODE(path.stat().st_mode) == (mode if mode in {0o600, 0o400} else 0o600)
 
 
-def test_a_new_file_is_private_whatever_the_umask(tmp_path: Path) -> None:
-    """Also for the moment before its mode could be changed."""
+def refuse(*_: Any) -> None:
+    raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+
+def test_a_new_file_is_private_whatever_the_umask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From the first moment on, so that no mode has to be changed."""
+    monkeypatch.setattr(os, "fchmod", refuse)
     mask = os.umask(0)
     try:
         os.close(open_private(tmp_path / "file", os.O_RDWR | os.O_CREAT))
@@ -204,6 +212,8 @@ def test_a_new_file_is_private_whatever_the_umask(tmp_path: Path) -> None:
         os.umask(mask)
     assert stat.S_IMODE((tmp_path / "file").stat().st_mode) == 0o600
     assert stat.S_IMODE((tmp_path / "a" / "b").stat().st_mode) == 0o700
+    create_private_folder(tmp_path / "a" / "b")
+    assert check_private_folder(tmp_path / "a" / "b") is True
 
 
 def test_descriptors_are_not_inherited(tmp_path: Path) -> None:
@@ -245,12 +255,31 @@ def test_a_folder_that_cannot_be_tightened_is_an_error(
     folder.mkdir()
     folder.chmod(0o777)
 
-    def refuse(*_: Any) -> None:
-        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
-
     before = descriptors()
     monkeypatch.setattr(os, "fchmod", refuse)
     with pytest.raises(ConfigError) as caught:
         check_private_folder(folder)
     assert str(caught.value) == f"token store: {folder} is open to others: Operation not permitted"
     assert descriptors() == before
+
+
+@pytest.mark.parametrize("kind", ["link", "file"])
+def test_what_replaces_a_folder_in_the_last_moment_is_not_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """After it was looked at, and before its mode is changed."""
+    target, path = tmp_path / "target", tmp_path / "folder"
+    target.mkdir()
+    target.chmod(0o777)
+    looked_at = target.lstat()
+    if kind == "link":
+        path.symlink_to(target)
+    else:
+        path.write_bytes(b"")
+        path.chmod(0o666)
+    with monkeypatch.context() as patched:
+        patched.setattr("pathlib.Path.lstat", lambda _path: looked_at)
+        with pytest.raises(ConfigError, match=r"is open to others: (Not a directory|Too many levels)"):
+            check_private_folder(path)
+    assert stat.S_IMODE(target.stat().st_mode) == 0o777
+    assert stat.S_IMODE(path.stat().st_mode) == (0o777 if kind == "link" else 0o666)
