@@ -104,6 +104,9 @@ def test_a_lower_limit_of_the_vendor_is_obeyed(loop: asyncio.AbstractEventLoop) 
     assert window.ready_at(0.0, ahead=1) == 10.0
     window.sync(2, 3, 0.0)
     assert free(window, 0.0) == 1
+    window.sync(0, 1, 0.0)
+    assert free(window, 0.0) == 0
+    assert free(window, 10.0) == 1
 
 
 @pytest.mark.parametrize(
@@ -130,6 +133,15 @@ def test_a_count_that_is_older_than_requests_in_flight_is_no_news(loop: asyncio.
     window.complete(0.0)
     window.sync(2, 4, 0.0)
     assert free(window, 0.0) == 2
+
+
+def test_a_window_that_others_have_left_is_whole_again(loop: asyncio.AbstractEventLoop) -> None:
+    """The vendor says that nothing of it is used."""
+    window = used(loop)
+    window.sync(1, 4, 0.0)
+    assert free(window, 0.0) == 1
+    window.sync(4, 4, 0.0)
+    assert free(window, 0.0) == 4
 
 
 def test_429s_slow_the_window_down(loop: asyncio.AbstractEventLoop) -> None:
@@ -198,7 +210,8 @@ def test_completions_without_a_limit_are_not_kept(loop: asyncio.AbstractEventLoo
     """A window that never fills costs nothing."""
     window = used(loop, *[0.0] * 1000, limit=UNLIMITED)
     assert window.completions(0.0, UNLIMITED.requests) == []
-    window.on_rejected(0.0, 5.0)
+    for _ in range(3):
+        window.on_rejected(0.0, 5.0)
     assert [window.try_acquire(at) for at in (4.9, 5.0, 5.0)] == [False, True, False]
     window.complete(5.0)
     assert window.completions(5.0, UNLIMITED.requests) == []
