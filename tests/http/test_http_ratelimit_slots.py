@@ -249,7 +249,7 @@ def test_a_waiter_whose_time_is_up_says_how_long_it_would_take(jumping: Run) -> 
         with pytest.raises(WaitTooLong) as caught:
             await waiting
         assert loop.time() == 1012.0
-        assert caught.value.delay >= 0.0
+        assert 0.0 <= caught.value.delay <= 10.0
         assert str(caught.value) == str(caught.value.delay)
 
     jumping(main())
@@ -265,3 +265,40 @@ def test_a_limit_that_is_none_is_shown(limit: Any) -> None:
         "limit: expected at least 1 request per a positive number of seconds, got "
         f"RateLimit(requests={requests!r}, per={per!r})"
     )
+
+
+def test_a_wait_may_end_with_its_deadline_and_not_after_it(jumping: Run) -> None:
+    """Behind another waiter it takes another window."""
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        window = used(loop, loop.time(), limit=RateLimit(1, per=10.0))
+        first = asyncio.create_task(window.acquire(loop.time(), loop.time() + 10.0))
+        await asyncio.sleep(0)
+        with pytest.raises(WaitTooLong) as caught:
+            await window.acquire(loop.time(), loop.time() + 19.9)
+        assert (caught.value.delay, loop.time()) == (20.0, 1000.0)
+        await first
+        assert loop.time() == 1010.0
+
+    jumping(main())
+
+
+def test_a_waiter_that_is_cancelled_as_it_is_woken_leaves_its_slot(jumping: Run) -> None:
+    """The next call gets it at once."""
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        window = used(loop, in_flight=1, limit=RateLimit(1, per=10.0))
+        waiting = asyncio.create_task(window.acquire(loop.time(), inf))
+        await asyncio.sleep(0)
+        window.cancel(loop.time())
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)  # it has been woken, and has not run yet
+        assert not window.try_acquire(loop.time())
+        assert waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+        assert waiting.cancelled()
+        assert window.try_acquire(loop.time())
+
+    jumping(main())
