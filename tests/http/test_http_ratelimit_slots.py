@@ -267,16 +267,19 @@ def test_a_limit_that_is_none_is_shown(limit: Any) -> None:
     )
 
 
-def test_a_wait_may_end_with_its_deadline_and_not_after_it(jumping: Run) -> None:
-    """Behind another waiter it takes another window."""
+def test_a_wait_up_to_the_deadline_is_not_begun(jumping: Run) -> None:
+    """It would end with the deadline. Behind another waiter, a wait takes another window."""
 
     async def main() -> None:
         loop = asyncio.get_running_loop()
         window = used(loop, loop.time(), limit=RateLimit(1, per=10.0))
-        first = asyncio.create_task(window.acquire(loop.time(), loop.time() + 10.0))
+        with pytest.raises(WaitTooLong) as caught:
+            await window.acquire(loop.time(), loop.time() + 10.0)
+        assert (caught.value.delay, loop.time()) == (10.0, 1000.0)
+        first = asyncio.create_task(window.acquire(loop.time(), loop.time() + 10.1))
         await asyncio.sleep(0)
         with pytest.raises(WaitTooLong) as caught:
-            await window.acquire(loop.time(), loop.time() + 19.9)
+            await window.acquire(loop.time(), loop.time() + 20.0)
         assert (caught.value.delay, loop.time()) == (20.0, 1000.0)
         await first
         assert loop.time() == 1010.0

@@ -112,7 +112,7 @@ class SlidingWindow:
         if self._waiters is None:
             self._waiters = WaitQueue()
         ready_at = self.ready_at(now, len(self._waiters))
-        if ready_at > deadline:
+        if ready_at >= deadline:
             raise WaitTooLong(ready_at - now)
         self._schedule_wakeup(now)
         try:
