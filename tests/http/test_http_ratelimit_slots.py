@@ -166,7 +166,7 @@ def test_429s_slow_the_window_down(loop: asyncio.AbstractEventLoop) -> None:
 def test_429s_in_a_row_cost_more_than_stray_ones(
     loop: asyncio.AbstractEventLoop, served: list[int], capacity: int
 ) -> None:
-    """The next one counts as such unless another request was served between the two."""
+    """The next one counts as such unless another was served between the two. Time gives slots back."""
     window, sent = used(loop, limit=RateLimit(100, per=10.0)), 0
     for requests in (0, *served):
         for _ in range(requests):
@@ -180,6 +180,8 @@ def test_429s_in_a_row_cost_more_than_stray_ones(
         window.complete(0.0)
         sent += 1
     assert sent == capacity
+    assert not window.try_acquire(0.0)
+    assert window.try_acquire(2.0)
 
 
 def test_a_window_is_put_away_as_its_completions(loop: asyncio.AbstractEventLoop) -> None:
