@@ -1,4 +1,9 @@
-"""Verification of one pass over an account: the rows of its pages, and whether they are consistent."""
+"""Verification of one pass over an account: the rows of its pages, and whether they are consistent.
+
+Rows are compared by the hashes of their ids or numbers. The texts themselves would lie between the objects of
+the pages to come, and make big pages a quarter slower. Two of a million rows have the same hash once in 40
+million times.
+"""
 
 from __future__ import annotations
 
@@ -31,10 +36,10 @@ def identity_of(provider: NumberProvider) -> Callable[[PhoneNumber], str]:
 
 
 class Identities(NamedTuple):
-    """The ids and numbers of a page's rows; the same list twice if rows are identified by number."""
+    """Hashes of the ids and numbers of a page's rows; one list twice if rows are identified by number."""
 
-    ids: list[str]
-    numbers: list[str]
+    ids: list[int]
+    numbers: list[int]
     lacks_id: bool = False
     """True if a row's number stands in for its id."""
 
@@ -45,31 +50,34 @@ def identities_of(rows: Sequence[PhoneNumber], identity: Callable[[PhoneNumber],
     Numbers that are being provisioned have no digits yet, and are identified by id. Backends' rows name the
     field of their id as `id_field`. If no row lacks it, that takes a third of the time of their `id`.
     """
+    texts = list(map(number_of, rows))
     if identity is number_of:
-        ids = list(map(number_of, rows))
-        if not all(ids):
-            ids = [row.number or row.id for row in rows]
-        return Identities(ids, ids)
-    numbers = list(map(number_of, rows))
+        hashes = list(map(hash, texts if all(texts) else [_text_of(row, identity) for row in rows]))
+        return Identities(hashes, hashes)
+    numbers = list(map(hash, texts))
     field = getattr(type(rows[0]), "id_field", "") if rows else ""
     if field:
         read_id: Callable[[Any], str] = attrgetter(field)
-        ids = list(map(read_id, rows))
-        if all(ids):
-            return Identities(ids, numbers)
-    ids = list(map(_id_of, rows))
+        texts = list(map(read_id, rows))
+        if all(texts):
+            return Identities(list(map(hash, texts)), numbers)
+    ids = list(map(hash, map(_id_of, rows)))
     return Identities(ids, numbers, lacks_id=any(map(eq, ids, numbers)))
+
+
+def _text_of(row: PhoneNumber, identity: Callable[[PhoneNumber], str]) -> str:
+    return identity(row) or row.id
 
 
 class SeenRows(msgspec.Struct, eq=False):
     """Rows by id and by number. A vendor may leave out an id at times; its number replaces it."""
 
-    ids: set[str] = msgspec.field(default_factory=set[str])
-    numbers: set[str] = msgspec.field(default_factory=set[str])
+    ids: dict[int, None] = msgspec.field(default_factory=dict[int, None])
+    numbers: set[int] = msgspec.field(default_factory=set[int])
 
-    def unseen(self, ids: list[str], numbers: list[str]) -> set[str]:
+    def unseen(self, ids: Sequence[int], numbers: Sequence[int]) -> set[int]:
         """Return the ids of the rows that were not seen before. The arguments are those of `Identities`."""
-        fresh = set(ids) - self.ids
+        fresh = set(ids).difference(self.ids)
         if numbers is ids:
             return fresh
         on_page = set(numbers)
@@ -81,7 +89,7 @@ class SeenRows(msgspec.Struct, eq=False):
 
     def add(self, page: PassPage) -> None:
         """Add the rows of a page."""
-        self.ids.update(page.ids[page.skipped :])
+        self.ids.update(dict.fromkeys(page.ids[page.skipped :]))
         if page.numbers is not page.ids:
             self.numbers.update(page.numbers[page.skipped :])
 
@@ -93,8 +101,8 @@ class PassPage(msgspec.Struct, eq=False, gc=False):
     next: tuple[Cursor, ...]
     start: int
     """The offset of its first row; -1 if the vendor does not page by offset."""
-    ids: list[str]
-    numbers: list[str]
+    ids: list[int]
+    numbers: list[int]
     unreadable: tuple[bytes, ...]
     total: int = 0
     """The vendor's total; 0 if it gave none."""
@@ -102,6 +110,9 @@ class PassPage(msgspec.Struct, eq=False, gc=False):
     """The number of leading rows that the page before it holds as well, and that were not handed on."""
     end: int = -1
     """The offset after its last row."""
+    first_row: str = ""
+    last_row: str = ""
+    """The identities of these rows as text, to ask the vendor for them."""
 
     def __post_init__(self) -> None:
         self.end = self.start + len(self.ids) + len(self.unreadable)
@@ -111,7 +122,7 @@ class PassPage(msgspec.Struct, eq=False, gc=False):
         """True if the list ended with this page when it was read."""
         return not self.next and self.total <= self.end
 
-    def ids_after_missing(self, found: set[str]) -> list[str]:
+    def ids_after_missing(self, found: set[int]) -> list[int]:
         """Return its rows after the last one that was left out here and is on no other page."""
         missing = (place for place in range(self.skipped, 0, -1) if self.ids[place - 1] not in found)
         return self.ids[next(missing, 0) :]
@@ -140,8 +151,9 @@ class ListingPass(msgspec.Struct, eq=False):
     pages overlap or meet, a total that changes or exceeds the rows, and, without a total, a row on two pages
     or a hole between two pages.
 
-    A consistent pass costs one set operation a page. Everything else is computed only if that one shows that
-    a row came twice, or once the pass is compared with another.
+    A consistent pass adds the rows of each page to a dictionary, which takes less memory than a set of as
+    many, and half of the time. Everything else is computed only if that shows that a row came twice, or once
+    the pass is compared with another.
     """
 
     identity: Callable[[PhoneNumber], str]
@@ -151,7 +163,7 @@ class ListingPass(msgspec.Struct, eq=False):
     overlapping: bool = False
     """True if the pages are requested so that they overlap."""
     pages: list[PassPage] = msgspec.field(default_factory=list[PassPage])
-    ids: set[str] = msgspec.field(default_factory=set[str])
+    ids: dict[int, None] = msgspec.field(default_factory=dict[int, None])
     seen: SeenRows | None = None
     """The rows, by number too; None until a row came twice or lacked its id."""
     totals: set[int] = msgspec.field(default_factory=set[int])
@@ -183,24 +195,36 @@ class ListingPass(msgspec.Struct, eq=False):
         self._add_cursors(page.next)
         if page.total is not None:
             self.totals.add(page.total)
-        ids, numbers, lacks_id = identities_of(page.numbers, self.identity)
-        raws = tuple(row.raw for row in page.rejected)
-        start = -1 if page.offset is None else page.offset
-        entry = PassPage(page.cursor, page.next, start, ids, numbers, raws, page.total or 0)
+        identities = identities_of(page.numbers, self.identity)
+        entry = self._entry_of(page, identities)
         if page.overlap:
             page = self._without_overlap(page, entry)
-        if not ids:
+        if not entry.ids:
             self._add_empty(page)
-        elif not self._add_unseen(entry, lacks_id=lacks_id):
+        elif not self._add_unseen(entry, identities):
             page = self._add_repeating(page, entry)
-        if raws:
+        if entry.unreadable:
             page = self._without_repeated_rejects(page, entry)
         self.pages.append(entry)
-        if start >= 0:
+        if entry.start >= 0:
             self._add_at_offset(entry)
         if entry.is_last:
             self._add_last(entry)
         return page
+
+    def _entry_of(self, page: Page[PhoneNumber], identities: Identities) -> PassPage:
+        rows = page.numbers
+        return PassPage(
+            page.cursor,
+            page.next,
+            -1 if page.offset is None else page.offset,
+            identities.ids,
+            identities.numbers,
+            tuple(row.raw for row in page.rejected),
+            page.total or 0,
+            first_row=_text_of(rows[0], self.identity) if rows else "",
+            last_row=_text_of(rows[-1], self.identity) if rows else "",
+        )
 
     def next_cursors(self, named: tuple[Cursor, ...]) -> tuple[Cursor, ...]:
         """Return the cursors to fetch after a page that named some."""
@@ -247,14 +271,14 @@ class ListingPass(msgspec.Struct, eq=False):
         if self.overlapping and not page.total:
             self.queued.clear()
 
-    def _add_unseen(self, page: PassPage, *, lacks_id: bool) -> bool:
+    def _add_unseen(self, page: PassPage, identities: Identities) -> bool:
         """Add the rows of a page. Return False if some may have been seen before."""
         if self.seen is not None:
             return False
-        fresh = page.ids[page.skipped :]
+        fresh = identities.ids[page.skipped :]
         before = len(self.ids)
-        self.ids.update(fresh)
-        return len(self.ids) - before == len(fresh) and not lacks_id
+        self.ids.update(dict.fromkeys(fresh))
+        return len(self.ids) - before == len(fresh) and not identities.lacks_id
 
     def _add_repeating(self, page: Page[PhoneNumber], entry: PassPage) -> Page[PhoneNumber]:
         """Add a page of which rows were seen, or lack their id, and return it with its unseen rows."""
@@ -329,11 +353,11 @@ class ListingPass(msgspec.Struct, eq=False):
         """
         if first.end != second.start or not first.ids or first.unreadable or not (first.next or second.ids):
             return
-        yield RowCheck(second.start - 1, first.ids[-1])
+        yield RowCheck(second.start - 1, first.last_row)
         if self.sequential or second.cursor in first.next:
             return
         if second.ids and not second.unreadable:
-            yield RowCheck(second.start, second.ids[0])
+            yield RowCheck(second.start, second.first_row)
         elif not second.ids:
             yield EndCheck(second.cursor)
 
@@ -430,7 +454,7 @@ def form_one_list(pages: Sequence[PassPage]) -> bool:
 
 def _lead_to_the_end(pages: Sequence[PassPage]) -> bool:
     found = {row for page in pages for row in page.ids[page.skipped :]}
-    holders: defaultdict[str, list[PassPage]] = defaultdict(list)
+    holders: defaultdict[int, list[PassPage]] = defaultdict(list)
     for page in pages:
         for row in page.ids_after_missing(found):
             holders[row].append(page)
@@ -445,7 +469,7 @@ def _lead_to_the_end(pages: Sequence[PassPage]) -> bool:
 
 
 def _keep_their_order(pages: Sequence[PassPage]) -> bool:
-    order = TopologicalSorter[str]()
+    order = TopologicalSorter[int]()
     for page in pages:
         for row, following in pairwise(page.ids):
             order.add(following, row)
@@ -479,7 +503,7 @@ def _take_one(counts: Counter[bytes], key: bytes) -> bool:
 
 
 def with_rows(
-    page: Page[PhoneNumber], ids: set[str], identity: Callable[[PhoneNumber], str]
+    page: Page[PhoneNumber], ids: set[int], identity: Callable[[PhoneNumber], str]
 ) -> Page[PhoneNumber]:
     """Return the page with only these rows, each once."""
     if len(ids) == len(page.numbers):

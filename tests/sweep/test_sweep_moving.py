@@ -286,16 +286,16 @@ def test_pages_that_form_one_list_hold_all_that_was_there(reads: list[tuple[int,
     rows, pages = list(range(15)), []
     always = set(rows)
     for moment, (start, size, skipped, move) in enumerate(reads):
-        held = [number(row).id for row in rows[start : start + size]]
+        held = [hash(number(row).id) for row in rows[start : start + size]]
         following = ("more",) if start + size < len(rows) else ()
         pages.append(PassPage(None, following, start, held, held, (), skipped=min(skipped, len(held))))
         (insert if move > 0 else remove)(abs(move) - 1 if move else 99, 100 + moment)(rows)
         always &= set(rows)
     delivered = {row for page in pages for row in page.ids[page.skipped :]}
     if form_one_list(pages):
-        assert {number(row).id for row in always} <= delivered
+        assert {hash(number(row).id) for row in always} <= delivered
     elif not any(move for *_, move in reads) and not any(page.skipped for page in pages):
-        assert [] in [page.ids for page in pages] or len(delivered) < len(always) or not touching(reads)
+        assert not all(page.ids for page in pages) or len(delivered) < len(always) or not touching(reads)
 
 
 def touching(reads: list[tuple[int, int, int, int]]) -> bool:
@@ -336,7 +336,7 @@ def test_pages_form_one_list(pages: list[str], *, one_list: bool) -> None:
             None, () if page.endswith(".") else (1,), int(page[0]), ids, ids, (), skipped=page.count("+")
         )
         for page in pages
-        for ids in [[*page[1:].strip("+.")]]
+        for ids in [[ord(row) for row in page[1:].strip("+.")]]
     ]
     assert form_one_list(made) is one_list
 
