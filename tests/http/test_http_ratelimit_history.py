@@ -71,23 +71,34 @@ def test_a_mark_within_a_time_is_ignored(place: int) -> None:
 
 
 class Chosen(str):
-    """An account whose hash consists of equal bytes."""
+    """An account whose mark consists of equal bytes, each that of its letter."""
 
     __slots__ = ()
 
     def __hash__(self) -> int:
-        return 0x40404040 << 11
+        return int.from_bytes(self.encode() * 4, "little") << 11
 
 
 def test_a_mark_that_continues_the_time_before_it_is_found() -> None:
     """The last byte of a time and an account's mark may look like the mark, one byte too early."""
-    key, other = Chosen("a"), next(keys_of_one_bucket())
+    key, other = Chosen("@"), next(keys_of_one_bucket())
     held, time = CompletionHistory(per=5.0), 100.0
     assert traces._TIME.pack(time)[-1] == 0x40
     held.add(other, [time], time)
     held.add(key, [time], time)
     assert held.pop(key, time) == [time]
     assert held.pop(other, time) == [time]
+
+
+def test_records_that_are_apart_are_returned_in_their_order() -> None:
+    """Those of another account are between them."""
+    held, time = CompletionHistory(per=5.0), 100.1
+    key, other = Chosen("A"), Chosen("B")
+    for step in range(3):
+        held.add(key, [time + step], time + step)
+        held.add(other, [time + step], time + step)
+    assert held.pop(key, time + 2) == [time, time + 1, time + 2]
+    assert held.pop(other, time + 2) == [time, time + 1, time + 2]
 
 
 def test_records_count_for_less_than_a_window() -> None:
