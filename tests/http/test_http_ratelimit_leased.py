@@ -673,6 +673,7 @@ def test_a_window_that_is_shared_again_counts_its_own_requests_only(jumping: Run
         await waiting
         assert loop.time() < 1004.0
         await asyncio.gather(*(window.acquire(loop.time(), FOREVER) for _ in range(2)))
+        assert loop.time() < 1004.0
         with pytest.raises(WaitTooLong):
             await window.acquire(loop.time(), 1009.9)
         for _ in range(3):
@@ -695,6 +696,125 @@ def test_a_blocked_window_asks_for_no_lease(jumping: Run) -> None:
         await waiting
         assert loop.time() == approximately(1007.0)
         assert [trade["wanted"] for trade in store.trades] == [1]
+        window.complete(loop.time())
+        await window.finish()
+
+    jumping(main())
+
+
+def test_a_refused_program_asks_for_no_more_than_it_may_send(jumping: Run) -> None:
+    """One request at a time after a 429, and after several in a row a part of the window."""
+
+    async def main() -> tuple[list[int], int]:
+        store, loop = Recorder(), asyncio.get_running_loop()
+        window = store.window()
+        await window.acquire(loop.time(), FOREVER)
+        for _ in range(3):
+            window.on_rejected(loop.time(), None)
+        waiting = [asyncio.create_task(window.acquire(loop.time(), FOREVER)) for _ in range(3)]
+        await asyncio.sleep(0.2)
+        wanted = [trade["wanted"] for trade in store.trades]
+        window.complete(loop.time())
+        served = 1
+        for task in waiting:
+            await task
+            window.complete(loop.time())
+            served += 1
+        while True:
+            try:
+                await window.acquire(loop.time(), loop.time() + 0.5)
+            except WaitTooLong:
+                break
+            window.complete(loop.time())
+            served += 1
+        await window.finish()
+        return wanted, served
+
+    wanted, served = jumping(main())
+    assert wanted == [1]
+    assert 35 <= served <= 40
+
+
+def test_the_task_that_trades_has_a_name(jumping: Run) -> None:
+    """By which it is known where tasks are listed."""
+
+    async def main() -> None:
+        store, loop = Recorder(), asyncio.get_running_loop()
+        window = store.window()
+        await window.acquire(loop.time(), FOREVER)
+        window.complete(loop.time())
+        assert "phonesys: leases" in {task.get_name() for task in asyncio.all_tasks()}
+        await window.finish()
+
+    jumping(main())
+
+
+class Slow(Recorder):
+    """A store that takes a second to fail."""
+
+    async def trade_leases(self, window: str, limit: RateLimit, **terms: Any) -> LeaseGrant:
+        if self.gone:
+            await asyncio.sleep(1.0)
+        return await super().trade_leases(window, limit, **terms)
+
+
+def test_what_happens_during_a_trade_that_fails_is_told_with_the_rest(jumping: Run) -> None:
+    """Leases that were used, and those that were not."""
+
+    async def main() -> None:
+        store, loop = Slow(), asyncio.get_running_loop()
+        window = store.window()
+        await asyncio.gather(*(window.acquire(loop.time(), FOREVER) for _ in range(4)))
+        await asyncio.sleep(1)
+        store.gone = True
+        for _ in range(2):
+            window.complete(loop.time())
+            window.cancel(loop.time())
+            await asyncio.sleep(0.5)
+        await asyncio.sleep(0.6)
+        store.gone = False
+        await window.finish()
+        assert len(store.trades[-2]["completed"]) + len(store.trades[-2]["unused"]) <= 4
+        last = store.trades[-1]
+        assert sorted([*last["completed"], *last["unused"]]) == [0, 1, 2, 3]
+        assert (len(last["completed"]), len(last["unused"])) == (2, 2)
+
+    jumping(main())
+
+
+def test_requests_without_a_lease_are_told_however_often_the_store_fails(jumping: Run) -> None:
+    """Also those whose responses arrive while it fails."""
+
+    async def main() -> None:
+        store, loop = Slow(), asyncio.get_running_loop()
+        store.gone = True
+        window = store.window(RateLimit(4, per=10.0))
+        await asyncio.gather(*(window.acquire(loop.time(), FOREVER) for _ in range(2)))
+        for _ in range(2):
+            window.complete(loop.time())
+            await asyncio.sleep(0.5)
+        await asyncio.sleep(0.9)
+        store.gone = False
+        await window.finish()
+        assert len(store.trades[-1]["unleased"]) == 2
+
+    jumping(main())
+
+
+def test_a_lease_that_is_waited_for_is_not_returned(jumping: Run) -> None:
+    """Although it has not begun, and others are."""
+
+    async def main() -> None:
+        store, loop = Recorder(0.0, 3.0), asyncio.get_running_loop()
+        window = store.window()
+        await window.acquire(loop.time(), FOREVER)
+        waiting = asyncio.create_task(window.acquire(loop.time(), FOREVER))
+        await asyncio.sleep(1)
+        window.complete(loop.time())
+        await waiting
+        assert loop.time() == approximately(1003.05)
+        assert [trade["unused"] for trade in store.trades] == [[]] * 3
+        assert [trade["wanted"] for trade in store.trades] == [1, 1, 0]
         window.complete(loop.time())
         await window.finish()
 
