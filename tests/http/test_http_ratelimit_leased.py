@@ -819,3 +819,52 @@ def test_a_lease_that_is_waited_for_is_not_returned(jumping: Run) -> None:
         await window.finish()
 
     jumping(main())
+
+
+class Single(Recorder):
+    """A store with one lease, which asks to come again much later."""
+
+    async def trade_leases(self, window: str, limit: RateLimit, **terms: Any) -> LeaseGrant:
+        grant = await super().trade_leases(window, limit, **terms)
+        return LeaseGrant(grant.leases if len(self.trades) == 1 else {}, 8.0, 1)
+
+
+def test_a_response_is_told_at_once_although_no_lease_is_to_be_had(jumping: Run) -> None:
+    """Other programs may wait for the one that it returns."""
+
+    async def main() -> None:
+        store, loop = Single(), asyncio.get_running_loop()
+        window = store.window()
+        await window.acquire(loop.time(), FOREVER)
+        waiting = asyncio.create_task(window.acquire(loop.time(), FOREVER))
+        await asyncio.sleep(0.7)
+        window.complete(loop.time())
+        await asyncio.sleep(1.0)
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+        await window.finish()
+        (age,) = [age for trade in store.trades for age in trade["completed"].values()]
+        assert age < 0.1
+
+    jumping(main())
+
+
+def test_a_window_of_which_a_part_is_used_survives_the_loss_of_its_store(jumping: Run) -> None:
+    """The share of a program that was refused is a part of what it may use."""
+
+    async def main() -> None:
+        store, loop = Recorder(), asyncio.get_running_loop()
+        window = store.window()
+        await window.acquire(loop.time(), FOREVER)
+        for _ in range(3):
+            window.on_rejected(loop.time(), None)
+        store.gone = True
+        window.complete(loop.time())
+        await asyncio.sleep(1.0)
+        store.gone = False
+        await window.acquire(loop.time(), FOREVER)
+        assert loop.time() < 1005.0
+        window.complete(loop.time())
+        await window.finish()
+
+    jumping(main())
