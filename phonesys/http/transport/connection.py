@@ -138,7 +138,7 @@ class HttpConnection(BaseProtocol):
     ) -> None:
         """Hand over a response that is complete, or fills the buffer."""
         if content.is_eof():
-            self._waiter = None
+            self._waiter = self._response = None
             if self._size != self._head_size + content.total_bytes:
                 self._parser = None  # it may hold the beginning of another response, which was not asked for
             self.reusable = not (self._must_close or message.should_close or message.upgrade)
