@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from tests.http.raw_vendor import OK, client, read
-from tests.http.test_http_transports import Counting, held
+import pytest
+
+from tests.http.raw_vendor import OK, RawVendor, Thing, client, read
+from tests.http.test_http_transports import GOOD, Counting, held
 
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
 
@@ -41,3 +44,19 @@ def test_connections_that_are_not_needed_any_more_are_closed(jumping: Run) -> No
             return most, held(http)[1], vendor.connections
 
     assert jumping(main()) == (5, 1, 5)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="uvloop is not for Windows")
+@pytest.mark.parametrize("what", GOOD)
+def test_responses_are_read_under_uvloop(what: str) -> None:
+    """It reads into buffers of its own, and hands over the data."""
+
+    async def main() -> None:
+        async with RawVendor(GOOD[what]) as vendor, client(vendor, retries=0) as http:
+            for _ in range(3):
+                assert await http.send(read()) == Thing(1)
+            assert (http.fallback_reason, held(http)) == (None, (0, 1))
+
+    import uvloop
+
+    uvloop.run(main())

@@ -126,11 +126,13 @@ async def _self_test(session: aiohttp.ClientSession) -> None:
     """Do what two requests do, with responses that are already there. Raise if anything differs."""
     request = _destination(session, URL("https://vendor.example"))
     inspect.signature(aiohttp.TCPConnector.connect).bind(None, request, [], aiohttp.ClientTimeout())
-    connection = HttpConnection(asyncio.get_running_loop())
+    buffer = memoryview(bytearray(len(_SAMPLE_RESPONSE)))
+    connection = HttpConnection(asyncio.get_running_loop(), buffer)
     for split in (len(_SAMPLE_RESPONSE) - 1, 1):
         response = connection.expect_response()
-        connection.data_received(_SAMPLE_RESPONSE[:split])
-        connection.data_received(_SAMPLE_RESPONSE[split:])
+        for piece in (_SAMPLE_RESPONSE[:split], _SAMPLE_RESPONSE[split:]):
+            connection.get_buffer(-1)[: len(piece)] = piece
+            connection.buffer_updated(len(piece))
         async with asyncio.timeout(1):
             message, content = await response
             body = await read_capped(content, len(_SAMPLE_RESPONSE))

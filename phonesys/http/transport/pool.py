@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from phonesys.http.transport.connector import StrictConnector
 
+_BUFFER_SIZE = 2**18  # what asyncio reads at once
 _KEEP_ALIVE = 15.0  # seconds, as in aiohttp: many servers close idle connections after 20 or more
 _CHECKS = 2  # in this time, so that a connection is closed after half the time at the earliest
 
@@ -29,6 +30,7 @@ class ConnectionPool:
         self._destination = destination
         self._timeout = timeout
         self._loop = asyncio.get_running_loop()
+        self._buffer = memoryview(bytearray(_BUFFER_SIZE))
         self._idle: list[HttpConnection] = []
         self._expiring = 0
         self._timer: asyncio.TimerHandle | None = None
@@ -47,7 +49,7 @@ class ConnectionPool:
 
     async def connect(self) -> HttpConnection:
         """Open a connection. Raise what aiohttp's connector raises."""
-        connection = HttpConnection(self._loop)
+        connection = HttpConnection(self._loop, self._buffer)
         connection.bind(await self._connector.connect(self._destination, [], self._timeout))
         return connection
 
