@@ -8,6 +8,7 @@ import asyncio
 import random
 import shutil
 import sqlite3
+import sys
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,7 @@ from sqlalchemy import text
 from phonesys import InvalidArgument, NumberPool, PhoneSystem
 from phonesys.backends.leadconnector import LeadConnectorNumber
 from phonesys.inventory import Inventory, InventoryError, NoSnapshot
-from phonesys.inventory.store import database
+from phonesys.inventory.store import database, sqlite
 from phonesys.inventory.store.migrations import _LOCK
 from phonesys.inventory.store.urls import connect_arguments, parse_url
 from tests.inventory.pooler import pooler
@@ -368,6 +369,54 @@ async def test_another_programs_database_is_refused_untouched(tmp_path: Path) ->
                     pass
         assert path.read_bytes() == before
     assert sorted(one.name for one in tmp_path.iterdir()) == ["foreign.db", "notes.txt"]
+
+
+_ANOTHER_PROCESS = """
+import sqlite3, sys
+connection = sqlite3.connect(sys.argv[1], timeout=0)
+try:
+    print(*connection.execute("PRAGMA journal_mode=DELETE").fetchone())
+except sqlite3.OperationalError as error:
+    print(error)
+"""
+
+
+async def test_another_process_cannot_take_a_file_that_is_open(tmp_path: Path) -> None:
+    """The locks of a process stay when the same file is opened and closed a second time in it."""
+    path = tmp_path / "inventory.db"
+
+    async def says() -> str:
+        command = sys.executable, "-c", _ANOTHER_PROCESS, str(path)
+        child = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+        return (await child.communicate())[0].decode().strip()
+
+    async with Inventory(path):
+        for read_only in (False, True):
+            async with Inventory(path, read_only=read_only):
+                pass
+            assert await says() == "database is locked"
+    assert await says() == "delete"
+
+
+async def test_a_checkpoint_that_ends_between_two_looks_is_no_damage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process may write the file while it is looked at, and delete its WAL a moment later."""
+    path = tmp_path / "inventory.db"
+    async with Inventory(path):
+        pass
+    whole, look = path.read_bytes(), sqlite._query
+    path.write_bytes(whole[:4096] + bytes(len(whole) - 4096))
+
+    def late(*arguments: Any) -> set[str]:
+        try:
+            return look(*arguments)
+        finally:
+            path.write_bytes(whole)
+
+    monkeypatch.setattr(sqlite, "_query", late)
+    async with Inventory(path) as inventory:
+        assert await inventory.snapshots() == []
 
 
 # Damage

@@ -22,7 +22,7 @@ ATTEMPT = 0.25
 """Seconds that SQLite waits for a lock. The callers repeat, so that they can be cancelled."""
 
 _PRAGMAS = ("PRAGMA cache_size=-32768", "PRAGMA temp_store=FILE")
-_MAGIC = b"SQLite format 3\0"
+_CHECKS = 3
 
 
 def create_engine(url: URL, *, poolclass: type[Pool] | None = None) -> AsyncEngine:
@@ -65,6 +65,10 @@ def check_file(url: URL, *, read_only: bool) -> URL:
     """Return the URL to open, for reading only if the file cannot be written.
 
     Raises InventoryError for files that are missing, or are no inventory. Does not change any file.
+
+    Only SQLite opens the file: closing it in any other way would end the locks of all connections of this
+    process to it, and another process might then delete their WAL ("How To Corrupt An SQLite Database File",
+    2.2).
     """
     path = Path(str(url.database))
     if url.query:  # options of SQLite's own
@@ -73,13 +77,8 @@ def check_file(url: URL, *, read_only: bool) -> URL:
         if read_only:
             raise InventoryError(f"{path}: no such file")
         return _check_creatable(url, path)
-    try:
-        with path.open("rb") as file:
-            magic = file.read(len(_MAGIC))
-    except OSError as failure:
-        raise InventoryError(f"{path}: {failure.strerror or failure}") from failure
-    if magic not in {b"", _MAGIC}:
-        raise InventoryError(f"{path}: not an SQLite database")
+    if path.is_dir():
+        raise InventoryError(f"{path}: a folder, and not an SQLite database")
     _check_tables(path)
     return _read_only_url(url, path) if read_only or not os.access(path, os.W_OK) else url
 
@@ -95,17 +94,25 @@ def _check_creatable(url: URL, path: Path) -> URL:
 
 def _check_tables(path: Path) -> None:
     """Raise InventoryError if the file holds tables of another program."""
-    query = "SELECT name FROM sqlite_master WHERE type = 'table'"
-    try:
-        # Immutable, so that not even the files of a WAL are created beside another program's database.
-        tables = _query(path, "immutable=1", query)
-    except InventoryError:
-        if not _has_wal(path):
-            raise
-        # A full disk or a kill interrupts a checkpoint. The file is then whole only together with its WAL.
-        tables = _query(path, "mode=ro", query)
+    tables = _table_names(path)
     if tables and "phonesys_schema" not in tables:
         raise InventoryError(f"{path}: the SQLite database of another program")
+
+
+def _table_names(path: Path) -> set[str]:
+    """Read the names immutable, so that not even a WAL is created beside another program's database.
+
+    A full disk or a kill interrupts a checkpoint. The file is then whole only together with its WAL. Another
+    process may end a checkpoint, and delete the WAL, between two looks.
+    """
+    query = "SELECT name FROM sqlite_master WHERE type = 'table'"
+    options = "immutable=1"
+    for _ in range(_CHECKS - 1):
+        try:
+            return _query(path, options, query)
+        except InventoryError:
+            options = "mode=ro" if _has_wal(path) else "immutable=1"
+    return _query(path, options, query)
 
 
 def _query(path: Path, options: str, query: str) -> set[str]:
@@ -114,7 +121,9 @@ def _query(path: Path, options: str, query: str) -> set[str]:
         with closing(sqlite3.connect(uri, uri=True, timeout=ATTEMPT)) as connection:
             return {str(row[0]) for row in connection.execute(query)}
     except (sqlite3.DatabaseError, UnicodeDecodeError) as failure:
-        raise InventoryError(f"{path}: {failure}") from failure
+        is_other = getattr(failure, "sqlite_errorcode", 0) == sqlite3.SQLITE_NOTADB
+        reason = "not an SQLite database" if is_other else failure
+        raise InventoryError(f"{path}: {reason}") from failure
 
 
 def _read_only_url(url: URL, path: Path) -> URL:
