@@ -69,6 +69,11 @@ def phonesys(task: str = "locations", key: str = "phonesys", label: str = "phone
     return Entry(key, label, "phonesys_sdk", task, job=job)
 
 
+def by_page(task: str = "locations_by_page") -> Entry:
+    """Phonesys without a sweep."""
+    return Entry("by_page", "phonesys, a loop over `backend.page()`", "phonesys_sdk", task)
+
+
 def by_hand(task: str = "locations") -> Entry:
     """Make (a)."""
     return Entry("by_hand", "the loop by hand (aiohttp, msgspec)", "by_hand", task)
@@ -133,11 +138,18 @@ BIG = Case(
 SEVERAL = Case(
     name="several",
     title="Several big pages: 60 locations of 5 pages of 1000 numbers, no total to plan with",
-    entries=(phonesys(), by_hand()),
+    entries=(phonesys(), by_page(), by_hand()),
     job=msgspec.structs.replace(_BIG, locations=60, pages=5, warm_up=5),
     serving=Serving(rows=1000, pages=5),
 )
 _UNLIMITED = (100_000, 10.0)
+PAGED = Case(
+    name="paged",
+    title="Small pages: one location of 100 pages of 100 numbers",
+    entries=(phonesys(), by_page(), by_hand()),
+    job=Job(client="", task="", locations=1, pages=100, rows=100, warm_up=1, limit=_UNLIMITED, **_ONE_SECOND),
+    serving=Serving(pages=100, rows=100),
+)
 SIZES = (
     # numbers of the location, size of a page, whether pages state the total, rate limit, most requests
     (1_000, 1_000, False, _UNLIMITED, 2),
@@ -176,7 +188,7 @@ DEEP = Case(
         phonesys("deep", "phonesys_4", "phonesys, 4 pages ahead", speculate=4),
         by_hand(),
     ),
-    job=Job(client="", task="", locations=1, pages=100, rows=100, limit=(100_000, 10.0)),
+    job=Job(client="", task="", locations=1, pages=100, rows=100, limit=_UNLIMITED),
     serving=Serving(pages=100, rows=100, latency=0.04),
     unit="run",
     bound=0.04 * rounds(pages=100, rows=100),
@@ -184,7 +196,13 @@ DEEP = Case(
 ORGANIZATION = Case(
     name="organization",
     title="Leadping lists: one organization of 100 pages of 100 rows, in sequence",
-    entries=(phonesys("organization"), by_hand("organization"), leadping(), bytes_only("organization")),
+    entries=(
+        phonesys("organization"),
+        by_page("organization_by_page"),
+        by_hand("organization"),
+        leadping(),
+        bytes_only("organization"),
+    ),
     job=Job(client="", task="", locations=1, pages=100, rows=100, warm_up=1, **_ONE_SECOND),
     serving=Serving(pages=100, rows=100),
     loader=_ORGANIZATION,
@@ -310,7 +328,7 @@ SHARDS = Case(
 )
 
 CASES = (
-    SMALL, BIG, SEVERAL, REQUESTS, DEEP, ORGANIZATION, EXCHANGE, LIMITED, TLS, GZIP, STOP, FILE, STORE,
+    SMALL, BIG, SEVERAL, PAGED, REQUESTS, DEEP, ORGANIZATION, EXCHANGE, LIMITED, TLS, GZIP, STOP, FILE, STORE,
     IMPORT, DECODE, SCALE, SHARDS,
 )  # fmt: skip
 

@@ -112,6 +112,20 @@ GOALS = (
         )
         for case, label in (("big", "big pages"), ("several", "several big pages"))
     ),
+    *(
+        Goal(
+            case,
+            f"{label}: cost of a sweep beside a loop over pages",
+            1.15,
+            cost_beside("by_page"),
+            most=True,
+        )
+        for case, label in (
+            ("several", "several big pages"),
+            ("paged", "small pages"),
+            ("organization", "Leadping lists"),
+        )
+    ),
     Goal("several", "several big pages: speed beside the loop by hand", 1.0, faster_than("by_hand")),
     Goal("organization", "Leadping lists: speed beside the loop by hand", 1.15, faster_than("by_hand")),
     Goal("organization", "Leadping lists: speed beside the official SDK", 4.0, faster_than("leadping")),

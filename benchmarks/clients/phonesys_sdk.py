@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 import time
+from collections import deque
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -13,9 +14,10 @@ import msgspec
 
 from benchmarks.clients.passes import passes
 from benchmarks.job import TOKEN, Job, Outcome, Stopwatch, peak_kib
-from phonesys import HttpOptions, LeadConnector, Leadping, PhoneSystem, RateLimit
+from phonesys import Cursor, HttpOptions, LeadConnector, Leadping, PhoneSystem, RateLimit
 
 if TYPE_CHECKING:
+    from phonesys import NumberProvider
     from phonesys.inventory import Inventory
     from phonesys.sweep import Sweep
 
@@ -32,6 +34,11 @@ def backend(job: Job) -> LeadConnector:
         limit=RateLimit(requests, per=per),
         http=HttpOptions(ssl=trusted),
     )
+
+
+def leadping(job: Job) -> Leadping:
+    """Make the backend, without a limit that it would reach."""
+    return Leadping(TOKEN, base_url=job.url, page_size=job.rows, limit=RateLimit(1_000_000, per=60))
 
 
 async def count(sweep: Sweep) -> int:
@@ -69,6 +76,43 @@ async def locations(job: Job) -> Outcome:
 deep = limited = locations  # what differs is the backend's window and limit, and the server
 
 
+async def locations_by_page(job: Job) -> Outcome:
+    """Read locations page after page, without a sweep."""
+    lead_connector = backend(job)
+
+    async def work(job: Job) -> int:
+        ids, numbers = job.ids(), 0
+
+        async def worker() -> None:
+            nonlocal numbers
+            for location in ids:
+                numbers += await read_by_page(lead_connector, location)
+
+        async with asyncio.TaskGroup() as group:
+            for _ in range(job.concurrency):
+                group.create_task(worker())
+        return numbers
+
+    async with lead_connector:
+        return await passes(job, work)
+
+
+async def organization_by_page(job: Job) -> Outcome:
+    """Read one organization page after page, without a sweep."""
+    async with leadping(job) as backend:
+        return await passes(job, lambda _job: read_by_page(backend, "default"))
+
+
+async def read_by_page(backend: NumberProvider, account: str) -> int:
+    """Read an account, and return how many numbers its pages hold."""
+    numbers, cursors = 0, deque[Cursor | None]([None])
+    while cursors:
+        page = await backend.page(account, cursors.popleft())
+        numbers += len(page.numbers)
+        cursors += page.next
+    return numbers
+
+
 async def requests(job: Job) -> Outcome:
     """Count the requests that one location of `job.count` numbers takes."""
     async with PhoneSystem(backend(job)) as phones:
@@ -100,8 +144,7 @@ async def exchanged(job: Job) -> Outcome:
 
 async def organization(job: Job) -> Outcome:
     """Read one organization, page after page."""
-    leadping = Leadping(TOKEN, base_url=job.url, page_size=job.rows, limit=RateLimit(1_000_000, per=60))
-    async with PhoneSystem(leadping) as phones:
+    async with PhoneSystem(leadping(job)) as phones:
         return await passes(job, lambda _job: count(phones.sweep()))
 
 
