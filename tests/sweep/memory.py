@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from phonesys import Cursor, Page
 from phonesys.backends.agents import AgentNumber
 from phonesys.model import UnreadableRow
+from phonesys.sweep import Source, Sweep
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Mapping
@@ -93,3 +94,14 @@ def page_at(
         total=total,
         rejected=tuple(UnreadableRow(raw=raw, reason="no") for raw in unreadable),
     )
+
+
+def sweep_of(backend: Any, accounts: Any = None, **options: Any) -> Sweep:
+    """Make a sweep of one backend."""
+    return Sweep([Source(backend.name, backend, accounts)], **options)
+
+
+async def drained(sweep: Sweep) -> list[str]:
+    """Read a sweep to its end, and return the ids of its numbers."""
+    async with sweep:
+        return [found.id async for page in sweep for found in page.numbers]

@@ -30,7 +30,7 @@ from phonesys import (
 from phonesys._slot import current
 from phonesys.sweep import Source, Sweep
 from tests.conftest import PATIENCE, JumpingLoop
-from tests.sweep.memory import Memory, number, simple
+from tests.sweep.memory import Memory, drained, number, simple, sweep_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -38,15 +38,6 @@ if TYPE_CHECKING:
     Run = Callable[[Any], Any]
 
 pytestmark = pytest.mark.jumping
-
-
-def sweep_of(backend: Any, accounts: Any = None, **options: Any) -> Sweep:
-    return Sweep([Source(backend.name, backend, accounts)], **options)
-
-
-async def drained(sweep: Sweep) -> list[str]:
-    async with sweep:
-        return [found.id async for page in sweep for found in page.numbers]
 
 
 # Everything, once

@@ -26,7 +26,7 @@ from phonesys.sweep import Source, Sweep
 from phonesys.telemetry import AccountEnded, PageRead
 from phonesys.telemetry.observers import Observers, SafeObserver
 from tests.sweep.changing import Changing, Looking, Overlapping, insert, swept
-from tests.sweep.memory import Memory, number, page_at, simple
+from tests.sweep.memory import Memory, drained, number, page_at, simple, sweep_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -36,15 +36,6 @@ if TYPE_CHECKING:
     Run = Callable[[Any], Any]
 
 pytestmark = pytest.mark.jumping
-
-
-def sweep_of(backend: Any, accounts: Any = None, **options: Any) -> Sweep:
-    return Sweep([Source(backend.name, backend, accounts)], **options)
-
-
-async def drained(sweep: Sweep) -> list[str]:
-    async with sweep:
-        return [found.id async for page in sweep for found in page.numbers]
 
 
 # Accounts
