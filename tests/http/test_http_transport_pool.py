@@ -31,19 +31,32 @@ def test_an_idle_connection_is_closed_in_time(jumping: Run) -> None:
     assert jumping(main(7, 15, 7)) == 2
 
 
+class Remembering(Counting):
+    """Remembers the connection of each request."""
+
+    def __init__(self, *script: Any) -> None:
+        super().__init__(*script)
+        self.used: list[asyncio.StreamWriter] = []
+
+    async def _one(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> bool:
+        reads_on = await super()._one(source, sink)
+        self.used.append(sink)
+        return reads_on
+
+
 def test_connections_that_are_not_needed_any_more_are_closed(jumping: Run) -> None:
     """The one that was used last is used next, so that the others idle."""
 
-    async def main() -> tuple[int, int, int]:
-        async with Counting(OK) as vendor, client(vendor) as http:
+    async def main() -> tuple[int, int, int, int]:
+        async with Remembering(OK) as vendor, client(vendor) as http:
             await asyncio.gather(*(http.send(read()) for _ in range(5)))
             most = held(http)[1]
-            for _ in range(4):
-                await asyncio.sleep(5)
+            for _ in range(20):
+                await asyncio.sleep(1)
                 await http.send(read())
-            return most, held(http)[1], vendor.connections
+            return most, len(set(vendor.used[5:])), held(http)[1], vendor.connections
 
-    assert jumping(main()) == (5, 1, 5)
+    assert jumping(main()) == (5, 1, 1, 5)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="uvloop is not for Windows")
